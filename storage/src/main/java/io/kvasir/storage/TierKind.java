@@ -1,0 +1,24 @@
+package io.kvasir.storage;
+
+/** A place with a capacity and a cost. The code is the one that travels in the engine API. */
+public enum TierKind {
+    DEVICE(1),
+    DRAM(2),
+    SSD(3),
+    REMOTE(4);
+
+    private final byte code;
+
+    TierKind(final int code) {
+        this.code = (byte) code;
+    }
+
+    public byte code() {
+        return code;
+    }
+
+    /** As metrics and configuration spell it. */
+    public String label() {
+        return name().toLowerCase(java.util.Locale.ROOT);
+    }
+}

@@ -1,0 +1,2 @@
+/** Eviction policies: small, separate, replaceable. */
+package io.kvasir.storage.policy;

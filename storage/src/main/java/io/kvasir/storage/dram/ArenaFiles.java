@@ -115,7 +115,7 @@ final class ArenaFiles implements AutoCloseable {
     Spare allocateSpare(final long number, final long bytes) throws IOException {
         final Path file = root.resolve("spare").resolve(String.format("%016x", number) + DATA);
         try {
-            Posix.allocate(file, bytes);
+            allocate(file, bytes);
         } catch (final IOException failure) {
             Files.deleteIfExists(file);
             throw failure;
@@ -130,9 +130,9 @@ final class ArenaFiles implements AutoCloseable {
         final Path headerFile = tenant.path.resolve(name(id) + HEAD);
         final Path unfinished = tenant.path.resolve(name(id) + ".new");
         Files.deleteIfExists(unfinished);
-        final Arena memory = Arena.ofShared();
+        final Arena memory = sharedArena();
         try {
-            Posix.allocate(unfinished, HeaderTable.fileBytes(slots));
+            allocate(unfinished, HeaderTable.fileBytes(slots));
             share(unfinished, tenant.gid);
             permissions(unfinished, "rw-r-----");
             final HeaderTable headers = new HeaderTable(map(unfinished, memory));
@@ -142,8 +142,7 @@ final class ArenaFiles implements AutoCloseable {
             permissions(dataFile, "rw-rw----");
             final MemorySegment data = map(dataFile, memory);
             Files.move(unfinished, headerFile);
-            final Region region =
-                    new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
+            final Region region = new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
             for (int slot = slots - 1; slot >= 0; slot--) {
                 region.putFree(slot);
             }
@@ -164,8 +163,7 @@ final class ArenaFiles implements AutoCloseable {
             if (!fileName.endsWith(HEAD)) {
                 continue;
             }
-            final Path dataFile =
-                    tenant.path.resolve(fileName.substring(0, fileName.length() - HEAD.length()) + DATA);
+            final Path dataFile = tenant.path.resolve(fileName.substring(0, fileName.length() - HEAD.length()) + DATA);
             try {
                 final Region region = adopt(tenant, headerFile, dataFile);
                 if (region != null) {
@@ -183,8 +181,8 @@ final class ArenaFiles implements AutoCloseable {
         for (final Path file : files) {
             final String fileName = file.getFileName().toString();
             final boolean orphan = fileName.endsWith(DATA)
-                    && !Files.exists(tenant.path.resolve(
-                            fileName.substring(0, fileName.length() - DATA.length()) + HEAD));
+                    && !Files.exists(
+                            tenant.path.resolve(fileName.substring(0, fileName.length() - DATA.length()) + HEAD));
             if (orphan || fileName.endsWith(".new")) {
                 delete(file);
             }
@@ -197,7 +195,7 @@ final class ArenaFiles implements AutoCloseable {
         if (!Files.exists(dataFile) || Files.size(headerFile) < HeaderTable.PREAMBLE) {
             return null;
         }
-        final Arena memory = Arena.ofShared();
+        final Arena memory = sharedArena();
         boolean kept = false;
         try {
             final HeaderTable headers = new HeaderTable(map(headerFile, memory));
@@ -257,13 +255,27 @@ final class ArenaFiles implements AutoCloseable {
         }
     }
 
+    private static void allocate(final Path file, final long bytes) throws IOException {
+        final int fd = Posix.open(file, Posix.O_RDWR | Posix.O_CREAT | Posix.O_EXCL, 0600);
+        try {
+            Posix.allocate(fd, 0, bytes);
+        } finally {
+            Posix.close(fd);
+        }
+    }
+
+    /** Closed with the region. */
+    @SuppressWarnings("MustBeClosedChecker")
+    private static Arena sharedArena() {
+        return Arena.ofShared();
+    }
+
     private static String name(final int id) {
         return "region-" + String.format("%08x", id);
     }
 
     private static MemorySegment map(final Path file, final Arena memory) throws IOException {
-        try (FileChannel channel =
-                FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
             return channel.map(FileChannel.MapMode.READ_WRITE, 0, channel.size(), memory);
         }
     }

@@ -29,8 +29,7 @@ final class AttachmentLock {
             return 0;
         }
         try {
-            return Long.parseUnsignedLong(
-                    fileName.substring(PREFIX.length(), fileName.length() - SUFFIX.length()), 16);
+            return Long.parseUnsignedLong(fileName.substring(PREFIX.length(), fileName.length() - SUFFIX.length()), 16);
         } catch (final NumberFormatException notOurs) {
             return 0;
         }

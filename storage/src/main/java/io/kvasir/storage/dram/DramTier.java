@@ -17,7 +17,6 @@ import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.Long2LongHashMap;
-import org.agrona.collections.LongHashSet;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -177,7 +176,9 @@ public final class DramTier implements AutoCloseable {
         }
         if (entry != NONE && entries.state[entry] != Entries.WRITING) {
             final long expiry = headers(entry).expiry(entries.slot[entry]);
-            if (expiry != 0 && entries.holds[entry] == 0 && expiry <= context.clock().time()) {
+            if (expiry != 0
+                    && entries.holds[entry] == 0
+                    && expiry <= context.clock().time()) {
                 drop(entry);
                 return NONE;
             }
@@ -387,6 +388,18 @@ public final class DramTier implements AutoCloseable {
             attachment.slots.remove(Attachments.place(region.id, slot));
         }
         region.unreserved();
+    }
+
+    /** The object has just come from SSD. */
+    public void promoted(final int entry) {
+        entries.promoted[entry] = true;
+    }
+
+    /** True once after {@link #promoted}: the hit is the SSD's. */
+    public boolean takePromoted(final int entry) {
+        final boolean result = entries.promoted[entry];
+        entries.promoted[entry] = false;
+        return result;
     }
 
     /** An adopted object was verified. */

@@ -12,6 +12,7 @@ final class Entries {
     static final byte WRITING = 1;
     /** Adopted after a restart and not verified yet: not readable. */
     static final byte UNVERIFIED = 2;
+
     static final byte COMMITTED = 3;
 
     Region[] region = new Region[1024];
@@ -22,10 +23,13 @@ final class Entries {
     int[] holds = new int[1024];
     /** Entries that name this one as their parent. */
     int[] children = new int[1024];
+
     int[] parent = new int[1024];
     int[] parentSerial = new int[1024];
     int[] serial = new int[1024];
     boolean[] pinned = new boolean[1024];
+    /** Came from SSD and has not been leased since. */
+    boolean[] promoted = new boolean[1024];
     /** Next entry with the same 64-bit hash. */
     int[] sameHash = new int[1024];
 
@@ -44,6 +48,7 @@ final class Entries {
         children[entry] = 0;
         parent[entry] = NONE;
         pinned[entry] = false;
+        promoted[entry] = false;
         sameHash[entry] = NONE;
         serial[entry]++;
         live++;
@@ -78,6 +83,7 @@ final class Entries {
             parentSerial = Arrays.copyOf(parentSerial, size);
             serial = Arrays.copyOf(serial, size);
             pinned = Arrays.copyOf(pinned, size);
+            promoted = Arrays.copyOf(promoted, size);
             sameHash = Arrays.copyOf(sameHash, size);
             free = Arrays.copyOf(free, size);
         }

@@ -11,6 +11,7 @@ final class TenantArena implements ObjectStore.Tenant {
     final Path path;
     /** Group that may read the directory and write the payload files; -1: the node's own. */
     int gid;
+
     final List<Region> regions = new ArrayList<>();
 
     TenantArena(final String name, final Path path, final int gid) {

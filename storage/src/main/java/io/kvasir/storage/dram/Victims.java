@@ -33,10 +33,7 @@ final class Victims {
                 entry != NONE && looked < LOOKED_AT && weighed < WEIGHED;
                 entry = policy.warmer(entry), looked++) {
             final Region region = entries.region[entry];
-            if (region.slotBytes != slotBytes
-                    || region.tenant != tenant
-                    || !region.admits(writer)
-                    || !mayGo(entry)) {
+            if (region.slotBytes != slotBytes || region.tenant != tenant || !region.admits(writer) || !mayGo(entry)) {
                 continue;
             }
             weighed++;

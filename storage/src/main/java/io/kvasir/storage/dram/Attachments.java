@@ -11,9 +11,9 @@ import org.agrona.collections.LongHashSet;
  * Processes that may write: what each has reserved while its connection lives, and, once the connection is gone, what
  * is quarantined until the process is proved to have stopped. Owned by {@link DramTier}.
  */
-final class Attachments {
+public final class Attachments {
     /** One process's right to write, live or departed. */
-    static final class Entry implements ObjectStore.Attachment {
+    public static final class Entry implements ObjectStore.Attachment {
         final long id;
         final TenantArena tenant;
         /** Region in the high 32 bits, slot in the low 32. */
@@ -43,7 +43,12 @@ final class Attachments {
             return AttachmentLock.fileName(id);
         }
 
-        boolean isHeld() {
+        public TenantArena arena() {
+            return tenant;
+        }
+
+        /** True while some process holds the lock. */
+        public boolean isHeld() {
             return AttachmentLock.isHeld(tenant.path.resolve(lockFile()));
         }
     }

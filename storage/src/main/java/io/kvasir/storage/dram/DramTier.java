@@ -174,7 +174,7 @@ public final class DramTier implements AutoCloseable {
         while (entry != NONE && !headers(entry).matches(entries.slot[entry], namespace, key, shard)) {
             entry = entries.sameHash[entry];
         }
-        if (entry != NONE && entries.state[entry] != Entries.WRITING) {
+        if (entry != NONE && entries.state[entry] == Entries.COMMITTED) {
             final long expiry = headers(entry).expiry(entries.slot[entry]);
             if (expiry != 0
                     && entries.holds[entry] == 0
@@ -188,6 +188,19 @@ public final class DramTier implements AutoCloseable {
 
     public boolean isReadable(final int entry) {
         return entries.state[entry] == Entries.COMMITTED;
+    }
+
+    public boolean isWriting(final int entry) {
+        return entries.state[entry] == Entries.WRITING;
+    }
+
+    public boolean isCondemned(final int entry) {
+        return entries.state[entry] == Entries.CONDEMNED;
+    }
+
+    /** True while the entry number stands for an object. */
+    public boolean isLive(final int entry) {
+        return entries.region[entry] != null;
     }
 
     public boolean isUnverified(final int entry) {
@@ -283,6 +296,9 @@ public final class DramTier implements AutoCloseable {
         assert entries.holds[entry] > 0 : "a hold was given back twice";
         if (--entries.holds[entry] == 0) {
             entries.region[entry].unheld();
+            if (entries.state[entry] == Entries.CONDEMNED) {
+                drop(entry);
+            }
             context.listener().roomMade();
         }
     }
@@ -405,6 +421,12 @@ public final class DramTier implements AutoCloseable {
     /** An adopted object was verified. */
     public void verified(final int entry) {
         entries.state[entry] = Entries.COMMITTED;
+        context.listener().settled(entry, entries.serial[entry]);
+    }
+
+    /** Its bytes are wrong and somebody still holds it: nobody else gets it, and it goes with the last hold. */
+    public void condemn(final int entry) {
+        entries.state[entry] = Entries.CONDEMNED;
         context.listener().settled(entry, entries.serial[entry]);
     }
 

@@ -14,6 +14,8 @@ final class Entries {
     static final byte UNVERIFIED = 2;
 
     static final byte COMMITTED = 3;
+    /** Its bytes are wrong; it goes when the last hold ends. */
+    static final byte CONDEMNED = 4;
 
     Region[] region = new Region[1024];
     int[] slot = new int[1024];

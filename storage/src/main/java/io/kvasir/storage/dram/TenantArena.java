@@ -6,7 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** One tenant's directory of the arena and the regions in it; owned by {@link DramTier}. */
-final class TenantArena implements ObjectStore.Tenant {
+public final class TenantArena implements ObjectStore.Tenant {
     final String name;
     final Path path;
     /** Group that may read the directory and write the payload files; -1: the node's own. */

@@ -159,7 +159,7 @@ final class LookupPlanner {
     }
 
     private static boolean counts(final byte status, final boolean pendingCounts) {
-        return status == SlotStatus.HIT || pendingCounts && (status == SlotStatus.PENDING || status == ON_SSD);
+        return status == SlotStatus.HIT || (pendingCounts && (status == SlotStatus.PENDING || status == ON_SSD));
     }
 
     /** What lies before a group's window is not needed, for the hits and for what is fetched. */
@@ -200,7 +200,7 @@ final class LookupPlanner {
                 final long worthNs = recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * (pending + 1) / 2;
                 open = start(found, tenant, set, namespace, keys, chunk, worthNs, nowNs);
             }
-            if (before == SlotStatus.PENDING && open || before == SlotStatus.HIT && !sparse && open) {
+            if (open && (before == SlotStatus.PENDING || (before == SlotStatus.HIT && !sparse))) {
                 pending++;
             }
             if (!open && !sparse) {
@@ -249,7 +249,7 @@ final class LookupPlanner {
                 return null;
             }
             if (found.status[i] == ON_SSD
-                    || counted && found.status[i] == SlotStatus.HIT && dram.takePromoted(found.entries[i])) {
+                    || (counted && found.status[i] == SlotStatus.HIT && dram.takePromoted(found.entries[i]))) {
                 slowest = TierKind.SSD;
             }
         }

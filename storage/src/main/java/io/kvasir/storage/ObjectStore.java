@@ -103,8 +103,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Leases leases;
     private final Pins pins;
     private final ArrayDeque<Integer> toVerify = new ArrayDeque<>();
-    /** Entry to serial: sums under way. */
+    /** Entry to serial: sums under way, and those of them that somebody waits for. */
     private final Int2IntHashMap summing = new Int2IntHashMap(-1);
+
+    private final Int2IntHashMap summingUrgently = new Int2IntHashMap(-1);
 
     private Consumer<ObjectEvent> events = event -> {};
     private Consumer<Integer> regionRetired = region -> {};
@@ -558,19 +560,26 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Sums an object that has no checksum yet, or verifies one that an earlier node left. */
     private void sum(final int entry, final boolean urgent) {
         final int serial = dram.serial(entry);
-        if (summing.get(entry) == serial && !urgent) {
+        final Int2IntHashMap underWay = urgent ? summingUrgently : summing;
+        if (underWay.get(entry) == serial) {
             return;
         }
-        summing.put(entry, serial);
+        underWay.put(entry, serial);
         dram.hold(entry);
         checksums.sum(dram.payload(entry, dram.length(entry)), urgent, crc -> {
+            underWay.remove(entry);
             dram.unhold(entry);
-            summing.remove(entry);
-            summed(entry, crc);
+            // It may have been condemned by an earlier answer, and gone with this hold.
+            if (dram.is(entry, serial)) {
+                summed(entry, crc);
+            }
         });
     }
 
     private void summed(final int entry, final int crc) {
+        if (dram.isCondemned(entry)) {
+            return;
+        }
         if (dram.isSummed(entry) && dram.crc32c(entry) != crc) {
             LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
             counters.corrupt.increment();

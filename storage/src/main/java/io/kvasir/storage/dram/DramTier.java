@@ -33,7 +33,6 @@ public final class DramTier implements AutoCloseable {
     public static final int QUOTA = -3;
 
     private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
-    private static final int UNKNOWN_INDEX = -1;
 
     private final DramContext context;
     private final ArenaFiles files;
@@ -473,6 +472,11 @@ public final class DramTier implements AutoCloseable {
         if (empty != null) {
             return cut(retire(empty), tenant, slotBytes);
         }
+        // Nothing is evicted while the capacity is not used up; the caller waits for the next region.
+        if (spares.mayGrow(slotBytes, regionBytes())) {
+            spares.want(slotBytes);
+            return null;
+        }
         final int victim = victims.find(tenant, slotBytes, writer);
         if (victim != NONE) {
             final Region region = entries.region[victim];
@@ -484,10 +488,6 @@ public final class DramTier implements AutoCloseable {
 
     /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
     private Region moveRegion(final TenantArena tenant, final long slotBytes) {
-        if (spares.mayGrow(slotBytes, regionBytes())) {
-            spares.want(slotBytes);
-            return null;
-        }
         final Region region = victims.regionToMove();
         if (region == null) {
             return null;

@@ -47,6 +47,9 @@ final class SpareRegions implements AutoCloseable {
 
     /** True when a file for such slots fits into the capacity beside what regions take; spares that are too small give way. */
     boolean mayGrow(final long slotBytes, final long regionBytes) {
+        if (context.clock().time() < notBefore) {
+            return false;
+        }
         if (allocating > 0) {
             return true;
         }

@@ -30,6 +30,8 @@ class AsyncWire(BaseWire):
         self.max_frame = wire.max_frame
         self.incarnation = wire.incarnation
         self._ids = wire._ids
+        self._discarded = wire._discarded
+        self.on_regions = wire.on_regions
         self._wire = wire
         self._loop = loop
         self._reader = wire.reader

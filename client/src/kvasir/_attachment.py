@@ -94,6 +94,7 @@ class Attachment:
         directory = Path(answer.directory)
         self._lock = AttachmentLock(directory / answer.lock_file)
         self.regions = RegionMap(directory, self._release_lock)
+        self.wire.on_regions = self.regions.remember
 
     def _attach(self, member: Membership, deadline: Deadline, quiesced: Sequence[int]) -> None:
         answer = self.wire.call(pb.Request(attach=member.attach_message(quiesced)), deadline).attach

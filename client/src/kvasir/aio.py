@@ -270,9 +270,10 @@ class AsyncClient:
         attachment = wire.attachment
         handle = await self._handle(wire, namespace, end)
         answer = (await wire.call(call.reserve_request(handle, end), end)).reserve
+        call.take(answer)
         try:
-            if call.reserved(answer):
-                await self._announce(wire, answer.regions)
+            await self._announce(wire, answer.regions)
+            if call.has_slots():
                 await self._threaded(lambda: call.copy(attachment, self._copier, end), call)
         except BaseException:
             self._post(wire, call.abort_request(everything=True))

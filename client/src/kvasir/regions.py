@@ -164,6 +164,12 @@ class RegionMap:
             for described in fresh:
                 self._mapping(described.region)
 
+    def remember(self, regions: Iterable[pb.Region]) -> None:
+        """Regions of an answer that came too late: mapped when a later answer's slots lie in them."""
+        with self._lock:
+            for described in regions:
+                self._announced[described.region] = described
+
     def _mapping(self, region: int) -> MappedRegion | None:
         mapped = self._mapped.get(region)
         if mapped is not None:
@@ -209,10 +215,10 @@ class RegionMap:
             for name in names:
                 mapped = self._mapping(name)
                 if mapped is not None:
-                    mapped.users += 1
                     borrowed[name] = mapped
-                    if write:
-                        mapped.reserved += 1
+            for mapped in borrowed.values():
+                mapped.users += 1
+                mapped.reserved += write
         try:
             for name, mapped in borrowed.items():
                 mine = slots if len(names) == 1 else slots[regions == name]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 
 import numpy as np
-
 from kvasir import Client, KvasirError, Namespace, SlotStatus, Tier
+
 from kvasir_ops.demo.content import Content
 from kvasir_ops.demo.tally import RequestReport
 from kvasir_ops.demo.trace import BLOCK_TOKENS, TraceRequest, key_of
@@ -41,7 +41,7 @@ class EngineSettings:
     compute_tokens_per_s: float
 
 
-def run_engine(settings: EngineSettings, ticket: Synchronized[int], report: Callable[[RequestReport], None]) -> None:
+def run_engine(settings: EngineSettings, ticket: Synchronized[int], reports: Queue[RequestReport]) -> None:
     """The process's main: takes the next request off the ticket counter until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -55,7 +55,7 @@ def run_engine(settings: EngineSettings, ticket: Synchronized[int], report: Call
                 ticket.value += 1
             if index >= len(settings.requests):
                 return
-            report(engine.serve(settings.requests[index]))
+            reports.put(engine.serve(settings.requests[index]))
 
 
 @dataclass
@@ -147,7 +147,10 @@ class _Engine:
                 stored = self._client.store(
                     [key_of(chunk) for chunk in batch],
                     self._pages[first : first + len(batch)],
-                    parents=[key_of(chunk_ids[place - 1]) if place else bytes(32) for place in range(first, first + len(batch))],
+                    parents=[
+                        key_of(chunk_ids[place - 1]) if place else bytes(32)
+                        for place in range(first, first + len(batch))
+                    ],
                     chunk_index=first,
                     wait=_WAIT_SECONDS,
                 )
@@ -161,7 +164,7 @@ class _Engine:
                     self._own.add(chunk)
                     work.acknowledged[chunk] = now
                 elif status not in (SlotStatus.EXISTS, SlotStatus.IN_FLIGHT):
-                    work.problems.append(f"store: {SlotStatus(status).name}")
+                    work.problems.append(f"store: {SlotStatus(int(status)).name}")
 
     @staticmethod
     def _failed(error: KvasirError, work: _Work) -> None:

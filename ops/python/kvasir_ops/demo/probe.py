@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-
 from kvasir import Client, KvasirError, SlotStatus, Tier
+
 from kvasir_ops.demo.content import Content
 from kvasir_ops.demo.engine import NAMESPACE
-from kvasir_ops.demo.tally import Restart
 from kvasir_ops.demo.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
@@ -45,33 +44,27 @@ class Probe:
                     found[chunk] = Tier(int(record["tier"]))
         return found
 
-    def look(self, acknowledged: Sequence[int], started_at: float) -> Restart:
-        """Waits until the node that was started at ``started_at`` answers, then checks every acknowledged chunk.
+    def first_hits(self, chunks: Sequence[int], started_at: float) -> dict[str, float]:
+        """Seconds from ``started_at`` until the first of ``chunks`` was loaded and right, by the tier that had it.
 
         Raises:
             KvasirError: the node did not answer within its bound.
         """
-        tiers = self._first_answer(acknowledged, started_at)
-        first_hit: dict[str, float] = {}
+        tiers = self._first_answer(chunks, started_at)
+        found: dict[str, float] = {}
         for tier in (Tier.DRAM, Tier.SSD):
-            candidates = [chunk for chunk in acknowledged if tiers.get(chunk) == tier]
+            candidates = [chunk for chunk in chunks if tiers.get(chunk) == tier]
             for chunk in candidates[-_CANDIDATES:]:
                 if self._loads(chunk):
-                    first_hit[tier.name.lower()] = time.monotonic() - started_at
+                    found[tier.name.lower()] = time.monotonic() - started_at
                     break
-        return Restart(
-            checked=len(acknowledged),
-            lost=len(acknowledged) - len(tiers),
-            first_hit_seconds=first_hit,
-            in_dram=sum(tier == Tier.DRAM for tier in tiers.values()),
-            on_ssd=sum(tier == Tier.SSD for tier in tiers.values()),
-        )
+        return found
 
-    def _first_answer(self, acknowledged: Sequence[int], started_at: float) -> dict[int, Tier]:
+    def _first_answer(self, chunks: Sequence[int], started_at: float) -> dict[int, Tier]:
         while True:
             try:
                 self._client.ping(deadline=_ASK_SECONDS)
-                return self.tiers(acknowledged)
+                return self.tiers(chunks)
             except KvasirError:
                 if time.monotonic() - started_at > RESTART_BOUND_SECONDS:
                     raise

@@ -13,8 +13,8 @@ class RequestReport:
     """What one stand-in did for one request.
 
     ``hits`` counts loaded chunks by the tier that had them. ``acknowledged`` has, for each chunk that the node answered
-    as committed, when it did (``time.monotonic``, which all processes share). ``without_tier``: the node did not answer,
-    and all or a part of the request was computed for that reason.
+    as committed, when it did (``time.monotonic``, which all processes share). ``without_tier``: the node did not
+    answer, and all or a part of the request was computed for that reason.
     """
 
     engine: int

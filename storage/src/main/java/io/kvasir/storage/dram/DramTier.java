@@ -136,6 +136,10 @@ public final class DramTier implements AutoCloseable {
     /** Frees what departed processes had, as far as their locks are free. */
     public void probeAttachments() {
         attachments.probe(id -> end(attachments.departed(id)));
+        for (final Attachments.Entry attachment : attachments.endedBehindTheirSocket()) {
+            depart(attachment);
+            context.listener().processEnded(attachment);
+        }
     }
 
     private void endIfStopped(final Attachments.Entry attachment) {
@@ -628,6 +632,11 @@ public final class DramTier implements AutoCloseable {
         for (final Region region :
                 files.adopt(tenant, () -> context.counters().faults.increment())) {
             nextRegion = Math.max(nextRegion, region.id + 1);
+            if (regionBytes() + region.dataBytes() > context.capacity()) {
+                LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
+                files.delete(files.retire(region).file());
+                continue;
+            }
             enlist(region);
             for (int slot = region.slots - 1; slot >= 0; slot--) {
                 adoptSlot(region, slot, writers);

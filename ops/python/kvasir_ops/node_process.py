@@ -39,14 +39,17 @@ class NodePlaces:
         return self.state / "node.log"
 
     @property
-    def configuration(self) -> Path:
-        """The node's configuration file."""
-        return self.state / "kvasir.yaml"
-
-
-def configuration(places: NodePlaces, dram_bytes: int, ssd_bytes: int) -> dict[str, Any]:
-    """What a node in these places is told; everything else is its default."""
-    raise NotImplementedError
+    def configuration(
+    places: NodePlaces, dram_bytes: int, ssd_bytes: int, http_address: str = "off"
+) -> dict[str, dict[str, Any]]:
+    """What a node in these places is told; everything else is its default. A caller may change it further."""
+    return {
+        "node": {"name": places.state.name},
+        "engine": {"socket": os.fspath(places.socket)},
+        "dram": {"directory": os.fspath(places.shared_memory / "dram"), "capacity": f"{dram_bytes}B"},
+        "ssd": {"directory": os.fspath(places.state / "ssd"), "capacity": f"{ssd_bytes}B"},
+        "http": {"address": http_address},
+    }
 
 
 class NodeProcess:

@@ -1,4 +1,4 @@
-"""Writes the table of figures in README.md from the JSON of ``./kvasir bench``: ``python -m kvasir_ops.figures FILE``."""
+"""Writes the README's table of figures from the JSON of ``./kvasir bench``: ``python -m kvasir_ops.figures FILE``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN = (
 
 
 def figures_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """The shown records as Markdown; a record that is not there is left out, a goal that was missed is shown as missed."""
+    """The shown records as Markdown. A record that is not there is left out; a missed goal is shown as missed."""
     by_id = {record["id"]: record for record in records}
     lines = ["| what | measured | limit or peer in the same run | ratio | goal met |", "|---|---:|---:|---:|---|"]
     for identity in SHOWN:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from kvasir_ops import home
 
 BEGIN = "<!-- figures: begin, written by `python -m kvasir_ops.figures` -->"
 END = "<!-- figures: end -->"
@@ -74,7 +75,7 @@ def main() -> int:
     parser.add_argument("records", type=Path, nargs="+", help="JSON of ./kvasir bench; later files win")
     parser.add_argument("--page", type=Path, help="the page to write (default: README.md)")
     options = parser.parse_args()
-    page = options.page or Path(os.environ.get("KVASIR_HOME", ".")) / "README.md"
+    page = options.page or home() / "README.md"
     records = [record for file in options.records for record in json.loads(file.read_text(encoding="utf-8"))]
     page.write_text(
         replace_figures(page.read_text(encoding="utf-8"), figures_table(records)),

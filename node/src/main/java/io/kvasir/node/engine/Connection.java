@@ -59,4 +59,11 @@ final class Connection {
         }
         return known.add(region);
     }
+
+    /** The region ended; its number may come again. */
+    void forgets(final int region) {
+        if (known != null) {
+            known.remove(region);
+        }
+    }
 }

@@ -83,6 +83,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         nowNs = ctx.nanoClock().nanoTime();
         sweptNs = nowNs;
         store = ctx.store().apply(this::wakeup);
+        store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
         held = new HeldRequests(this, metrics, nowNs);
         calls = new Calls(ctx, this, store, held, metrics);
     }
@@ -116,18 +117,21 @@ public final class EngineServer implements Agent, AutoCloseable {
         return work;
     }
 
-    /** Sleeps until a socket or the store has something, a timer is due, or {@code maxMs} passed. */
-    public void await(final long maxMs) {
+    /** Sleeps until a socket or the store has something, a timer is due, or {@code maxMs} passed; returns the work done. */
+    public int await(final long maxMs) {
         asleep = true;
+        int work = 0;
         try {
-            if (driveStore() == 0) {
-                selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
+            work += driveStore();
+            if (work == 0) {
+                work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
             }
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's selector failed", e);
         } finally {
             asleep = false;
         }
+        return work;
     }
 
     /** True once calls can be served; owner thread. */
@@ -236,11 +240,11 @@ public final class EngineServer implements Agent, AutoCloseable {
         if (!key.isValid()) {
             return;
         }
-        if (key == listenerKey) {
+        final Connection connection = (Connection) key.attachment();
+        if (connection == null) {
             acceptSome();
             return;
         }
-        final Connection connection = (Connection) key.attachment();
         if (key.isWritable()) {
             writeQueued(connection);
         }
@@ -545,7 +549,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         try {
             final ByteBuffer[] batch = connection.output.toArray(new ByteBuffer[0]);
             final long written = connection.channel.write(batch);
-            metrics.bytesOut.inc(written);
+            metrics.bytesOut.inc((double) written);
             if (written > 0) {
                 connection.outputBytes -= written;
                 connection.outputSinceNs = nowNs;

@@ -69,20 +69,18 @@ final class ReadCalls {
                 Check.nanos(Integer.toUnsignedLong(lookup.getLeaseMs())),
                 lookup.getPeek(),
                 lookup.getSparse(),
-                lookup.getPriority());
+                lookup.getPriority(),
+                recomputeNsPerChunk(namespace, lookup.getRecomputeTokensPerS()));
         final ObjectStore.LookupResult result = store.lookup(session.holder, query);
         if (result.pendingChunks() == 0) {
             return answered(connection, result, query);
         }
-        final long worthNs = worthWaiting(result, namespace, lookup.getRecomputeTokensPerS());
-        if (worthNs == 0) {
-            return answered(connection, withoutPending(result), query);
-        }
         if (lookup.getWaitMs() == 0 || lookup.getPeek()) {
             return answered(connection, result, query);
         }
-        final long waitNs =
-                Math.min(worthNs, TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(lookup.getWaitMs())));
+        final long waitNs = Math.min(
+                worthWaitingNs(query, result.pendingChunks()),
+                TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(lookup.getWaitMs())));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ANSWER_NS);
         final HeldLookup waiting = new HeldLookup(connection, id, arrivedNs, untilNs, query, result);
         if (!waiting.await()) {
@@ -148,39 +146,18 @@ final class ReadCalls {
                 "lease " + Long.toUnsignedString(lease) + " ended, or was never given to this session");
     }
 
-    /**
-     * How long pending bytes are worth a wait: half of the time in which the engine computes their tokens, and not at all
-     * when they are expected later than that computation would end. An unknown speed sets no bound.
-     */
-    private static long worthWaiting(
-            final ObjectStore.LookupResult result, final Session.Opened namespace, final float tokensPerSecond) {
+    /** 0 when the engine's speed is unknown. */
+    private static long recomputeNsPerChunk(final Session.Opened namespace, final float tokensPerSecond) {
         if (!(tokensPerSecond > 0)) {
-            return Long.MAX_VALUE;
+            return 0;
         }
-        final double tokens = (double) result.pendingChunks() * Integer.toUnsignedLong(namespace.chunkTokens());
-        final long recomputeNs = (long) Math.min(Long.MAX_VALUE / 2, tokens / tokensPerSecond * 1e9);
-        for (final io.kvasir.storage.PlanRange range : result.plan()) {
-            if (range.status() == SlotStatus.PENDING && range.expectedNs() > recomputeNs) {
-                return 0;
-            }
-        }
-        return Math.max(1, recomputeNs / 2);
+        final double seconds = Integer.toUnsignedLong(namespace.chunkTokens()) / (double) tokensPerSecond;
+        return Math.max(1, (long) Math.min(3600e9, seconds * 1e9));
     }
 
-    private static ObjectStore.LookupResult withoutPending(final ObjectStore.LookupResult result) {
-        return new ObjectStore.LookupResult(
-                result.lease(),
-                result.leaseNs(),
-                result.hitChunks(),
-                0,
-                result.slots(),
-                result.regions(),
-                result.plan().stream()
-                        .map(range -> range.status() == SlotStatus.PENDING
-                                ? new io.kvasir.storage.PlanRange(
-                                        range.firstChunk(), range.chunks(), SlotStatus.MISS, null, 0)
-                                : range)
-                        .toList());
+    /** Half of the time in which the engine computes what is pending; an unknown speed sets no bound. */
+    private static long worthWaitingNs(final LookupQuery query, final int pendingChunks) {
+        return query.recomputeNsPerChunk() == 0 ? Long.MAX_VALUE : query.recomputeNsPerChunk() * pendingChunks / 2;
     }
 
     private Response.Builder answered(

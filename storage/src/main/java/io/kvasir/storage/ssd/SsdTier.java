@@ -512,6 +512,11 @@ public final class SsdTier implements AutoCloseable {
         return true;
     }
 
+    /** For tests, which hold places as a reader does. */
+    TierState state() {
+        return state;
+    }
+
     private static boolean join(final Thread thread, final long deadline) {
         try {
             final long left = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);

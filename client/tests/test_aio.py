@@ -1,4 +1,4 @@
-"""The asyncio face against a real node, and that copies release the GIL."""
+"""The asyncio face against a real node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import NAMESPACE
 from nodes import Node
 from test_node import fresh_keys, fresh_pages
 
-from kvasir import Client, DeadlineExceededError, _copy
+from kvasir import DeadlineExceededError, _copy
 from kvasir.aio import AsyncClient
 from kvasir.records import BoolArray
 
@@ -86,37 +86,3 @@ def test_a_cancelled_load_has_stopped_before_the_cancellation_shows(node: Node) 
                 assert not back.any()
 
     asyncio.run(scenario())
-
-
-def test_copies_release_the_gil(node: Node) -> None:
-    """A thread makes progress in Python while another is inside one long copy of 64 MiB."""
-    with Client.connect(node.socket, namespace=NAMESPACE, deadline=10.0) as client:
-        keys, pages = fresh_keys(1), fresh_pages(1, 64 << 20)
-        client.store(keys, pages)
-        back = np.zeros_like(pages)
-        running, ticks = threading.Event(), [0]
-        stop = threading.Event()
-
-        def count() -> None:
-            while not stop.is_set():
-                ticks[0] += 1
-                running.set()
-
-        counter = threading.Thread(target=count)
-        counter.start()
-        assert running.wait(10)
-        seen: list[int] = []
-        move = _copy.copy
-
-        def watched(target: int, source: int, length: int) -> None:
-            before = ticks[0]
-            move(target, source, length)
-            seen.append(ticks[0] - before)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_copy, "copy", watched)
-            assert client.load_prefix(keys, back).leading_chunks == 1
-        stop.set()
-        counter.join(10)
-        assert len(seen) == 8
-        assert sum(1 for advance in seen if advance > 100) >= 4, seen

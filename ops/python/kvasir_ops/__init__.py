@@ -1,0 +1,1 @@
+"""Kvasir's tools in Python: the demo, the checks behind ``kvasir test``, and the benchmarks."""

@@ -1,0 +1,146 @@
+"""``./kvasir test``: runs every part, shows each runner's own output, and ends with a table and the counts."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kvasir_ops.checks.parts import Part, parts
+from kvasir_ops.checks.reports import Counts, read_counts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part."""
+
+    part: Part
+    counts: Counts
+    seconds: float
+    note: str = ""
+
+    @property
+    def word(self) -> str:
+        """The part's state in one word."""
+        if self.counts.failed:
+            return "FAILED"
+        return "passed" if self.counts.passed else "skipped"
+
+
+def run_part(part: Part, home: Path) -> Outcome:
+    """Runs one part to its end or its bound; its output goes where ours goes."""
+    if part.unavailable:
+        return Outcome(part, Counts(skipped=1), 0, part.unavailable)
+    for stale in part.reports():
+        stale.unlink()
+    started = time.monotonic()
+    with _build_lock(home, part.holds_build_lock):
+        status = _run(part)
+    seconds = time.monotonic() - started
+    counts = read_counts(part.reports()) if part.has_tests else Counts(passed=1) if status == 0 else Counts(failed=1)
+    note = "" if status == 0 else "ran past its time" if status is None else f"exit status {status}"
+    if status != 0 and counts.failed == 0:
+        counts += Counts(failed=1)
+    elif part.has_tests and counts.total == 0:
+        counts, note = Counts(failed=1), "no test ran"
+    return Outcome(part, counts, seconds, note)
+
+
+def _run(part: Part) -> int | None:
+    """Exit status, or None when the bound was reached. The command and all it started are gone afterwards."""
+    process = subprocess.Popen(
+        part.command,
+        cwd=part.cwd,
+        env={**os.environ, **part.environment},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(part.bound_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def _build_lock(home: Path, needed: bool) -> Iterator[None]:
+    """The lock that the launcher takes while it builds: one Maven at a time in this tree."""
+    if not needed:
+        yield
+        return
+    lock = home / ".kvasir" / "lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def summary(outcomes: list[Outcome]) -> Table:
+    """The table at the end."""
+    table = Table(title="./kvasir test", title_justify="left")
+    table.add_column("part")
+    table.add_column("result")
+    for heading in ("passed", "failed", "skipped", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("note", overflow="fold")
+    for outcome in outcomes:
+        counts = outcome.counts
+        table.add_row(
+            outcome.part.name,
+            outcome.word,
+            str(counts.passed),
+            str(counts.failed),
+            str(counts.skipped),
+            f"{outcome.seconds:.1f}",
+            outcome.note,
+        )
+    return table
+
+
+def main() -> int:
+    """Exit status 0 only when nothing failed."""
+    parser = argparse.ArgumentParser(
+        prog="./kvasir test",
+        description="Runs format checks, lint, type checks, and the Java and Python tests against the real node. "
+        "A check without tests of its own counts as one; a part that cannot run counts as skipped.",
+    )
+    parser.add_argument("--quick", action="store_true", help="leave out tests marked as slow or integration")
+    parser.add_argument("--engines", action="store_true", help="also run the connectors inside real inference engines")
+    options = parser.parse_args()
+
+    home = Path(os.environ["KVASIR_HOME"])
+    (home / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    outcomes: list[Outcome] = []
+    for part in parts(home, options.quick, options.engines):
+        console.rule(part.name, align="left")
+        sys.stdout.flush()
+        outcome = run_part(part, home)
+        if outcome.word == "skipped":
+            console.print(f"skipped: {outcome.note or 'every test of it was skipped'}", markup=False)
+        outcomes.append(outcome)
+    console.print(summary(outcomes))
+    total = sum((outcome.counts for outcome in outcomes), Counts())
+    console.print(str(total), markup=False)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

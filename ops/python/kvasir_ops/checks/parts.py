@@ -1,0 +1,103 @@
+"""The parts of ``./kvasir test``: what each one runs, and why it cannot run when it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PYTHON_TREES = ("client", "ops/python")
+# Tests that run for long carry this tag (JUnit) or marker (pytest); --quick leaves them out.
+SLOW = "slow"
+
+
+def _no_reports() -> list[Path]:
+    return []
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command with a runner of its own.
+
+    ``reports`` gives the JUnit XML files that the command leaves behind; a part without counts as one test.
+    ``unavailable`` says why the part cannot run here, or is empty. ``holds_build_lock`` is for commands that write
+    into the build folders of the tree.
+    """
+
+    name: str
+    command: Sequence[str]
+    cwd: Path
+    bound_s: float
+    reports: Callable[[], list[Path]] = _no_reports
+    has_tests: bool = False
+    unavailable: str = ""
+    holds_build_lock: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def parts(home: Path, quick: bool, engines: bool) -> list[Part]:
+    """All parts in the order in which they run: the fast ones first."""
+    trees = [tree for tree in PYTHON_TREES if (home / tree).is_dir()]
+    found = [
+        Part("format (Python)", [*_tool("ruff"), "format", "--check", *trees], home, 60),
+        Part("lint (Python)", [*_tool("ruff"), "check", *trees], home, 60),
+        *(_types(home, tree) for tree in trees),
+        _shell(home),
+        Part("format (Java)", ["./mvnw", "-B", "-ntp", "-q", "spotless:check"], home, 300, holds_build_lock=True),
+        _java(home, quick),
+        *(_pytest(home, tree, quick) for tree in trees),
+    ]
+    if engines:
+        found.append(
+            Part("engines", [], home, 0, unavailable="there are no connectors for vLLM or SGLang in this version yet")
+        )
+    return found
+
+
+def _tool(name: str) -> list[str]:
+    return [sys.executable, "-m", name]
+
+
+def _types(home: Path, tree: str) -> Part:
+    return Part(f"types ({tree})", [*_tool("mypy"), "--strict"], home / tree, 300)
+
+
+def _shell(home: Path) -> Part:
+    missing = (
+        "" if shutil.which("shellcheck") else "shellcheck is not installed (Debian, Ubuntu: apt install shellcheck)"
+    )
+    return Part("lint (shell)", ["shellcheck", "kvasir", ".ci/run"], home, 60, unavailable=missing)
+
+
+def _java(home: Path, quick: bool) -> Part:
+    command = ["./mvnw", "-B", "-ntp", "--fail-at-end", "verify"]
+    if quick:
+        command.append(f"-DexcludedGroups={SLOW}")
+    return Part(
+        "tests (Java)",
+        command,
+        home,
+        1500,
+        reports=lambda: sorted(home.glob("*/target/surefire-reports/TEST-*.xml")),
+        has_tests=True,
+        holds_build_lock=True,
+    )
+
+
+def _pytest(home: Path, tree: str, quick: bool) -> Part:
+    report = home / ".kvasir" / "reports" / f"{tree.replace('/', '-')}.xml"
+    command = [*_tool("pytest"), f"--junitxml={report}"]
+    if quick:
+        command += ["-m", f"not {SLOW} and not integration"]
+    return Part(
+        f"tests ({tree})",
+        command,
+        home / tree,
+        900,
+        reports=lambda: [report] if report.is_file() else [],
+        has_tests=True,
+        environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
+    )

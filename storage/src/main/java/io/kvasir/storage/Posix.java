@@ -1,0 +1,260 @@
+package io.kvasir.storage;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * The system calls that tiers need and Java does not offer, for 64-bit Linux. Transfers move everything that was asked
+ * or throw. Segments are native or mapped; the callers keep them alive for the length of a call.
+ */
+public final class Posix {
+    public static final int O_RDONLY = 0;
+    public static final int O_WRONLY = 1;
+    public static final int O_RDWR = 2;
+    public static final int O_CREAT = 0x40;
+    public static final int O_EXCL = 0x80;
+    public static final int O_TRUNC = 0x200;
+    public static final int O_CLOEXEC = 0x80000;
+    /** The one flag here that differs between processors. */
+    public static final int O_DIRECT = "aarch64".equals(System.getProperty("os.arch")) ? 0x10000 : 0x4000;
+
+    public static final int MADV_WILLNEED = 3;
+    public static final int MADV_DONTNEED = 4;
+    public static final int MADV_HUGEPAGE = 14;
+    public static final int MADV_DONTDUMP = 16;
+    public static final int MADV_POPULATE_READ = 22;
+    public static final int MADV_POPULATE_WRITE = 23;
+
+    /** One call takes at most this many segments (the kernel's UIO_MAXIOV). */
+    public static final int MAX_SEGMENTS = 1024;
+
+    private static final int EINTR = 4;
+    private static final Linker LINKER = Linker.nativeLinker();
+    private static final Linker.Option ERRNO = Linker.Option.captureCallState("errno");
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
+    private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
+    private static final ValueLayout PTR = ValueLayout.ADDRESS;
+    private static final VarHandle ERRNO_VALUE =
+            Linker.Option.captureStateLayout().varHandle(MemoryLayout.PathElement.groupElement("errno"));
+
+    // open() is variadic: without firstVariadicArg the mode is lost on some processors.
+    private static final MethodHandle OPEN = LINKER.downcallHandle(
+            LINKER.defaultLookup().findOrThrow("open"),
+            FunctionDescriptor.of(INT, PTR, INT, INT),
+            ERRNO,
+            Linker.Option.firstVariadicArg(2));
+    private static final MethodHandle CLOSE = bind("close", FunctionDescriptor.of(INT, INT));
+    private static final MethodHandle FALLOCATE = bind("posix_fallocate", FunctionDescriptor.of(INT, INT, LONG, LONG));
+    private static final MethodHandle PREAD = bind("pread", FunctionDescriptor.of(LONG, INT, PTR, LONG, LONG));
+    private static final MethodHandle PWRITE = bind("pwrite", FunctionDescriptor.of(LONG, INT, PTR, LONG, LONG));
+    private static final MethodHandle PWRITEV = bind("pwritev", FunctionDescriptor.of(LONG, INT, PTR, INT, LONG));
+    private static final MethodHandle FDATASYNC = bind("fdatasync", FunctionDescriptor.of(INT, INT));
+    private static final MethodHandle FSYNC = bind("fsync", FunctionDescriptor.of(INT, INT));
+    private static final MethodHandle MADVISE = bind("madvise", FunctionDescriptor.of(INT, PTR, LONG, INT));
+
+    /** Where errno of this thread's last call is kept, and the iovec array of its pwritev. */
+    private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
+
+    private static final class Scratch {
+        final MemorySegment errno = Arena.ofAuto().allocate(Linker.Option.captureStateLayout());
+        MemorySegment vectors = MemorySegment.NULL;
+
+        int code() {
+            return (int) ERRNO_VALUE.get(errno, 0L);
+        }
+
+        MemorySegment vectors(final int count) {
+            if (vectors.byteSize() < 16L * count) {
+                vectors = Arena.ofAuto().allocate(16L * Math.max(64, count), 8);
+            }
+            return vectors;
+        }
+    }
+
+    private Posix() {}
+
+    private static MethodHandle bind(final String name, final FunctionDescriptor descriptor) {
+        return LINKER.downcallHandle(LINKER.defaultLookup().findOrThrow(name), descriptor, ERRNO);
+    }
+
+    /** A new descriptor, always close-on-exec. */
+    public static int open(final Path path, final int flags, final int mode) throws PosixException {
+        try (Arena arena = Arena.ofConfined()) {
+            final Scratch scratch = SCRATCH.get();
+            final MemorySegment name = arena.allocateFrom(path.toString());
+            int fd;
+            do {
+                fd = (int) OPEN.invokeExact(scratch.errno, name, flags | O_CLOEXEC, mode);
+            } while (fd < 0 && scratch.code() == EINTR);
+            if (fd < 0) {
+                throw new PosixException("open " + path, scratch.code());
+            }
+            return fd;
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    /** Not repeated on EINTR: Linux has released the descriptor by then. */
+    public static void close(final int fd) throws PosixException {
+        check("close", () -> (int) CLOSE.invokeExact(SCRATCH.get().errno, fd));
+    }
+
+    /** Gives the range real blocks, so that a later write or a touch of a mapping cannot meet a full file system. */
+    public static void allocate(final int fd, final long offset, final long bytes) throws PosixException {
+        try {
+            int code;
+            do {
+                // This one returns the error instead of setting errno.
+                code = (int) FALLOCATE.invokeExact(SCRATCH.get().errno, fd, offset, bytes);
+            } while (code == EINTR);
+            if (code != 0) {
+                throw new PosixException("posix_fallocate of " + bytes + " bytes", code);
+            }
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    /** Fills {@code destination} from the file, or throws; an end of file before that is EIO. */
+    public static void read(final int fd, final MemorySegment destination, final long offset) throws PosixException {
+        transfer(PREAD, "pread", fd, destination, offset);
+    }
+
+    /** Writes all of {@code source}, or throws. */
+    public static void write(final int fd, final MemorySegment source, final long offset) throws PosixException {
+        transfer(PWRITE, "pwrite", fd, source, offset);
+    }
+
+    /** Writes the segments one behind the other from {@code offset}, in as few calls as the kernel allows. */
+    public static void write(final int fd, final List<MemorySegment> sources, final long offset) throws PosixException {
+        long position = offset;
+        int first = 0;
+        long done = 0;
+        final Scratch scratch = SCRATCH.get();
+        while (first < sources.size()) {
+            final int count = Math.min(MAX_SEGMENTS, sources.size() - first);
+            final MemorySegment vectors = scratch.vectors(count);
+            for (int i = 0; i < count; i++) {
+                final MemorySegment source = sources.get(first + i);
+                final long skip = i == 0 ? done : 0;
+                vectors.setAtIndex(LONG, 2L * i, source.address() + skip);
+                vectors.setAtIndex(LONG, 2L * i + 1, source.byteSize() - skip);
+            }
+            long moved = pwritev(scratch, fd, vectors, count, position);
+            position += moved;
+            moved += done;
+            while (first < sources.size() && moved >= sources.get(first).byteSize()) {
+                moved -= sources.get(first++).byteSize();
+            }
+            done = moved;
+        }
+    }
+
+    private static long pwritev(
+            final Scratch scratch, final int fd, final MemorySegment vectors, final int count, final long position)
+            throws PosixException {
+        try {
+            long moved;
+            do {
+                moved = (long) PWRITEV.invokeExact(scratch.errno, fd, vectors, count, position);
+            } while (moved < 0 && scratch.code() == EINTR);
+            if (moved <= 0) {
+                throw new PosixException("pwritev at " + position, moved == 0 ? 5 : scratch.code());
+            }
+            return moved;
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    private static void transfer(
+            final MethodHandle call, final String name, final int fd, final MemorySegment segment, final long offset)
+            throws PosixException {
+        final Scratch scratch = SCRATCH.get();
+        final long bytes = segment.byteSize();
+        long done = 0;
+        try {
+            while (done < bytes) {
+                final MemorySegment rest = done == 0 ? segment : segment.asSlice(done);
+                final long moved = (long) call.invokeExact(scratch.errno, fd, rest, bytes - done, offset + done);
+                if (moved > 0) {
+                    done += moved;
+                } else if (moved == 0) {
+                    throw new PosixException(name + " at " + (offset + done) + ", end of file", 5);
+                } else if (scratch.code() != EINTR) {
+                    throw new PosixException(name + " at " + (offset + done), scratch.code());
+                }
+            }
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    /** The file's data, and what is needed to find it, is on the device when this returns. */
+    public static void dataSync(final int fd) throws PosixException {
+        check("fdatasync", () -> (int) FDATASYNC.invokeExact(SCRATCH.get().errno, fd));
+    }
+
+    public static void sync(final int fd) throws PosixException {
+        check("fsync", () -> (int) FSYNC.invokeExact(SCRATCH.get().errno, fd));
+    }
+
+    /** Makes created, renamed and removed names in a directory durable. */
+    public static void syncDirectory(final Path directory) throws PosixException {
+        final int fd = open(directory, O_RDONLY, 0);
+        try {
+            sync(fd);
+        } finally {
+            close(fd);
+        }
+    }
+
+    /** One of the MADV constants, for a mapped segment whose address is a multiple of the page size. */
+    public static void advise(final MemorySegment segment, final int advice) throws PosixException {
+        check("madvise", () -> (int) MADVISE.invokeExact(SCRATCH.get().errno, segment, segment.byteSize(), advice));
+    }
+
+    @FunctionalInterface
+    private interface Call {
+        int run() throws Throwable;
+    }
+
+    private static void check(final String name, final Call call) throws PosixException {
+        try {
+            if (call.run() != 0) {
+                throw new PosixException(name, SCRATCH.get().code());
+            }
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    private static AssertionError unexpected(final Throwable e) {
+        if (e instanceof Error error) {
+            throw error;
+        }
+        if (e instanceof RuntimeException runtime) {
+            throw runtime;
+        }
+        return new AssertionError("a downcall threw", e);
+    }
+}

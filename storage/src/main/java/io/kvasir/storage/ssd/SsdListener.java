@@ -1,0 +1,23 @@
+package io.kvasir.storage.ssd;
+
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.ObjectId;
+
+/** Told, on the tier's completions executor and in the order in which it happens, what the tier holds. */
+public interface SsdListener {
+    SsdListener NONE = new SsdListener() {};
+
+    /** Found on disk when the tier opened; all of these come before {@link #warm()}. */
+    default void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {}
+
+    /** The tier has found all that it holds. */
+    default void warm() {}
+
+    /** The tier cannot be used: every call is rejected from now on. */
+    default void failed(final String reason) {}
+
+    default void stored(final ObjectId id, final long length) {}
+
+    /** Removed, evicted, expired or corrupt. */
+    default void removed(final ObjectId id) {}
+}

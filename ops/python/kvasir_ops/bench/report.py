@@ -59,7 +59,10 @@ def show(console: Console, records: Sequence[Record]) -> None:
     for item in records:
         console.print(f"  [bold]{item.id}[/]: {item.name}; reference: {item.reference or 'none'}", highlight=False)
     missed = [item.id for item in records if not item.met]
-    console.print(f"{len(records) - len(missed)} of {len(records)} goals met." + (f" Missed: {', '.join(missed)}" if missed else ""))
+    console.print(
+        f"{len(records) - len(missed)} of {len(records)} goals met."
+        + (f" Missed: {', '.join(missed)}" if missed else "")
+    )
 
 
 def render(documents: Sequence[Any], page: Path) -> str:
@@ -96,7 +99,12 @@ def _runs(records: Sequence[Record]) -> Iterable[list[str]]:
 
 
 def _section(suite: str, records: Sequence[Record]) -> list[str]:
-    lines = [f"## {suite}", "", "| id | value | range | reference | ratio | goal | met |", "|---|---:|---:|---:|---:|---|---|"]
+    lines = [
+        f"## {suite}",
+        "",
+        "| id | value | range | reference | ratio | goal | met |",
+        "|---|---:|---:|---:|---:|---|---|",
+    ]
     for item in records:
         cells = (
             f"`{item.id}`",

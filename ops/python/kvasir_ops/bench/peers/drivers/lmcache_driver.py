@@ -29,7 +29,15 @@ import torch
 from lmcache.cli.commands.bench.server_bench import helpers
 from lmcache.cli.commands.bench.server_bench.client import ServerBenchClient
 from lmcache.cli.commands.bench.server_bench.config import BenchConfig
-from protocol import OBJECT_BYTES, OBJECTS, SINGLE_CALLS, content, free_port, serve, wait_until
+from kvasir_ops.bench.peers.drivers.protocol import (
+    OBJECT_BYTES,
+    OBJECTS,
+    SINGLE_CALLS,
+    content,
+    free_port,
+    serve,
+    wait_until,
+)
 
 CHUNK_TOKENS = 256
 BLOCK_TOKENS = 16

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from protocol import OBJECT_BYTES, OBJECTS, content, free_port, serve, wait_until
+from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS, content, free_port, serve, wait_until
 
 # Read once, when the library is loaded; both processes inherit them.
 os.environ.update(MC_TCP_BIND_ADDRESS="127.0.0.1", MC_LOG_LEVEL="WARNING", GLOG_minloglevel="1")
@@ -63,7 +63,9 @@ class MooncakeDriver:
         flags += ["-metrics_host=127.0.0.1", f"-default_kv_lease_ttl={LEASE_MS}", "-logtostderr=1"]
         with (directory / "mooncake.log").open("wb") as log:
             self._processes.append(
-                subprocess.Popen([sys.executable, "-c", master, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                subprocess.Popen(
+                    [sys.executable, "-c", master, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
             )
             wait_until(lambda: self._listens(port), "Mooncake's master", 30)
             lender = subprocess.Popen(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import redis
-from protocol import OBJECT_BYTES, OBJECTS, content, serve, wait_until
+from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS, content, serve, wait_until
 
 
 class RedisDriver:
@@ -22,7 +22,19 @@ class RedisDriver:
         path = directory / "redis.sock"
         with (directory / "redis.log").open("wb") as log:
             self._server = subprocess.Popen(
-                [binary, "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no", "--dir", str(directory)],
+                [
+                    binary,
+                    "--port",
+                    "0",
+                    "--unixsocket",
+                    str(path),
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                    "--dir",
+                    str(directory),
+                ],
                 stdout=log,
                 stderr=log,
             )

@@ -1,14 +1,35 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.dram.Attachments;
+import io.kvasir.storage.dram.DramContext;
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.ssd.SsdMetrics;
+import io.kvasir.storage.ssd.SsdTier;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
+import org.agrona.collections.Int2IntHashMap;
+import org.agrona.collections.IntArrayList;
+import org.agrona.collections.IntHashSet;
 import org.agrona.concurrent.Agent;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * One node's objects in all tiers of this machine. One thread owns it: every method, {@link #doWork()} included, is
  * called by that thread; slow work runs elsewhere and comes back through {@link #doWork()}.
  */
 public final class ObjectStore implements Agent, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(ObjectStore.class);
+    private static final long PROBE_NS = 100_000_000;
+    private static final int COMPLETIONS_AT_ONCE = 256;
+    private static final int VERIFIED_AT_ONCE = 16;
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
@@ -39,6 +60,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * @param keys n x 32 bytes
      * @param shardIndices shards of which {@link LookupResult#slots()} has records; empty: all
      * @param leaseNs 0: the default
+     * @param recomputeNsPerChunk the engine's time to compute one chunk; 0: unknown
      */
     public record LookupQuery(
             Hash256 namespace,
@@ -47,7 +69,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
             long leaseNs,
             boolean peek,
             boolean sparse,
-            int priority) {}
+            int priority,
+            long recomputeNsPerChunk) {}
 
     /**
      * @param lease 0 when nothing was leased
@@ -69,6 +92,61 @@ public final class ObjectStore implements Agent, AutoCloseable {
      */
     public record ReserveResult(byte[] slots, int[] regions, int noRoom) {}
 
+    private final StoreContext context;
+    private final StorageCounters counters = new StorageCounters();
+    private final Queue<Runnable> completions = new ConcurrentLinkedQueue<>();
+    private final Waiters waiters = new Waiters();
+    private final Checksums checksums;
+    private final DramTier dram;
+    private final SsdShelf ssd;
+    private final LookupPlanner planner;
+    private final Leases leases;
+    private final Pins pins;
+    private final ArrayDeque<Integer> toVerify = new ArrayDeque<>();
+    /** Entry to serial: sums under way, and those of them that somebody waits for. */
+    private final Int2IntHashMap summing = new Int2IntHashMap(-1);
+
+    private final Int2IntHashMap summingUrgently = new Int2IntHashMap(-1);
+
+    private Consumer<ObjectEvent> events = event -> {};
+    private Consumer<Integer> regionRetired = region -> {};
+    private long nextProbeNs;
+    private boolean closed;
+
+    /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
+    public ObjectStore(final StoreContext context) {
+        this.context = context.conclude();
+        final DramEvents listener = new DramEvents();
+        dram = new DramTier(new DramContext(
+                context.dramDirectory(),
+                context.dramCapacity(),
+                context.regionBytes(),
+                context.reserveQuotaBytes(),
+                context.policy(),
+                this::isDurable,
+                listener,
+                this::complete,
+                context.clock(),
+                counters));
+        checksums = new Checksums(this::complete);
+        ssd = new SsdShelf(dram, counters, this::emit, id -> {});
+        leases = new Leases(
+                dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
+        planner = new LookupPlanner(dram, ssd, counters, entry -> sum(entry, true));
+        pins = new Pins(dram, context.leaseQuotaBytes());
+        toVerify.addAll(dram.unverified());
+        try {
+            if (context.ssd() != null) {
+                ssd.open(SsdTier.open(
+                        context.ssd().completions(this::complete).listener(ssd).clock(context.javaClock())));
+            }
+        } catch (final RuntimeException failure) {
+            checksums.close();
+            dram.close();
+            throw failure;
+        }
+    }
+
     // ---- tenants and attachments
 
     /**
@@ -77,22 +155,22 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * @param gid group that may read its directory; -1: the node's own
      */
     public Tenant openTenant(final String name, final int gid) {
-        throw new UnsupportedOperationException();
+        return dram.openTenant(name, gid);
     }
 
     /** A new attachment and its lock file; the process must take the lock before {@link #isAlive}. */
     public Attachment openAttachment(final Tenant tenant) {
-        throw new UnsupportedOperationException();
+        return dram.openAttachment((TenantArena) tenant);
     }
 
     /** True while some process holds the attachment's lock. */
     public boolean isAlive(final Attachment attachment) {
-        throw new UnsupportedOperationException();
+        return ((Attachments.Entry) attachment).isHeld();
     }
 
     /** The process says that all its copies under this earlier attachment id have stopped. Unknown ids are ignored. */
     public void quiesced(final Tenant tenant, final long attachmentId) {
-        throw new UnsupportedOperationException();
+        dram.quiesced((TenantArena) tenant, attachmentId);
     }
 
     /**
@@ -100,62 +178,225 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * the caller ends the session's leases by {@link #closeHolder} with the session's last connection.
      */
     public void closeAttachment(final Attachment attachment) {
-        throw new UnsupportedOperationException();
+        dram.depart((Attachments.Entry) attachment);
     }
 
     public RegionInfo region(final int region) {
-        throw new UnsupportedOperationException();
+        return dram.regionInfo(region);
     }
 
     public List<RegionInfo> regions(final Tenant tenant) {
-        throw new UnsupportedOperationException();
+        return dram.regionInfos((TenantArena) tenant);
+    }
+
+    /** Told when a region ends, so that a connection forgets that its engine knows it. */
+    public void onRegionRetired(final Consumer<Integer> consumer) {
+        regionRetired = consumer;
     }
 
     // ---- reading
 
     public LeaseHolder openHolder(final Tenant tenant, final ShardSet shards) {
-        throw new UnsupportedOperationException();
+        return new Leases.Holder(tenant, shards);
     }
 
-    /** An attachment joins the session: expired leases that are not released stay protected while one of these lives. */
+    /** An attachment joins the session: leases that are not released stay protected while one of these lives. */
     public void joinHolder(final LeaseHolder holder, final Attachment attachment) {
-        throw new UnsupportedOperationException();
+        ((Leases.Holder) holder).attachments.add(attachment.id());
     }
 
     /** Ends all leases; slots whose readers may still copy are not reused while an attachment's lock is held. */
     public void closeHolder(final LeaseHolder holder) {
-        throw new UnsupportedOperationException();
+        leases.close((Leases.Holder) holder);
     }
 
     /** Answered from memory; starts fetches of what is pending unless it peeks. */
     public LookupResult lookup(final LeaseHolder holder, final LookupQuery query) {
-        throw new UnsupportedOperationException();
+        final Leases.Holder owner = (Leases.Holder) holder;
+        final long nowNs = context.nanoClock().nanoTime();
+        final LookupPlanner.Found found = planner.look(owner.shards, query.namespace, query.keys, query.sparse);
+        if (query.peek) {
+            return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse, false));
+        }
+        if (found.pending > 0) {
+            planner.fetch(
+                    found,
+                    (TenantArena) owner.tenant,
+                    owner.shards,
+                    query.namespace,
+                    query.keys,
+                    query.sparse,
+                    query.recomputeNsPerChunk,
+                    nowNs);
+        }
+        final int chunks = query.sparse ? found.chunks : found.hits;
+        dropUnreadable(found, chunks);
+        final int fitting = leases.fitting(owner, found.entries, chunks, found.shards);
+        if (fitting < chunks) {
+            counters.quotaRefused.increment();
+        }
+        final int hits = query.sparse ? found.hits : fitting;
+        final List<PlanRange> plan = planner.plan(found, hits, query.sparse, true);
+        Leases.Lease lease = null;
+        final int[] leased = java.util.Arrays.copyOf(found.entries, fitting * found.shards);
+        if (hits > 0 && fitting > 0) {
+            for (int i = leased.length - 1; i >= 0; i--) {
+                if (leased[i] != DramTier.NONE) {
+                    dram.touch(leased[i]);
+                }
+            }
+            lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs));
+        }
+        if (query.sparse) {
+            java.util.Arrays.fill(found.status, fitting * found.shards, found.status.length, SlotStatus.MISS);
+        }
+        return answer(query, found, hits, lease, plan);
+    }
+
+    /** Only what is readable now can be leased. */
+    private void dropUnreadable(final LookupPlanner.Found found, final int chunks) {
+        for (int i = 0; i < chunks * found.shards; i++) {
+            if (found.status[i] != SlotStatus.HIT) {
+                found.entries[i] = DramTier.NONE;
+            }
+        }
+    }
+
+    private LookupResult answer(
+            final LookupQuery query,
+            final LookupPlanner.Found found,
+            final int hits,
+            final Leases.Lease lease,
+            final List<PlanRange> plan) {
+        final int chunks = query.sparse ? found.chunks : hits;
+        final Records records =
+                new Records(chunks * (query.shardIndices.length == 0 ? found.shards : query.shardIndices.length));
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            if (query.shardIndices.length == 0) {
+                for (int s = 0; s < found.shards; s++) {
+                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
+                }
+            } else {
+                for (final int s : query.shardIndices) {
+                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
+                }
+            }
+        }
+        return new LookupResult(
+                lease == null ? 0 : lease.id,
+                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
+                hits,
+                found.pending,
+                records.bytes(),
+                records.regions(),
+                plan);
+    }
+
+    /** Packs slot records and gathers the regions that they name. */
+    private final class Records {
+        private final ByteBuffer buffer;
+        private final IntHashSet seen = new IntHashSet(-1);
+        private final IntArrayList regions = new IntArrayList();
+        private int last = -1;
+
+        Records(final int count) {
+            buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        }
+
+        void add(final byte status, final int entry) {
+            final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
+            if (!named) {
+                // Statuses above the schema's are the planner's own kinds of pending.
+                buffer.putLong(status > SlotStatus.NOT_RESERVED ? SlotStatus.PENDING : status)
+                        .putLong(0)
+                        .putLong(0)
+                        .putLong(0);
+                return;
+            }
+            final int region = dram.region(entry);
+            if (region != last && seen.add(region)) {
+                regions.add(region);
+            }
+            last = region;
+            buffer.put(status)
+                    .put(TierKind.DRAM.code())
+                    .putShort((short) 0)
+                    .putInt(region)
+                    .putInt(dram.slot(entry))
+                    .putInt(0)
+                    .putLong(dram.stamp(entry))
+                    .putLong(dram.length(entry));
+        }
+
+        void keep(final byte[] records, final int i) {
+            buffer.put(records, i * SlotRecord.BYTES, SlotRecord.BYTES);
+        }
+
+        byte[] bytes() {
+            return buffer.array();
+        }
+
+        int[] regions() {
+            return regions.toIntArray();
+        }
     }
 
     /**
-     * Runs {@code wake} once, from {@link #doWork()} or a later call, when none of the query's objects that are pending
-     * now is pending any more. Returns a handle for {@link #cancelWait}; 0 when nothing is pending ({@code wake} is not run).
+     * Runs {@code wake} once, from {@link #doWork()}, when none of the query's objects that are pending now is pending
+     * any more. Returns a handle for {@link #cancelWait}; 0 when nothing is pending ({@code wake} is not run).
      */
     public long whenSettled(final LeaseHolder holder, final LookupQuery query, final Runnable wake) {
-        throw new UnsupportedOperationException();
+        final LookupPlanner.Found found =
+                planner.look(((Leases.Holder) holder).shards, query.namespace, query.keys, query.sparse);
+        final int end = query.sparse ? found.chunks : found.hits + found.pending;
+        final int[] entries = new int[end * found.shards];
+        int count = 0;
+        for (int i = 0; i < entries.length; i++) {
+            if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
+                entries[count++] = found.entries[i];
+            }
+        }
+        return count == 0 ? 0 : waiters.await(entries, count, wake);
     }
 
     public void cancelWait(final long handle) {
-        throw new UnsupportedOperationException();
+        waiters.cancel(handle);
     }
 
     /** Records of a lease, chunk-major; null when the lease ended or is not this holder's. */
     public LookupResult resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
-        throw new UnsupportedOperationException();
+        final long nowNs = context.nanoClock().nanoTime();
+        final Leases.Lease found = leases.valid((Leases.Holder) holder, lease, nowNs);
+        if (found == null) {
+            return null;
+        }
+        final int chunks = found.entries.length / found.shards;
+        final int asked = shardIndices.length == 0 ? found.shards : shardIndices.length;
+        final Records records = new Records(chunks * asked);
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            for (int a = 0; a < asked; a++) {
+                final int entry =
+                        found.entries[chunk * found.shards + (shardIndices.length == 0 ? a : shardIndices[a])];
+                records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
+            }
+        }
+        return new LookupResult(
+                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of());
     }
 
     public boolean renew(final LeaseHolder holder, final long lease, final long leaseNs) {
-        throw new UnsupportedOperationException();
+        final long nowNs = context.nanoClock().nanoTime();
+        final Leases.Lease found = leases.valid((Leases.Holder) holder, lease, nowNs);
+        if (found == null) {
+            return false;
+        }
+        found.expiresNs = nowNs + context.leaseNs(leaseNs);
+        return true;
     }
 
     /** Gives back the named shards (empty: all). False when the lease is not there or not this holder's. */
     public boolean release(final LeaseHolder holder, final long lease, final int[] shardIndices) {
-        throw new UnsupportedOperationException();
+        return leases.release((Leases.Holder) holder, lease, shardIndices);
     }
 
     // ---- writing
@@ -171,7 +412,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final byte[] keys,
             final long[] lengths,
             final int codec) {
-        throw new UnsupportedOperationException();
+        return reserve(attachment, namespace, shard, keys, lengths, codec, null);
     }
 
     /** Tries the records again that say NO_ROOM; the others are kept. */
@@ -183,12 +424,62 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final long[] lengths,
             final int codec,
             final ReserveResult before) {
-        throw new UnsupportedOperationException();
+        return reserve(attachment, namespace, shard, keys, lengths, codec, before);
+    }
+
+    private ReserveResult reserve(
+            final Attachment attachment,
+            final Hash256 namespace,
+            final Shard shard,
+            final byte[] keys,
+            final long[] lengths,
+            final int codec,
+            final ReserveResult before) {
+        final Attachments.Entry writer = (Attachments.Entry) attachment;
+        final int count = keys.length / Hash256.BYTES;
+        final Records records = new Records(count);
+        int noRoom = 0;
+        for (int i = 0; i < count; i++) {
+            if (before != null && before.slots[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {
+                records.keep(before.slots, i);
+                continue;
+            }
+            final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
+            final long hash = ObjectId.hash64(namespace, key, shard);
+            final int there = dram.find(hash, namespace, key, shard);
+            if (there != DramTier.NONE) {
+                final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
+                records.add(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, DramTier.NONE);
+                continue;
+            }
+            if (ssd.has(hash)) {
+                records.add(SlotStatus.EXISTS, DramTier.NONE);
+                continue;
+            }
+            // Once one found no room the others of this call would only look again.
+            final int entry = noRoom > 0
+                    ? DramTier.NO_ROOM
+                    : dram.reserve(
+                            writer.arena(), writer, namespace, key, shard, lengths[lengths.length == 1 ? 0 : i], codec);
+            switch (entry) {
+                case DramTier.NO_ROOM -> {
+                    noRoom++;
+                    records.add(SlotStatus.NO_ROOM, DramTier.NONE);
+                }
+                case DramTier.QUOTA -> {
+                    counters.quotaRefused.increment();
+                    records.add(SlotStatus.QUOTA, DramTier.NONE);
+                }
+                default -> records.add(SlotStatus.GRANTED, entry);
+            }
+        }
+        counters.noRoom.add(noRoom);
+        return new ReserveResult(records.bytes(), records.regions(), noRoom);
     }
 
     /** Runs {@code wake} once when room was made. Returns a handle for {@link #cancelWait}. */
     public long whenRoom(final Runnable wake) {
-        throw new UnsupportedOperationException();
+        return waiters.awaitRoom(wake);
     }
 
     /**
@@ -207,43 +498,231 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final int[] chunkIndex,
             final int priority,
             final long ttlNs) {
-        throw new UnsupportedOperationException();
+        final Attachments.Entry writer = (Attachments.Entry) attachment;
+        final ByteBuffer in = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
+        final ByteBuffer sums = ByteBuffer.wrap(crc32c).order(ByteOrder.LITTLE_ENDIAN);
+        final byte[] statuses = new byte[records.length / SlotRecord.BYTES];
+        final long expiry = ttlNs == 0 ? 0 : context.clock().time() + Math.max(1, ttlNs / 1_000_000);
+        for (int i = 0; i < statuses.length; i++) {
+            final int entry = reserved(writer, in, i);
+            if (entry == DramTier.NONE) {
+                statuses[i] = SlotStatus.NOT_RESERVED;
+                continue;
+            }
+            if (crc32c.length > 0) {
+                dram.setCrc32c(entry, sums.getInt(i * Integer.BYTES));
+            }
+            final int index = chunkIndex.length == 0
+                    ? -1
+                    : chunkIndex.length == statuses.length ? chunkIndex[i] : chunkIndex[0] + i;
+            dram.commit(
+                    writer,
+                    entry,
+                    parents.length == 0 ? Hash256.ZERO : Hash256.read(parents, i * Hash256.BYTES),
+                    index,
+                    priority,
+                    expiry);
+            counters.stored.increment();
+            counters.storedBytes.add(dram.length(entry));
+            if (crc32c.length == 0) {
+                sum(entry, false);
+            }
+            statuses[i] = SlotStatus.COMMITTED;
+        }
+        return statuses;
     }
 
     public byte[] abort(final Attachment attachment, final byte[] records) {
-        throw new UnsupportedOperationException();
+        final Attachments.Entry writer = (Attachments.Entry) attachment;
+        final ByteBuffer in = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
+        final byte[] statuses = new byte[records.length / SlotRecord.BYTES];
+        for (int i = 0; i < statuses.length; i++) {
+            final int entry = reserved(writer, in, i);
+            statuses[i] = entry == DramTier.NONE ? SlotStatus.NOT_RESERVED : SlotStatus.ABORTED;
+            if (entry != DramTier.NONE) {
+                dram.abort(writer, entry);
+            }
+        }
+        return statuses;
+    }
+
+    private int reserved(final Attachments.Entry writer, final ByteBuffer in, final int i) {
+        final int at = i * SlotRecord.BYTES;
+        return dram.reserved(
+                writer,
+                in.getInt(at + SlotRecord.REGION),
+                in.getInt(at + SlotRecord.SLOT),
+                in.getLong(at + SlotRecord.STAMP));
+    }
+
+    // ---- checksums
+
+    /** Sums an object that has no checksum yet, or verifies one that an earlier node left. */
+    private void sum(final int entry, final boolean urgent) {
+        final int serial = dram.serial(entry);
+        final Int2IntHashMap underWay = urgent ? summingUrgently : summing;
+        if (underWay.get(entry) == serial) {
+            return;
+        }
+        underWay.put(entry, serial);
+        dram.hold(entry);
+        checksums.sum(dram.payload(entry, dram.length(entry)), urgent, crc -> {
+            underWay.remove(entry);
+            dram.unhold(entry);
+            // It may have been condemned by an earlier answer, and gone with this hold.
+            if (dram.is(entry, serial)) {
+                summed(entry, crc);
+            }
+        });
+    }
+
+    private void summed(final int entry, final int crc) {
+        if (dram.isCondemned(entry)) {
+            return;
+        }
+        if (dram.isSummed(entry) && dram.crc32c(entry) != crc) {
+            LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
+            counters.corrupt.increment();
+            if (dram.isHeld(entry)) {
+                dram.condemn(entry);
+            } else {
+                dram.drop(entry);
+            }
+            return;
+        }
+        dram.setCrc32c(entry, crc);
+        if (dram.isUnverified(entry)) {
+            counters.verified.increment();
+            dram.verified(entry);
+        }
+    }
+
+    /** What an earlier node left is verified in the background too, a little at a time. */
+    private int verifySome() {
+        int started = 0;
+        while (!toVerify.isEmpty() && summing.size() < VERIFIED_AT_ONCE) {
+            final int entry = toVerify.poll();
+            if (dram.isLive(entry) && dram.isUnverified(entry)) {
+                sum(entry, false);
+                started++;
+            }
+        }
+        return started;
     }
 
     // ---- pins, namespaces, events
 
-    /** Pins what is there of these keys in every shard of the holder; returns how many keys that was. */
+    /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */
     public int pin(
             final LeaseHolder holder,
             final Hash256 namespace,
             final byte[] keys,
             final long ttlNs,
             final int priority) {
-        throw new UnsupportedOperationException();
+        final LookupPlanner.Found found = planner.look(((Leases.Holder) holder).shards, namespace, keys, true);
+        final long untilNs = context.nanoClock().nanoTime() + ttlNs;
+        int pinned = 0;
+        for (int chunk = 0; chunk < found.chunks; chunk++) {
+            if (found.chunkStatus(chunk) == SlotStatus.HIT
+                    && pins.pin(holder.tenant(), found.entries, chunk * found.shards, found.shards, untilNs)) {
+                pinned++;
+            }
+        }
+        return pinned;
     }
 
     public int unpin(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
-        throw new UnsupportedOperationException();
+        final LookupPlanner.Found found = planner.look(((Leases.Holder) holder).shards, namespace, keys, true);
+        int unpinned = 0;
+        for (int chunk = 0; chunk < found.chunks; chunk++) {
+            boolean any = false;
+            for (int i = chunk * found.shards; i < (chunk + 1) * found.shards; i++) {
+                any |= found.entries[i] != DramTier.NONE && pins.unpin(found.entries[i]);
+            }
+            unpinned += any ? 1 : 0;
+        }
+        return unpinned;
     }
 
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
     public void rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
-        throw new UnsupportedOperationException();
+        LOG.info("namespace {} of tenant {}, {} bytes of fields", namespace, tenant, fields.length);
     }
 
     public void onEvent(final Consumer<ObjectEvent> consumer) {
-        throw new UnsupportedOperationException();
+        events = consumer;
+    }
+
+    private void emit(final ObjectEvent event) {
+        events.accept(event);
+    }
+
+    private boolean isDurable(final long hash) {
+        return ssd != null && ssd.has(hash);
+    }
+
+    /** What the DRAM tier says happened. */
+    private final class DramEvents implements DramContext.Listener {
+        @Override
+        public void stored(final int entry) {
+            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, false));
+        }
+
+        @Override
+        public void removed(final int entry) {
+            pins.forget(entry);
+            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, true));
+        }
+
+        @Override
+        public void settled(final int entry, final int serial) {
+            waiters.settled(entry);
+        }
+
+        @Override
+        public void roomMade() {
+            waiters.roomMade();
+        }
+
+        @Override
+        public void regionRetired(final int region) {
+            regionRetired.accept(region);
+        }
+
+        @Override
+        public void attachmentEnded(final long attachment) {
+            if (leases != null) {
+                leases.attachmentEnded(attachment);
+            }
+        }
     }
 
     // ---- life
 
+    private void complete(final Runnable completion) {
+        completions.add(completion);
+        context.wakeup().run();
+    }
+
     @Override
     public int doWork() {
-        throw new UnsupportedOperationException();
+        int done = 0;
+        Runnable completion;
+        while (done < COMPLETIONS_AT_ONCE && (completion = completions.poll()) != null) {
+            completion.run();
+            done++;
+        }
+        final long nowNs = context.nanoClock().nanoTime();
+        if (nowNs - nextProbeNs >= 0) {
+            nextProbeNs = nowNs + PROBE_NS;
+            dram.probeAttachments();
+            pins.expire(nowNs);
+        }
+        done += dram.poll() ? 1 : 0;
+        done += ssd.demote(nowNs);
+        done += verifySome();
+        done += waiters.run();
+        return done;
     }
 
     @Override
@@ -251,23 +730,88 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return "object-store";
     }
 
-    /** True once what is needed to serve is open; {@link #describe} says what is still warming. */
+    /** True once the engine API can be served: DRAM is indexed. {@link #describe} says what is still warming. */
     public boolean isReady() {
-        throw new UnsupportedOperationException();
+        return !closed;
+    }
+
+    /** True when there is no SSD tier, or it has found all that it holds. */
+    public boolean isSsdWarm() {
+        return ssd.tier() == null || ssd.isWarm();
     }
 
     /** For people: what this store is, or waits for. */
     public String describe() {
-        throw new UnsupportedOperationException();
+        final String disk = ssd.tier() == null
+                ? "no SSD tier"
+                : ssd.failure() != null
+                        ? "SSD tier out of use: " + ssd.failure()
+                        : (ssd.isWarm() ? "" : "SSD tier still warming; ")
+                                + ssd.tier().describe();
+        return dram.objects() + " objects, " + dram.usedBytes() + " of " + dram.capacity() + " bytes in DRAM; " + disk;
+    }
+
+    public StorageCounters counters() {
+        return counters;
+    }
+
+    public int dramObjects() {
+        return dram.objects();
+    }
+
+    public long dramUsedBytes() {
+        return dram.usedBytes();
+    }
+
+    public long dramCapacityBytes() {
+        return dram.capacity();
+    }
+
+    public long quarantinedBytes() {
+        return dram.quarantinedBytes();
+    }
+
+    public int leases() {
+        return leases.count();
+    }
+
+    public long leasedBytes() {
+        return leases.heldBytes();
+    }
+
+    /** Null when there is no SSD tier. */
+    public SsdTier ssd() {
+        return ssd.tier();
+    }
+
+    /** Null when there is no SSD tier. */
+    public SsdMetrics ssdMetrics() {
+        return ssd.tier() == null ? null : ssd.tier().metrics();
     }
 
     /** Finishes or aborts what is in flight within {@code boundNs}, flushes, releases the locks. */
     public void shutdown(final long boundNs) {
-        throw new UnsupportedOperationException();
+        if (closed) {
+            return;
+        }
+        closed = true;
+        final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
+        checksums.close();
+        Runnable completion;
+        while ((completion = completions.poll()) != null) {
+            completion.run();
+        }
+        if (stopped) {
+            dram.close();
+        } else {
+            // The device may still write into a slot: the mapping stays until the process ends, and the slot is
+            // reserved by the node, so the next start frees it.
+            LOG.warn("the SSD did not finish in time; the arena stays mapped until this process ends");
+        }
     }
 
     @Override
     public void close() {
-        shutdown(0);
+        shutdown(5_000_000_000L);
     }
 }

@@ -1,0 +1,117 @@
+"""Raw memory: maps files, gives numpy views of them, and copies bytes while the GIL is released. The regions use it.
+
+The ``mmap`` module would keep a descriptor open for each mapping, hold the GIL while it populates, and unmap by itself
+in a forked child, where the addresses (left out of the fork) may be somebody else's by then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import sys
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from kvasir.errors import UnsupportedError
+
+_MADV_POPULATE_READ: Final = 22
+_MADV_POPULATE_WRITE: Final = 23
+_MADV_DONTFORK: Final = 10
+_FAILED: Final = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
+_libc.mmap.restype = ctypes.c_void_p
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+#: ``copy(destination, source, length)`` on plain addresses; releases the GIL.
+copy: Final = cast(
+    "Callable[[int, int, int], None]",
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(
+        cast("int", ctypes.cast(_libc.memcpy, ctypes.c_void_p).value)
+    ),
+)
+
+
+def require_supported_machine() -> None:
+    """Refuses where plain loads do not suffice to order the stamps around a copy."""
+    if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):
+        raise UnsupportedError(
+            f"this client checks stamps around a copy with plain loads, which needs the memory order of x86-64 Linux; "
+            f"this is {platform.machine()} {sys.platform}"
+        )
+
+
+def _os_error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+class Mapping:
+    """One shared mapping of a whole file, populated when it is made; not there in a forked child."""
+
+    __slots__ = ("address", "length")
+
+    def __init__(self, descriptor: int, length: int, *, writable: bool) -> None:
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        address = _libc.mmap(None, length, protection, mmap.MAP_SHARED, descriptor, 0)
+        if address is None or address == _FAILED:
+            raise _os_error(f"mmap of {length} bytes")
+        self.address: int = address
+        self.length: int = length
+        try:
+            self._advise(_MADV_DONTFORK, "MADV_DONTFORK")
+            self._populate(descriptor, protection)
+        except OSError:
+            self.close()
+            raise
+
+    def _populate(self, descriptor: int, protection: int) -> None:
+        advice = _MADV_POPULATE_WRITE if protection & mmap.PROT_WRITE else _MADV_POPULATE_READ
+        try:
+            self._advise(advice, "populating")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # Before Linux 5.14: populate as it is mapped, in the same place.
+            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE | 0x10  # MAP_FIXED
+            if _libc.mmap(self.address, self.length, protection, flags, descriptor, 0) != self.address:
+                raise _os_error("mmap with MAP_POPULATE") from error
+            self._advise(_MADV_DONTFORK, "MADV_DONTFORK")
+
+    def _advise(self, advice: int, what: str) -> None:
+        if _libc.madvise(self.address, self.length, advice) != 0:
+            raise _os_error(f"{what} of {self.length} bytes")
+
+    def words(self, offset: int, count: int, stride: int) -> npt.NDArray[np.uint64]:
+        """View of ``count`` 64-bit words, ``stride`` bytes apart. Must not be used once this is closed."""
+        assert offset >= 0
+        assert offset + (count - 1) * stride + 8 <= self.length
+        words: npt.NDArray[np.uint64] = np.ndarray(
+            (count,), dtype="<u8", buffer=self._buffer(), offset=offset, strides=(stride,)
+        )
+        return words
+
+    def view(self, offset: int, length: int) -> npt.NDArray[np.uint8]:
+        """View of bytes. Must not be used once this is closed."""
+        assert offset >= 0
+        assert offset + length <= self.length
+        view: npt.NDArray[np.uint8] = np.ndarray((length,), dtype=np.uint8, buffer=self._buffer(), offset=offset)
+        return view
+
+    def _buffer(self) -> Any:
+        return (ctypes.c_char * self.length).from_address(self.address)
+
+    def close(self) -> None:
+        """Unmaps; views and addresses taken from it are void."""
+        if self.address:
+            if _libc.munmap(self.address, self.length) != 0:
+                raise _os_error("munmap")
+            self.address = 0

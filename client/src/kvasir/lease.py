@@ -1,0 +1,144 @@
+"""What lookup, load and store answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from kvasir import _engine_pb2 as pb
+from kvasir._attachment import Attachment
+from kvasir.errors import KvasirError
+from kvasir.identity import Shard
+from kvasir.records import BoolArray, SlotArray, SlotStatus, Tier
+
+
+@dataclass(frozen=True)
+class PlanRange:
+    """Where consecutive chunks come from. ``expected_ms`` is meaningful while pending."""
+
+    first_chunk: int
+    chunks: int
+    status: str
+    tier: Tier
+    exact: bool
+    expected_ms: int
+
+
+@dataclass
+class Lease:
+    """What may be loaded until ``expires_at``; a context manager that releases at its end.
+
+    Attributes:
+        id: the lease's number; 0 when nothing is leased.
+        hit_chunks: leading chunks that are hits (of a sparse lookup: the number of hits).
+        pending_chunks: chunks after them whose bytes are on their way.
+        slots: records, chunk-major, shape (chunks, shards asked for); dtype ``kvasir.records.SLOT_DTYPE``.
+        plan: where the chunks come from, in order.
+        seconds: its length as the node gave it.
+        expires_at: ``time.monotonic()`` seconds; afterwards loads are misses.
+    """
+
+    id: int
+    hit_chunks: int
+    pending_chunks: int
+    slots: SlotArray
+    plan: tuple[PlanRange, ...]
+    expires_at: float
+    _attachment: Attachment = field(repr=False)
+    _shards: tuple[int, ...] = ()
+    seconds: float = 0.0
+    _released: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """True while loads may use it: not released, not expired, and given by the node that runs now."""
+        return (
+            self.id != 0
+            and not self._released
+            and not self._attachment.is_void()
+            and time.monotonic() < self.expires_at
+        )
+
+    def release(self) -> None:
+        """Gives the slots back; sends and does not wait. Never raises; a second call does nothing."""
+        if self.id and not self._released:
+            self._released = True
+            self._attachment.quietly(pb.Request(release=pb.Release(leases=[self.id], shards=self._shards)))
+
+    def hand_over(self) -> int:
+        """The id for other processes of the session, who then release it shard by shard; this object no longer does."""
+        self._released = True
+        return self.id
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What arrived.
+
+    Attributes:
+        loaded: shape (chunks, shards): whole, and of the version that was looked up. Memory of an object that is not
+            may have been written in part.
+        bytes: copied for the objects that arrived.
+        error: why there is nothing, when a convenience turned an error into misses.
+    """
+
+    loaded: BoolArray
+    bytes: int
+    error: KvasirError | None = None
+
+    @property
+    def leading_chunks(self) -> int:
+        """Leading chunks of which every object arrived."""
+        whole = self.loaded.all(axis=1)
+        return len(self.loaded) if whole.all() else int(np.argmin(whole))
+
+    @staticmethod
+    def nothing(error: KvasirError) -> LoadResult:
+        """Misses, because of ``error``."""
+        return LoadResult(np.zeros((0, 1), dtype=bool), 0, error)
+
+
+@dataclass(frozen=True)
+class StoreResult:
+    """One :class:`SlotStatus` for each object: COMMITTED, or why it was not stored (EXISTS, IN_FLIGHT, NO_ROOM, QUOTA,
+    ABORTED when its copy did not end in time, NOT_RESERVED when the node had taken the slot back)."""
+
+    statuses: npt.NDArray[np.uint8]
+
+    @property
+    def committed(self) -> int:
+        """Objects that this call stored."""
+        return int((self.statuses == SlotStatus.COMMITTED).sum())
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to an object of this tenant. ``kind``: STORED, REMOVED or CLEARED."""
+
+    sequence: int
+    kind: str
+    tier: Tier
+    namespace: bytes
+    key: bytes
+    shard: Shard
+    unix_ms: int
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Events in order, and how many before them the node no longer has."""
+
+    events: tuple[Event, ...]
+    lost: int

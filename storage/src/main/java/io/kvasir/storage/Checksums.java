@@ -1,0 +1,70 @@
+package io.kvasir.storage;
+
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.Executor;
+import java.util.concurrent.PriorityBlockingQueue;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.IntConsumer;
+import java.util.zip.CRC32C;
+
+/**
+ * Sums payload on a thread of its own: what somebody waits for first, the rest in the order it came. The caller holds
+ * the bytes until the answer, which comes on the owner's thread.
+ */
+public final class Checksums implements AutoCloseable {
+    private record Job(boolean urgent, long sequence, MemorySegment bytes, IntConsumer answer)
+            implements Comparable<Job> {
+        @Override
+        public int compareTo(final Job other) {
+            return urgent == other.urgent ? Long.compare(sequence, other.sequence) : urgent ? -1 : 1;
+        }
+    }
+
+    private static final int SLICE = 1 << 26;
+
+    private final PriorityBlockingQueue<Job> queue = new PriorityBlockingQueue<>();
+    private final AtomicLong sequence = new AtomicLong();
+    private final Executor completions;
+    private final Thread thread;
+
+    public Checksums(final Executor completions) {
+        this.completions = completions;
+        thread = Thread.ofPlatform().daemon().name("kvasir-checksums").start(this::work);
+    }
+
+    /** CRC32C of the segment. */
+    public static int of(final MemorySegment bytes) {
+        final CRC32C crc = new CRC32C();
+        for (long at = 0; at < bytes.byteSize(); at += SLICE) {
+            crc.update(bytes.asSlice(at, Math.min(SLICE, bytes.byteSize() - at)).asByteBuffer());
+        }
+        return (int) crc.getValue();
+    }
+
+    void sum(final MemorySegment bytes, final boolean urgent, final IntConsumer answer) {
+        queue.add(new Job(urgent, sequence.getAndIncrement(), bytes, answer));
+    }
+
+    private void work() {
+        try {
+            while (true) {
+                final Job job = queue.take();
+                final int crc = of(job.bytes);
+                completions.execute(() -> job.answer.accept(crc));
+            }
+        } catch (final InterruptedException closed) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** Answers of jobs that have not begun do not come any more. */
+    @Override
+    public void close() {
+        thread.interrupt();
+        try {
+            thread.join();
+        } catch (final InterruptedException stopped) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

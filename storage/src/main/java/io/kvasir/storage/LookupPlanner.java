@@ -1,0 +1,295 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Finds out which leading chunks of a chain are here or on their way, by the hit rule of each KV group. Allocates per
+ * lookup, not per key. Owned by {@link ObjectStore}.
+ */
+final class LookupPlanner {
+    private static final byte ON_SSD = 100;
+
+    private final DramTier dram;
+    private final SsdShelf ssd;
+    private final StorageCounters counters;
+    private final java.util.function.IntConsumer verify;
+
+    LookupPlanner(
+            final DramTier dram,
+            final SsdShelf ssd,
+            final StorageCounters counters,
+            final java.util.function.IntConsumer verify) {
+        this.dram = dram;
+        this.ssd = ssd;
+        this.counters = counters;
+        this.verify = verify;
+    }
+
+    /** What one lookup found: chunk-major by the session's shards. */
+    static final class Found {
+        final int chunks;
+        final int shards;
+        final int[] entries;
+        final byte[] status;
+        final long[] hashes;
+        int hits;
+        int pending;
+
+        Found(final int chunks, final int shards) {
+            this.chunks = chunks;
+            this.shards = shards;
+            entries = new int[chunks * shards];
+            Arrays.fill(entries, DramTier.NONE);
+            status = new byte[chunks * shards];
+            hashes = new long[chunks * shards];
+        }
+
+        byte chunkStatus(final int chunk) {
+            byte worst = SlotStatus.HIT;
+            for (int i = chunk * shards; i < (chunk + 1) * shards; i++) {
+                if (status[i] == SlotStatus.MISS) {
+                    return SlotStatus.MISS;
+                }
+                if (status[i] != SlotStatus.HIT && status[i] != SlotStatus.NOT_NEEDED) {
+                    worst = SlotStatus.PENDING;
+                }
+            }
+            return worst;
+        }
+    }
+
+    /** Looks; starts nothing. */
+    Found look(final ShardSet set, final Hash256 namespace, final byte[] keys, final boolean sparse) {
+        final List<Shard> shards = set.shards();
+        final int size = shards.size();
+        final int chunks = keys.length / Hash256.BYTES;
+        final Found found = new Found(chunks, size);
+        Arrays.fill(found.status, SlotStatus.MISS);
+        final boolean[] windowed = new boolean[size];
+        final int[] window = new int[size];
+        for (int s = 0; s < size; s++) {
+            if (set.rules().get(shards.get(s).kvGroup()) instanceof HitRule.TrailingWindow(int length)) {
+                windowed[s] = true;
+                window[s] = length;
+            }
+        }
+        int limit = chunks;
+        for (int chunk = 0; chunk < limit; chunk++) {
+            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
+            for (int s = 0; s < size; s++) {
+                final int i = chunk * size + s;
+                final Shard shard = shards.get(s);
+                final long hash = ObjectId.hash64(namespace, key, shard);
+                found.hashes[i] = hash;
+                final int entry = dram.find(hash, namespace, key, shard);
+                found.entries[i] = entry;
+                if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
+                    found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
+                } else if (entry == DramTier.NONE && ssd.has(hash)) {
+                    found.status[i] = ON_SSD;
+                } else if (!windowed[s] && !sparse) {
+                    limit = chunk;
+                }
+            }
+        }
+        if (sparse) {
+            for (int chunk = 0; chunk < chunks; chunk++) {
+                final byte status = found.chunkStatus(chunk);
+                found.hits += status == SlotStatus.HIT ? 1 : 0;
+                found.pending += status == SlotStatus.PENDING ? 1 : 0;
+            }
+            return found;
+        }
+        found.hits = prefix(found, windowed, window, limit, false);
+        final int reachable = prefix(found, windowed, window, limit, true);
+        found.pending = reachable - found.hits;
+        clearUnneeded(found, windowed, window, reachable);
+        return found;
+    }
+
+    /** The longest prefix in which every shard has what its rule needs. */
+    private static int prefix(
+            final Found found,
+            final boolean[] windowed,
+            final int[] window,
+            final int limit,
+            final boolean pendingCounts) {
+        int all = 0;
+        while (all < limit && complete(found, windowed, all, pendingCounts)) {
+            all++;
+        }
+        for (int length = all; length > 0; length--) {
+            if (windowsHold(found, windowed, window, length, pendingCounts)) {
+                return length;
+            }
+        }
+        return 0;
+    }
+
+    private static boolean complete(
+            final Found found, final boolean[] windowed, final int chunk, final boolean pendingCounts) {
+        for (int s = 0; s < found.shards; s++) {
+            if (!windowed[s] && !counts(found.status[chunk * found.shards + s], pendingCounts)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static boolean windowsHold(
+            final Found found,
+            final boolean[] windowed,
+            final int[] window,
+            final int length,
+            final boolean pendingCounts) {
+        for (int s = 0; s < found.shards; s++) {
+            if (windowed[s]) {
+                for (int chunk = Math.max(0, length - window[s]); chunk < length; chunk++) {
+                    if (!counts(found.status[chunk * found.shards + s], pendingCounts)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        return true;
+    }
+
+    private static boolean counts(final byte status, final boolean pendingCounts) {
+        return status == SlotStatus.HIT || (pendingCounts && (status == SlotStatus.PENDING || status == ON_SSD));
+    }
+
+    /** What lies before a group's window is not needed, for the hits and for what is fetched. */
+    private static void clearUnneeded(
+            final Found found, final boolean[] windowed, final int[] window, final int reachable) {
+        for (int s = 0; s < found.shards; s++) {
+            if (!windowed[s]) {
+                continue;
+            }
+            final int neededFrom = Math.max(0, (found.hits > 0 ? found.hits : reachable) - window[s]);
+            for (int chunk = 0; chunk < neededFrom; chunk++) {
+                found.status[chunk * found.shards + s] = SlotStatus.NOT_NEEDED;
+                found.entries[chunk * found.shards + s] = DramTier.NONE;
+            }
+        }
+    }
+
+    /**
+     * Starts what makes the pending chunks readable, in order, as far as it pays; the rest is a miss.
+     *
+     * @param recomputeNs the engine's time to compute one chunk; 0: unknown, always worth it
+     */
+    void fetch(
+            final Found found,
+            final TenantArena tenant,
+            final ShardSet set,
+            final Hash256 namespace,
+            final byte[] keys,
+            final boolean sparse,
+            final long recomputeNs,
+            final long nowNs) {
+        final int end = sparse ? found.chunks : found.hits + found.pending;
+        boolean open = true;
+        int pending = 0;
+        for (int chunk = sparse ? 0 : found.hits; chunk < end; chunk++) {
+            final byte before = found.chunkStatus(chunk);
+            if (before == SlotStatus.PENDING && open) {
+                final long worthNs = recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * (pending + 1) / 2;
+                open = start(found, tenant, set, namespace, keys, chunk, worthNs, nowNs);
+            }
+            if (open && (before == SlotStatus.PENDING || (before == SlotStatus.HIT && !sparse))) {
+                pending++;
+            }
+            if (!open && !sparse) {
+                break;
+            }
+        }
+        found.pending = pending;
+    }
+
+    private boolean start(
+            final Found found,
+            final TenantArena tenant,
+            final ShardSet set,
+            final Hash256 namespace,
+            final byte[] keys,
+            final int chunk,
+            final long worthNs,
+            final long nowNs) {
+        for (int s = 0; s < found.shards; s++) {
+            final int i = chunk * found.shards + s;
+            if (found.status[i] == ON_SSD) {
+                if (ssd.expectedNs(found.hashes[i]) > worthNs) {
+                    return false;
+                }
+                final ObjectId id = new ObjectId(
+                        namespace,
+                        Hash256.read(keys, chunk * Hash256.BYTES),
+                        set.shards().get(s));
+                final int entry = ssd.promote(tenant, found.hashes[i], id, nowNs);
+                if (entry == DramTier.NONE) {
+                    return false;
+                }
+                found.entries[i] = entry;
+            } else if (found.status[i] == SlotStatus.PENDING && dram.isUnverified(found.entries[i])) {
+                verify.accept(found.entries[i]);
+            }
+        }
+        return true;
+    }
+
+    /** The tier in which a chunk's bytes lie: the slowest of its shards; null for a miss. */
+    private TierKind tier(final Found found, final int chunk, final boolean counted) {
+        TierKind slowest = TierKind.DRAM;
+        for (int i = chunk * found.shards; i < (chunk + 1) * found.shards; i++) {
+            if (found.status[i] == SlotStatus.MISS) {
+                return null;
+            }
+            if (found.status[i] == ON_SSD
+                    || (counted && found.status[i] == SlotStatus.HIT && dram.takePromoted(found.entries[i]))) {
+                slowest = TierKind.SSD;
+            }
+        }
+        return slowest;
+    }
+
+    /** The plan of what was found, after {@link #fetch}; counts it when it is a real lookup. */
+    List<PlanRange> plan(final Found found, final int hits, final boolean sparse, final boolean counted) {
+        final List<PlanRange> plan = new ArrayList<>(4);
+        PlanRange open = null;
+        for (int chunk = 0; chunk < found.chunks; chunk++) {
+            final byte seen = found.chunkStatus(chunk);
+            final byte status;
+            if (sparse) {
+                status = seen;
+            } else if (chunk < hits) {
+                status = SlotStatus.HIT;
+            } else {
+                status =
+                        chunk < found.hits + found.pending && hits == found.hits ? SlotStatus.PENDING : SlotStatus.MISS;
+            }
+            final TierKind tier = status == SlotStatus.MISS ? null : tier(found, chunk, counted);
+            final long expected = status == SlotStatus.PENDING && tier == TierKind.SSD
+                    ? ssd.expectedNs(found.hashes[chunk * found.shards])
+                    : 0;
+            if (open != null && open.status() == status && open.tier() == tier) {
+                open = new PlanRange(
+                        open.firstChunk(), open.chunks() + 1, status, tier, Math.max(open.expectedNs(), expected));
+                plan.set(plan.size() - 1, open);
+            } else {
+                open = new PlanRange(chunk, 1, status, tier, expected);
+                plan.add(open);
+            }
+            if (counted) {
+                (status == SlotStatus.HIT
+                                ? counters.hits
+                                : status == SlotStatus.PENDING ? counters.pending : counters.misses)
+                        .increment();
+            }
+        }
+        return plan;
+    }
+}

@@ -1,0 +1,258 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.ssd.ReadOutcome;
+import io.kvasir.storage.ssd.ReadRequest;
+import io.kvasir.storage.ssd.SsdListener;
+import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.ssd.WriteOutcome;
+import io.kvasir.storage.ssd.WriteRequest;
+import java.util.function.Consumer;
+import org.agrona.collections.Long2LongHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The traffic between DRAM and SSD: promotes what a lookup wants, demotes what is getting cold so that it can leave DRAM
+ * at once, and mirrors which objects are durable, so that a lookup is answered from memory. Owned by
+ * {@link ObjectStore}; the tier's threads come back through its completions.
+ */
+final class SsdShelf implements SsdListener {
+    private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
+    private static final long ABSENT = -1;
+    private static final int READS_IN_FLIGHT = 512;
+    private static final int WRITES_IN_FLIGHT = 256;
+    private static final long WRITE_BYTES_IN_FLIGHT = 128L << 20;
+    private static final int SCANNED_AT_ONCE = 256;
+    private static final long RESCAN_NS = 10_000_000;
+    private static final long PAUSE_NS = 1_000_000_000;
+    private static final double WEIGHT = 0.1;
+
+    private final DramTier dram;
+    private final StorageCounters counters;
+    private final Consumer<ObjectEvent> events;
+    private final Consumer<ObjectId> gone;
+    private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
+    private SsdTier tier;
+    private boolean warm;
+    private String failure;
+    private int readsInFlight;
+    private long readBytesInFlight;
+    private double readBytesPerNs = 0.5;
+    private int writesInFlight;
+    private long writeBytesInFlight;
+    private int cursor = DramTier.NONE;
+    private int cursorSerial;
+    private long coldBytes;
+    private long notBeforeNs;
+
+    SsdShelf(
+            final DramTier dram,
+            final StorageCounters counters,
+            final Consumer<ObjectEvent> events,
+            final Consumer<ObjectId> gone) {
+        this.dram = dram;
+        this.counters = counters;
+        this.events = events;
+        this.gone = gone;
+    }
+
+    void open(final SsdTier opened) {
+        tier = opened;
+    }
+
+    SsdTier tier() {
+        return tier;
+    }
+
+    // ---- the mirror
+
+    /** 64 bits name an object here; a promotion confirms the whole id before a byte is offered. */
+    boolean has(final long hash) {
+        return lengths.get(hash) != ABSENT;
+    }
+
+    int objects() {
+        return lengths.size();
+    }
+
+    boolean isWarm() {
+        return warm;
+    }
+
+    String failure() {
+        return failure;
+    }
+
+    @Override
+    public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
+        lengths.put(id.hash64(), length);
+    }
+
+    @Override
+    public void warm() {
+        warm = true;
+    }
+
+    @Override
+    public void failed(final String reason) {
+        failure = reason;
+        lengths.clear();
+        LOG.error("the SSD tier is out of use: {}", reason);
+    }
+
+    @Override
+    public void stored(final ObjectId id, final long length) {
+        lengths.put(id.hash64(), length);
+        events.accept(new ObjectEvent(null, id, TierKind.SSD, false));
+    }
+
+    @Override
+    public void removed(final ObjectId id) {
+        lengths.remove(id.hash64());
+        events.accept(new ObjectEvent(null, id, TierKind.SSD, true));
+        gone.accept(id);
+    }
+
+    // ---- SSD to DRAM
+
+    /** Expected time until bytes that are asked for now are here. */
+    long expectedNs(final long hash) {
+        return (long) ((readBytesInFlight + Math.max(0, lengths.get(hash))) / readBytesPerNs);
+    }
+
+    /** Starts to bring an object into DRAM; the entry that is being written, or {@link DramTier#NONE}. */
+    int promote(final TenantArena tenant, final long hash, final ObjectId id, final long nowNs) {
+        final long length = lengths.get(hash);
+        if (length == ABSENT || readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
+            return DramTier.NONE;
+        }
+        final int entry = dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0);
+        if (entry < 0) {
+            return DramTier.NONE;
+        }
+        readsInFlight++;
+        readBytesInFlight += length;
+        final int serial = dram.serial(entry);
+        tier.read(new ReadRequest(id, dram.payload(entry, dram.slotBytes(entry)), outcome -> {
+            assert dram.is(entry, serial) : "a promotion's slot was taken away";
+            readsInFlight--;
+            readBytesInFlight -= length;
+            arrived(entry, id, length, nowNs, outcome);
+        }));
+        return entry;
+    }
+
+    private void arrived(
+            final int entry, final ObjectId id, final long length, final long startedNs, final ReadOutcome outcome) {
+        switch (outcome) {
+            case ReadOutcome.Loaded(StoredObject object)
+            when object.length() == length -> {
+                dram.setCrc32c(entry, object.crc32c());
+                dram.promoted(entry);
+                dram.commit(
+                        null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
+                counters.promoted.increment();
+                counters.promotedBytes.add(length);
+                final long took = Math.max(1, System.nanoTime() - startedNs);
+                readBytesPerNs += WEIGHT * ((double) (length + readBytesInFlight) / took - readBytesPerNs);
+                return;
+            }
+            case ReadOutcome.Corrupt() -> counters.corrupt.increment();
+            case ReadOutcome.Failed(String reason) -> {
+                LOG.warn("reading {} from SSD failed: {}", id, reason);
+                counters.faults.increment();
+            }
+            default -> LOG.debug("{} is not on SSD any more", id);
+        }
+        if (!(outcome instanceof ReadOutcome.Rejected)) {
+            // Whatever the mirror said, nothing can be had: the next lookup is a miss, not another try.
+            lengths.remove(id.hash64());
+        }
+        dram.abort(null, entry);
+    }
+
+    // ---- DRAM to SSD
+
+    /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
+    int demote(final long nowNs) {
+        if (!warm || failure != null || nowNs - notBeforeNs < 0) {
+            return 0;
+        }
+        // The colder half of DRAM, but no more than half of the SSD: else each rescan would write anew what the tier
+        // evicted for the last one.
+        final long margin = Math.min(dram.usedBytes() - dram.capacity() / 2, tier.capacityBytes() / 2);
+        if (cursor != DramTier.NONE && !dram.is(cursor, cursorSerial)) {
+            cursor = DramTier.NONE;
+        }
+        if (cursor == DramTier.NONE) {
+            cursor = dram.policy().coldest();
+            coldBytes = 0;
+        }
+        int submitted = 0;
+        for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
+            if (cursor == DramTier.NONE || coldBytes > margin) {
+                cursor = DramTier.NONE;
+                notBeforeNs = nowNs + RESCAN_NS;
+                return submitted;
+            }
+            if (writesInFlight >= WRITES_IN_FLIGHT || writeBytesInFlight >= WRITE_BYTES_IN_FLIGHT) {
+                break;
+            }
+            if (dram.isReadable(cursor) && dram.isSummed(cursor) && !has(dram.hash(cursor))) {
+                write(cursor);
+                submitted++;
+            }
+            coldBytes += dram.slotBytes(cursor);
+            cursor = dram.policy().warmer(cursor);
+        }
+        if (cursor != DramTier.NONE) {
+            cursorSerial = dram.serial(cursor);
+        }
+        return submitted;
+    }
+
+    private void write(final int entry) {
+        final ObjectId id = dram.id(entry);
+        final long length = dram.length(entry);
+        final long hash = dram.hash(entry);
+        dram.hold(entry);
+        // Counted as there, so that the scan passes it by while it is on its way; taken back when it fails.
+        lengths.put(hash, length);
+        writesInFlight++;
+        writeBytesInFlight += length;
+        tier.write(new WriteRequest(
+                id,
+                dram.payload(entry, SizeClass.pageBytes(length)),
+                new StoredObject(
+                        length,
+                        dram.crc32c(entry),
+                        dram.codec(entry),
+                        dram.parent(entry),
+                        dram.chunkIndex(entry),
+                        dram.priority(entry),
+                        dram.expiry(entry)),
+                outcome -> {
+                    writesInFlight--;
+                    writeBytesInFlight -= length;
+                    dram.unhold(entry);
+                    written(hash, length, outcome);
+                }));
+    }
+
+    private void written(final long hash, final long length, final WriteOutcome outcome) {
+        if (outcome.status() == WriteOutcome.Status.DURABLE) {
+            counters.demoted.increment();
+            counters.demotedBytes.add(length);
+        } else if (!outcome.isStored()) {
+            lengths.remove(hash);
+            notBeforeNs = System.nanoTime() + PAUSE_NS;
+            if (outcome.status() == WriteOutcome.Status.FAILED) {
+                counters.faults.increment();
+                LOG.warn("writing to SSD failed: {}", outcome.reason());
+            }
+        }
+    }
+}

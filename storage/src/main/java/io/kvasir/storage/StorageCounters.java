@@ -1,0 +1,37 @@
+package io.kvasir.storage;
+
+import java.util.concurrent.atomic.LongAdder;
+
+/** What happened in the store since its start; any thread reads it. */
+public final class StorageCounters {
+    public final LongAdder hits = new LongAdder();
+    public final LongAdder pending = new LongAdder();
+    public final LongAdder misses = new LongAdder();
+    public final LongAdder stored = new LongAdder();
+    public final LongAdder storedBytes = new LongAdder();
+    /** Objects read from SSD into DRAM. */
+    public final LongAdder promoted = new LongAdder();
+
+    public final LongAdder promotedBytes = new LongAdder();
+    /** Objects written from DRAM to SSD. */
+    public final LongAdder demoted = new LongAdder();
+
+    public final LongAdder demotedBytes = new LongAdder();
+    /** Left DRAM with a copy on SSD. */
+    public final LongAdder evictedClean = new LongAdder();
+    /** Left DRAM, and with it the node: the SSD was too slow or full, or there is none. */
+    public final LongAdder evictedUndemoted = new LongAdder();
+    /** Taken over from an earlier node's regions. */
+    public final LongAdder adopted = new LongAdder();
+
+    public final LongAdder adoptedDamaged = new LongAdder();
+    public final LongAdder verified = new LongAdder();
+    /** Objects whose bytes do not fit their checksum; each was dropped. */
+    public final LongAdder corrupt = new LongAdder();
+    /** Leases and reservations refused because a quota was used up. */
+    public final LongAdder quotaRefused = new LongAdder();
+
+    public final LongAdder noRoom = new LongAdder();
+    /** Operations of the file system or a tier that failed. */
+    public final LongAdder faults = new LongAdder();
+}

@@ -1,0 +1,189 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.ssd.SsdTier;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.function.Supplier;
+import org.agrona.concurrent.EpochClock;
+import org.agrona.concurrent.NanoClock;
+import org.agrona.concurrent.SystemEpochClock;
+import org.agrona.concurrent.SystemNanoClock;
+
+/** What an {@link ObjectStore} needs. Set, conclude once by handing it to the store, then leave alone. */
+public final class StoreContext {
+    private Path dramDirectory;
+    private long dramCapacity;
+    private long regionBytes = 256L << 20;
+    private SsdTier.Context ssd;
+    private Path catalogueDirectory;
+    private Duration defaultLease = Duration.ofSeconds(30);
+    private Duration maxLease = Duration.ofMinutes(10);
+    private double leaseQuota = 0.5;
+    private long reserveQuotaBytes;
+    private Supplier<EvictionPolicy> policy = LruPolicy::new;
+    private Runnable wakeup = () -> {};
+    private EpochClock clock = SystemEpochClock.INSTANCE;
+    private NanoClock nanoClock = SystemNanoClock.INSTANCE;
+
+    /** Directory of the arena, on a tmpfs. */
+    public StoreContext dramDirectory(final Path value) {
+        dramDirectory = value;
+        return this;
+    }
+
+    public Path dramDirectory() {
+        return dramDirectory;
+    }
+
+    public StoreContext dramCapacity(final long bytes) {
+        dramCapacity = bytes;
+        return this;
+    }
+
+    public long dramCapacity() {
+        return dramCapacity;
+    }
+
+    /** Size of a region file; a sixteenth of the capacity when that is less. */
+    public StoreContext regionBytes(final long bytes) {
+        regionBytes = bytes;
+        return this;
+    }
+
+    public long regionBytes() {
+        return Math.min(regionBytes, Math.max(SizeClass.PAGE, dramCapacity / 16 & -SizeClass.PAGE));
+    }
+
+    /** Null: no SSD tier. The store sets its completions, listener and clock. */
+    public StoreContext ssd(final SsdTier.Context value) {
+        ssd = value;
+        return this;
+    }
+
+    public SsdTier.Context ssd() {
+        return ssd;
+    }
+
+    /** Null: nothing is remembered beyond what the tiers hold. */
+    public StoreContext catalogueDirectory(final Path value) {
+        catalogueDirectory = value;
+        return this;
+    }
+
+    public Path catalogueDirectory() {
+        return catalogueDirectory;
+    }
+
+    public StoreContext defaultLease(final Duration value) {
+        defaultLease = value;
+        return this;
+    }
+
+    public StoreContext maxLease(final Duration value) {
+        maxLease = value;
+        return this;
+    }
+
+    /** The length of a lease in ns: the default for 0, at most the longest allowed. */
+    long leaseNs(final long wanted) {
+        return wanted <= 0 ? defaultLease.toNanos() : Math.min(wanted, maxLease.toNanos());
+    }
+
+    /** Share of DRAM that one session may have leased, and one tenant pinned: above 0, at most 1. */
+    public StoreContext leaseQuota(final double share) {
+        leaseQuota = share;
+        return this;
+    }
+
+    long leaseQuotaBytes() {
+        return (long) (leaseQuota * dramCapacity);
+    }
+
+    /** Bytes of slots that one attachment may have reserved or quarantined; 0: a quarter of DRAM. */
+    public StoreContext reserveQuotaBytes(final long bytes) {
+        reserveQuotaBytes = bytes;
+        return this;
+    }
+
+    long reserveQuotaBytes() {
+        return reserveQuotaBytes == 0 ? dramCapacity / 4 : reserveQuotaBytes;
+    }
+
+    /** Of the DRAM tier. */
+    public StoreContext policy(final Supplier<EvictionPolicy> value) {
+        policy = value;
+        return this;
+    }
+
+    public Supplier<EvictionPolicy> policy() {
+        return policy;
+    }
+
+    /** Called by other threads when {@link ObjectStore#doWork()} has something to do. */
+    public StoreContext wakeup(final Runnable value) {
+        wakeup = value;
+        return this;
+    }
+
+    Runnable wakeup() {
+        return wakeup;
+    }
+
+    public StoreContext clock(final EpochClock value) {
+        clock = value;
+        return this;
+    }
+
+    EpochClock clock() {
+        return clock;
+    }
+
+    Clock javaClock() {
+        return new Clock() {
+            @Override
+            public java.time.ZoneId getZone() {
+                return java.time.ZoneOffset.UTC;
+            }
+
+            @Override
+            public Clock withZone(final java.time.ZoneId zone) {
+                return this;
+            }
+
+            @Override
+            public java.time.Instant instant() {
+                return java.time.Instant.ofEpochMilli(clock.time());
+            }
+        };
+    }
+
+    public StoreContext nanoClock(final NanoClock value) {
+        nanoClock = value;
+        return this;
+    }
+
+    NanoClock nanoClock() {
+        return nanoClock;
+    }
+
+    StoreContext conclude() {
+        if (dramDirectory == null) {
+            throw new StorageException("dram.directory is not set; name a directory on a tmpfs such as /dev/shm");
+        }
+        if (!(leaseQuota > 0 && leaseQuota <= 1)) {
+            throw new StorageException("lease.quota is " + leaseQuota + "; it must be above 0 and at most 1");
+        }
+        if (reserveQuotaBytes < 0 || reserveQuotaBytes > dramCapacity) {
+            throw new StorageException("reserve.quota is " + reserveQuotaBytes
+                    + " bytes; it must be 0 (a quarter of dram.capacity) to dram.capacity (" + dramCapacity + ")");
+        }
+        if (defaultLease.isNegative() || defaultLease.isZero() || maxLease.compareTo(defaultLease) < 0) {
+            throw new StorageException("lease.default is " + defaultLease + " and lease.max " + maxLease
+                    + "; the default must be above 0 and at most lease.max");
+        }
+        return this;
+    }
+}

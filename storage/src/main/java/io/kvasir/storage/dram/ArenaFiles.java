@@ -1,0 +1,300 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.Posix;
+import io.kvasir.storage.StorageException;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The arena's files: {@code arena.lock} keeps a second node out; {@code spare/} holds payload files that are allocated
+ * and not yet cut; {@code tenants/NAME/} holds a tenant's regions and lock files. Every payload file is allocated in full
+ * before it is mapped and never truncated. Owned by {@link DramTier}; only {@link #allocateSpare} runs elsewhere.
+ */
+final class ArenaFiles implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(ArenaFiles.class);
+    private static final String DATA = ".data";
+    private static final String HEAD = ".head";
+
+    private final Path root;
+    private final FileChannel lockChannel;
+
+    /** A payload file that no region uses. */
+    record Spare(Path file, long bytes) {}
+
+    ArenaFiles(final Path root) {
+        this.root = root;
+        try {
+            Files.createDirectories(root);
+            permissions(root, "rwx--x--x");
+            Files.createDirectories(root.resolve("tenants"));
+            permissions(root.resolve("tenants"), "rwx--x--x");
+            lockChannel = lock(root.resolve("arena.lock"));
+            final Path spare = root.resolve("spare");
+            Files.createDirectories(spare);
+            permissions(spare, "rwx------");
+            for (final Path left : list(spare)) {
+                Files.delete(left);
+            }
+        } catch (final IOException failure) {
+            throw new StorageException(
+                    "dram.directory " + root + " cannot be used: " + failure.getMessage()
+                            + "; it must be a writable directory on a tmpfs such as /dev/shm",
+                    failure);
+        }
+    }
+
+    private static FileChannel lock(final Path file) throws IOException {
+        final FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        FileLock lock = null;
+        try {
+            lock = channel.tryLock();
+        } catch (final OverlappingFileLockException sameProcess) {
+            LOG.debug("arena is open in this process", sameProcess);
+        }
+        if (lock == null) {
+            channel.close();
+            throw new StorageException("another node uses the arena " + file.getParent()
+                    + "; stop it, or give this node a dram.directory of its own");
+        }
+        return channel;
+    }
+
+    long usableBytes() {
+        try {
+            return Files.getFileStore(root).getUsableSpace();
+        } catch (final IOException failure) {
+            throw new StorageException("cannot read the free space of " + root, failure);
+        }
+    }
+
+    Path tenantDirectory(final String tenant) {
+        return root.resolve("tenants").resolve(tenant);
+    }
+
+    void createTenant(final TenantArena tenant) throws IOException {
+        Files.createDirectories(tenant.path);
+        share(tenant.path, tenant.gid);
+        permissions(tenant.path, "rwxr-x---");
+    }
+
+    List<String> tenants() {
+        return list(root.resolve("tenants")).stream()
+                .filter(Files::isDirectory)
+                .map(path -> path.getFileName().toString())
+                .toList();
+    }
+
+    /** Lock files of attachments that a tenant's directory still has. */
+    List<Path> lockFiles(final TenantArena tenant) {
+        return list(tenant.path).stream()
+                .filter(path -> AttachmentLock.parse(path.getFileName().toString()) != 0)
+                .toList();
+    }
+
+    void createLock(final TenantArena tenant, final long attachment) throws IOException {
+        final Path file = tenant.path.resolve(AttachmentLock.fileName(attachment));
+        AttachmentLock.create(file);
+        share(file, tenant.gid);
+        permissions(file, "rw-rw----");
+    }
+
+    /** Allocates a payload file in full; slow, so it runs on a thread of its own. */
+    Spare allocateSpare(final long number, final long bytes) throws IOException {
+        final Path file = root.resolve("spare").resolve(String.format("%016x", number) + DATA);
+        try {
+            allocate(file, bytes);
+        } catch (final IOException failure) {
+            Files.deleteIfExists(file);
+            throw failure;
+        }
+        return new Spare(file, bytes);
+    }
+
+    /** Cuts a payload file into slots: moves it into the tenant's directory and writes a header table of free slots. */
+    Region cut(final Spare spare, final TenantArena tenant, final int id, final long slotBytes) throws IOException {
+        final int slots = (int) Math.min(spare.bytes / slotBytes, Integer.MAX_VALUE);
+        final Path dataFile = tenant.path.resolve(name(id) + DATA);
+        final Path headerFile = tenant.path.resolve(name(id) + HEAD);
+        final Path unfinished = tenant.path.resolve(name(id) + ".new");
+        Files.deleteIfExists(unfinished);
+        final Arena memory = sharedArena();
+        try {
+            allocate(unfinished, HeaderTable.fileBytes(slots));
+            share(unfinished, tenant.gid);
+            permissions(unfinished, "rw-r-----");
+            final HeaderTable headers = new HeaderTable(map(unfinished, memory));
+            headers.writePreamble(new HeaderTable.Preamble(id, slots, slotBytes, spare.bytes));
+            Files.move(spare.file, dataFile);
+            share(dataFile, tenant.gid);
+            permissions(dataFile, "rw-rw----");
+            final MemorySegment data = map(dataFile, memory);
+            Files.move(unfinished, headerFile);
+            final Region region = new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
+            for (int slot = slots - 1; slot >= 0; slot--) {
+                region.putFree(slot);
+            }
+            return region;
+        } catch (final IOException failure) {
+            memory.close();
+            Files.deleteIfExists(unfinished);
+            throw failure;
+        }
+    }
+
+    /** Regions that an earlier node left; what does not fit its own preamble is removed and reported as lost. */
+    List<Region> adopt(final TenantArena tenant, final Runnable lost) {
+        final List<Region> regions = new ArrayList<>();
+        final List<Path> files = list(tenant.path);
+        for (final Path headerFile : files) {
+            final String fileName = headerFile.getFileName().toString();
+            if (!fileName.endsWith(HEAD)) {
+                continue;
+            }
+            final Path dataFile = tenant.path.resolve(fileName.substring(0, fileName.length() - HEAD.length()) + DATA);
+            try {
+                final Region region = adopt(tenant, headerFile, dataFile);
+                if (region != null) {
+                    regions.add(region);
+                    continue;
+                }
+            } catch (final IOException failure) {
+                LOG.warn("region {} cannot be read: {}", headerFile, failure.toString());
+            }
+            LOG.warn("region {} is damaged, of another layout or shorter than it says; dropped", headerFile);
+            lost.run();
+            delete(headerFile);
+            delete(dataFile);
+        }
+        for (final Path file : files) {
+            final String fileName = file.getFileName().toString();
+            final boolean orphan = fileName.endsWith(DATA)
+                    && !Files.exists(
+                            tenant.path.resolve(fileName.substring(0, fileName.length() - DATA.length()) + HEAD));
+            if (orphan || fileName.endsWith(".new")) {
+                delete(file);
+            }
+        }
+        return regions;
+    }
+
+    private static Region adopt(final TenantArena tenant, final Path headerFile, final Path dataFile)
+            throws IOException {
+        if (!Files.exists(dataFile) || Files.size(headerFile) < HeaderTable.PREAMBLE) {
+            return null;
+        }
+        final Arena memory = sharedArena();
+        boolean kept = false;
+        try {
+            final HeaderTable headers = new HeaderTable(map(headerFile, memory));
+            final HeaderTable.Preamble preamble = headers.readPreamble();
+            if (preamble == null
+                    || headers.isRetired()
+                    || preamble.slots() < 1
+                    || preamble.slotBytes() < 1
+                    || preamble.slotBytes() > preamble.dataBytes() / preamble.slots()
+                    || Files.size(headerFile) != HeaderTable.fileBytes(preamble.slots())
+                    || Files.size(dataFile) != preamble.dataBytes()
+                    || !headerFile.getFileName().toString().equals(name(preamble.region()) + HEAD)) {
+                return null;
+            }
+            kept = true;
+            return new Region(
+                    preamble.region(),
+                    tenant,
+                    preamble.slotBytes(),
+                    preamble.slots(),
+                    dataFile,
+                    headerFile,
+                    memory,
+                    map(dataFile, memory),
+                    headers);
+        } finally {
+            if (!kept) {
+                memory.close();
+            }
+        }
+    }
+
+    /** Ends a region for every engine that has it mapped; its payload file becomes a spare of the same tenant. */
+    Spare retire(final Region region) {
+        region.headers.retire();
+        delete(region.headerFile);
+        final Spare spare = new Spare(region.dataFile, region.dataBytes());
+        region.close();
+        return spare;
+    }
+
+    void delete(final Path file) {
+        try {
+            Files.deleteIfExists(file);
+        } catch (final IOException failure) {
+            LOG.warn("cannot remove {}: {}", file, failure.toString());
+        }
+    }
+
+    /** Releases the lock; the files stay for the next start. */
+    @Override
+    public void close() {
+        try {
+            lockChannel.close();
+        } catch (final IOException failure) {
+            LOG.warn("cannot release the lock of {}", root, failure);
+        }
+    }
+
+    private static void allocate(final Path file, final long bytes) throws IOException {
+        final int fd = Posix.open(file, Posix.O_RDWR | Posix.O_CREAT | Posix.O_EXCL, 0600);
+        try {
+            Posix.allocate(fd, 0, bytes);
+        } finally {
+            Posix.close(fd);
+        }
+    }
+
+    /** Closed with the region. */
+    @SuppressWarnings("MustBeClosedChecker")
+    private static Arena sharedArena() {
+        return Arena.ofShared();
+    }
+
+    private static String name(final int id) {
+        return "region-" + String.format("%08x", id);
+    }
+
+    private static MemorySegment map(final Path file, final Arena memory) throws IOException {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+            return channel.map(FileChannel.MapMode.READ_WRITE, 0, channel.size(), memory);
+        }
+    }
+
+    private static void permissions(final Path path, final String mode) throws IOException {
+        Files.setPosixFilePermissions(path, PosixFilePermissions.fromString(mode));
+    }
+
+    private static void share(final Path path, final int gid) throws IOException {
+        if (gid >= 0) {
+            Files.setAttribute(path, "unix:gid", gid);
+        }
+    }
+
+    private static List<Path> list(final Path directory) {
+        try (Stream<Path> paths = Files.list(directory)) {
+            return paths.sorted().toList();
+        } catch (final IOException failure) {
+            throw new StorageException("cannot list " + directory + ": " + failure.getMessage(), failure);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.ObjectStore;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.LongConsumer;
+import org.agrona.collections.Long2ObjectHashMap;
+import org.agrona.collections.LongHashSet;
+
+/**
+ * Processes that may write: what each has reserved while its connection lives, and, once the connection is gone, what
+ * is quarantined until the process is proved to have stopped. Owned by {@link DramTier}.
+ */
+public final class Attachments {
+    /** One process's right to write, live or departed. */
+    public static final class Entry implements ObjectStore.Attachment {
+        final long id;
+        final TenantArena tenant;
+        /** Region in the high 32 bits, slot in the low 32. */
+        final LongHashSet slots = new LongHashSet();
+
+        long reservedBytes;
+        boolean departed;
+        Region last;
+
+        Entry(final long id, final TenantArena tenant) {
+            this.id = id;
+            this.tenant = tenant;
+        }
+
+        @Override
+        public long id() {
+            return id;
+        }
+
+        @Override
+        public ObjectStore.Tenant tenant() {
+            return tenant;
+        }
+
+        @Override
+        public String lockFile() {
+            return AttachmentLock.fileName(id);
+        }
+
+        public TenantArena arena() {
+            return tenant;
+        }
+
+        /** True while some process holds the lock. */
+        public boolean isHeld() {
+            return AttachmentLock.isHeld(tenant.path.resolve(lockFile()));
+        }
+    }
+
+    private final Long2ObjectHashMap<Entry> live = new Long2ObjectHashMap<>();
+    private final Long2ObjectHashMap<Entry> departed = new Long2ObjectHashMap<>();
+    private long quarantinedBytes;
+
+    static long place(final int region, final int slot) {
+        return (long) region << 32 | slot;
+    }
+
+    Entry open(final long id, final TenantArena tenant) {
+        final Entry entry = new Entry(id, tenant);
+        live.put(id, entry);
+        return entry;
+    }
+
+    Entry live(final long id) {
+        return live.get(id);
+    }
+
+    /** The connection is gone; the process may still copy. */
+    void depart(final Entry entry) {
+        live.remove(entry.id);
+        entry.departed = true;
+        quarantinedBytes += entry.reservedBytes;
+        departed.put(entry.id, entry);
+    }
+
+    Entry departed(final long id) {
+        return departed.get(id);
+    }
+
+    void forget(final Entry entry) {
+        departed.remove(entry.id);
+        quarantinedBytes -= entry.reservedBytes;
+        entry.reservedBytes = 0;
+    }
+
+    /** True while the process may still touch the arena: connected, or departed with its lock held. */
+    boolean mayTouch(final long id) {
+        return live.containsKey(id) || departed.containsKey(id);
+    }
+
+    /** Names the departed attachments whose lock is free. */
+    void probe(final LongConsumer free) {
+        final List<Entry> ended = new ArrayList<>();
+        for (final Entry entry : departed.values()) {
+            if (!entry.isHeld()) {
+                ended.add(entry);
+            }
+        }
+        for (final Entry entry : ended) {
+            free.accept(entry.id);
+        }
+    }
+
+    long quarantinedBytes() {
+        return quarantinedBytes;
+    }
+
+    int quarantinedAttachments() {
+        return departed.size();
+    }
+}

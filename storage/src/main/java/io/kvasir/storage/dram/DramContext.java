@@ -1,0 +1,61 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.StorageCounters;
+import io.kvasir.storage.policy.EvictionPolicy;
+import java.nio.file.Path;
+import java.util.concurrent.Executor;
+import java.util.function.LongPredicate;
+import java.util.function.Supplier;
+import org.agrona.concurrent.EpochClock;
+
+/**
+ * What a DRAM tier needs.
+ *
+ * @param directory on a tmpfs
+ * @param capacity payload bytes of all region files; the header tables (256 bytes a slot) come on top
+ * @param regionBytes size of a region file
+ * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
+ * @param durable whether an object with this hash is on SSD, so that its slot can go at once
+ * @param completions runs what other threads finished on the owner's thread
+ */
+public record DramContext(
+        Path directory,
+        long capacity,
+        long regionBytes,
+        long reserveQuota,
+        Supplier<EvictionPolicy> policy,
+        LongPredicate durable,
+        Listener listener,
+        Executor completions,
+        EpochClock clock,
+        StorageCounters counters) {
+    static final long MIN_CAPACITY = 1 << 20;
+
+    /** What the tier tells its owner, on the owner's thread. */
+    public interface Listener {
+        void stored(int entry);
+
+        /** Called before the entry is gone. */
+        void removed(int entry);
+
+        /** The entry is no longer being written or verified, or is gone: whoever waits for it looks again. */
+        void settled(int entry, int serial);
+
+        void roomMade();
+
+        void regionRetired(int region);
+
+        void attachmentEnded(long attachment);
+    }
+
+    DramContext conclude() {
+        if (capacity < MIN_CAPACITY) {
+            throw new IllegalArgumentException("dram.capacity is " + capacity + " bytes; it must be at least 1MiB");
+        }
+        if (regionBytes < 4096 || regionBytes > capacity) {
+            throw new IllegalArgumentException(
+                    "dram.region is " + regionBytes + " bytes; it must be 4KiB to dram.capacity (" + capacity + ")");
+        }
+        return this;
+    }
+}

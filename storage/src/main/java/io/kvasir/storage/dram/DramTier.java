@@ -1,0 +1,767 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.RegionInfo;
+import io.kvasir.storage.Shard;
+import io.kvasir.storage.SizeClass;
+import io.kvasir.storage.StorageException;
+import io.kvasir.storage.policy.EvictionPolicy;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
+import org.agrona.collections.Int2ObjectHashMap;
+import org.agrona.collections.Long2LongHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
+ * the owner thread of {@link io.kvasir.storage.ObjectStore} alone.
+ */
+public final class DramTier implements AutoCloseable {
+    /** No entry. */
+    public static final int NONE = Entries.NONE;
+    /** From {@link #reserve}: nothing could be evicted. */
+    public static final int NO_ROOM = -2;
+    /** From {@link #reserve}: the attachment has as much reserved as it may. */
+    public static final int QUOTA = -3;
+
+    private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
+
+    private final DramContext context;
+    private final ArenaFiles files;
+    private final SpareRegions spares;
+    private final Map<String, TenantArena> tenants = new HashMap<>();
+    private final Int2ObjectHashMap<Region> regions = new Int2ObjectHashMap<>();
+    private final Attachments attachments = new Attachments();
+    private final Entries entries = new Entries();
+    private final Long2LongHashMap index = new Long2LongHashMap(NONE);
+    private final EvictionPolicy policy;
+    private final Victims victims;
+    private int nextRegion = 1;
+    private long usedBytes;
+
+    public DramTier(final DramContext context) {
+        this.context = context.conclude();
+        policy = context.policy().get();
+        files = new ArenaFiles(context.directory());
+        try {
+            victims = new Victims(entries, policy, context);
+            for (final String tenant : files.tenants()) {
+                adopt(tenant);
+            }
+            requireSpace();
+        } catch (final RuntimeException failure) {
+            files.close();
+            throw failure;
+        }
+        spares = new SpareRegions(files, context);
+    }
+
+    private void requireSpace() {
+        final long held = regionBytes();
+        final long usable = files.usableBytes();
+        final long missing = context.capacity() - held;
+        if (missing > usable) {
+            throw new StorageException("dram.capacity is " + context.capacity() + " bytes, but " + context.directory()
+                    + " has " + held + " bytes of regions and " + usable
+                    + " bytes free; make the file system larger (mount -o remount,size=...) or dram.capacity smaller");
+        }
+    }
+
+    // ---- tenants, attachments
+
+    public TenantArena openTenant(final String name, final int gid) {
+        final TenantArena known = tenants.get(name);
+        if (known != null) {
+            return known;
+        }
+        final TenantArena tenant = new TenantArena(name, files.tenantDirectory(name), gid);
+        try {
+            files.createTenant(tenant);
+        } catch (final IOException failure) {
+            throw new StorageException("cannot make the directory of tenant " + name + ": " + failure, failure);
+        }
+        tenants.put(name, tenant);
+        return tenant;
+    }
+
+    public Attachments.Entry openAttachment(final TenantArena tenant) {
+        long id = ThreadLocalRandom.current().nextLong();
+        while (id == Region.NODE || attachments.mayTouch(id)) {
+            id = ThreadLocalRandom.current().nextLong();
+        }
+        try {
+            files.createLock(tenant, id);
+        } catch (final IOException failure) {
+            throw new StorageException("cannot make an attachment's lock file: " + failure.getMessage(), failure);
+        }
+        return attachments.open(id, tenant);
+    }
+
+    /** The connection is gone: what it had reserved is quarantined, and other writers may store those objects anew. */
+    public void depart(final Attachments.Entry attachment) {
+        if (attachment.departed) {
+            return;
+        }
+        attachment.slots.forEach(place -> {
+            final Region region = regions.get((int) (place >>> 32));
+            final int slot = (int) (long) place;
+            forget(region.entryOf[slot]);
+            region.quarantined();
+            region.unreserved();
+        });
+        attachments.depart(attachment);
+        endIfStopped(attachment);
+    }
+
+    /** The process says that its copies have stopped. */
+    public void quiesced(final TenantArena tenant, final long id) {
+        final Attachments.Entry attachment = attachments.departed(id);
+        if (attachment != null && attachment.tenant == tenant) {
+            end(attachment);
+        }
+    }
+
+    public boolean mayTouch(final long attachment) {
+        return attachments.mayTouch(attachment);
+    }
+
+    /** Frees what departed processes had, as far as their locks are free. */
+    public void probeAttachments() {
+        attachments.probe(id -> end(attachments.departed(id)));
+    }
+
+    private void endIfStopped(final Attachments.Entry attachment) {
+        if (!attachment.isHeld()) {
+            end(attachment);
+        }
+    }
+
+    private void end(final Attachments.Entry attachment) {
+        attachment.slots.forEach(place -> {
+            final Region region = regions.get((int) (place >>> 32));
+            final int slot = (int) (long) place;
+            free(region, slot);
+            region.unquarantined();
+        });
+        final boolean roomMade = !attachment.slots.isEmpty();
+        attachment.slots.clear();
+        attachments.forget(attachment);
+        files.delete(attachment.tenant.path.resolve(attachment.lockFile()));
+        context.listener().attachmentEnded(attachment.id);
+        if (roomMade) {
+            context.listener().roomMade();
+        }
+    }
+
+    // ---- index
+
+    /** The entry of an object that is here or being written here, or {@link #NONE}. Drops it when it has expired. */
+    public int find(final Hash256 namespace, final Hash256 key, final Shard shard) {
+        return find(ObjectId.hash64(namespace, key, shard), namespace, key, shard);
+    }
+
+    public int find(final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        int entry = (int) index.get(hash);
+        while (entry != NONE && !headers(entry).matches(entries.slot[entry], namespace, key, shard)) {
+            entry = entries.sameHash[entry];
+        }
+        if (entry != NONE && entries.state[entry] == Entries.COMMITTED) {
+            final long expiry = headers(entry).expiry(entries.slot[entry]);
+            if (expiry != 0
+                    && entries.holds[entry] == 0
+                    && expiry <= context.clock().time()) {
+                drop(entry);
+                return NONE;
+            }
+        }
+        return entry;
+    }
+
+    public boolean isReadable(final int entry) {
+        return entries.state[entry] == Entries.COMMITTED;
+    }
+
+    public boolean isWriting(final int entry) {
+        return entries.state[entry] == Entries.WRITING;
+    }
+
+    public boolean isCondemned(final int entry) {
+        return entries.state[entry] == Entries.CONDEMNED;
+    }
+
+    /** True while the entry number stands for an object. */
+    public boolean isLive(final int entry) {
+        return entries.region[entry] != null;
+    }
+
+    public boolean isUnverified(final int entry) {
+        return entries.state[entry] == Entries.UNVERIFIED;
+    }
+
+    public int serial(final int entry) {
+        return entries.serial[entry];
+    }
+
+    public boolean is(final int entry, final int serial) {
+        return entries.is(entry, serial);
+    }
+
+    public int region(final int entry) {
+        return entries.region[entry].id;
+    }
+
+    public int slot(final int entry) {
+        return entries.slot[entry];
+    }
+
+    public long stamp(final int entry) {
+        return headers(entry).stamp(entries.slot[entry]);
+    }
+
+    public long length(final int entry) {
+        return headers(entry).length(entries.slot[entry]);
+    }
+
+    public long slotBytes(final int entry) {
+        return entries.region[entry].slotBytes;
+    }
+
+    public ObjectId id(final int entry) {
+        return headers(entry).id(entries.slot[entry]);
+    }
+
+    public long hash(final int entry) {
+        return entries.hash[entry];
+    }
+
+    public Hash256 parent(final int entry) {
+        return headers(entry).parent(entries.slot[entry]);
+    }
+
+    public int chunkIndex(final int entry) {
+        return headers(entry).chunkIndex(entries.slot[entry]);
+    }
+
+    public int codec(final int entry) {
+        return headers(entry).codec(entries.slot[entry]);
+    }
+
+    public int priority(final int entry) {
+        return headers(entry).priority(entries.slot[entry]);
+    }
+
+    public long expiry(final int entry) {
+        return headers(entry).expiry(entries.slot[entry]);
+    }
+
+    public boolean isSummed(final int entry) {
+        return headers(entry).isSummed(entries.slot[entry]);
+    }
+
+    public int crc32c(final int entry) {
+        return headers(entry).crc32c(entries.slot[entry]);
+    }
+
+    /** The payload, or the first {@code bytes} of its slot. Valid while the entry is held. */
+    public MemorySegment payload(final int entry, final long bytes) {
+        return entries.region[entry].payload(entries.slot[entry], bytes);
+    }
+
+    public EvictionPolicy policy() {
+        return policy;
+    }
+
+    // ---- reading
+
+    public void touch(final int entry) {
+        policy.touch(entry);
+    }
+
+    public void hold(final int entry) {
+        if (entries.holds[entry]++ == 0) {
+            entries.region[entry].held();
+        }
+    }
+
+    public void unhold(final int entry) {
+        assert entries.holds[entry] > 0 : "a hold was given back twice";
+        if (--entries.holds[entry] == 0) {
+            entries.region[entry].unheld();
+            if (entries.state[entry] == Entries.CONDEMNED) {
+                drop(entry);
+            }
+            context.listener().roomMade();
+        }
+    }
+
+    public boolean isHeld(final int entry) {
+        return entries.holds[entry] > 0;
+    }
+
+    public void pin(final int entry, final boolean pinned) {
+        entries.pinned[entry] = pinned;
+    }
+
+    // ---- writing
+
+    /**
+     * A slot for an object that is not here.
+     *
+     * @param attachment null: the node itself
+     * @return the entry, {@link #NO_ROOM} or {@link #QUOTA}
+     */
+    public int reserve(
+            final TenantArena tenant,
+            final Attachments.Entry attachment,
+            final Hash256 namespace,
+            final Hash256 key,
+            final Shard shard,
+            final long length,
+            final int codec) {
+        final long slotBytes = SizeClass.slotBytes(length);
+        if (attachment != null && attachment.reservedBytes + slotBytes > context.reserveQuota()) {
+            return QUOTA;
+        }
+        final long writer = attachment == null ? Region.NODE : attachment.id;
+        final Region region = regionWithRoom(tenant, attachment, writer, slotBytes);
+        if (region == null) {
+            return NO_ROOM;
+        }
+        final int slot = region.takeFree();
+        final long hash = ObjectId.hash64(namespace, key, shard);
+        region.headers.describe(slot, namespace, key, shard, length, writer, codec);
+        final long generation = HeaderTable.generation(region.headers.stamp(slot)) + 1;
+        region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.RESERVED));
+        region.reserved(writer);
+        if (attachment != null) {
+            attachment.reservedBytes += region.slotBytes;
+            attachment.slots.add(Attachments.place(region.id, slot));
+            attachment.last = region;
+        }
+        return insert(region, slot, hash, Entries.WRITING);
+    }
+
+    /** The entry that a record of {@link #reserve} names, if this attachment has it reserved under this stamp. */
+    public int reserved(final Attachments.Entry attachment, final int regionId, final int slot, final long stamp) {
+        final Region region = regions.get(regionId);
+        if (region == null
+                || slot < 0
+                || slot >= region.slots
+                || !attachment.slots.contains(Attachments.place(regionId, slot))
+                || region.headers.stamp(slot) != stamp) {
+            return NONE;
+        }
+        return region.entryOf[slot];
+    }
+
+    /** Makes a reserved object readable, in one step. */
+    public void commit(
+            final Attachments.Entry attachment,
+            final int entry,
+            final Hash256 parent,
+            final int chunkIndex,
+            final int priority,
+            final long expiryUnixMs) {
+        final Region region = entries.region[entry];
+        final int slot = entries.slot[entry];
+        final long generation = HeaderTable.generation(region.headers.stamp(slot)) + 1;
+        region.headers.seal(slot, parent, chunkIndex, priority, expiryUnixMs, generation);
+        region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.COMMITTED));
+        unreserve(attachment, region, slot);
+        entries.state[entry] = Entries.COMMITTED;
+        policy.add(entry, entries.hash[entry], region.slotBytes);
+        link(entry, parent);
+        context.listener().stored(entry);
+        context.listener().settled(entry, entries.serial[entry]);
+    }
+
+    public void setCrc32c(final int entry, final int crc32c) {
+        headers(entry).setCrc32c(entries.slot[entry], crc32c);
+    }
+
+    /** Gives a reserved slot back; the writer has stopped. */
+    public void abort(final Attachments.Entry attachment, final int entry) {
+        final Region region = entries.region[entry];
+        final int slot = entries.slot[entry];
+        unreserve(attachment, region, slot);
+        forget(entry);
+        free(region, slot);
+        context.listener().roomMade();
+    }
+
+    private static void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
+        if (attachment != null) {
+            attachment.reservedBytes -= region.slotBytes;
+            attachment.slots.remove(Attachments.place(region.id, slot));
+        }
+        region.unreserved();
+    }
+
+    /** The object has just come from SSD. */
+    public void promoted(final int entry) {
+        entries.promoted[entry] = true;
+    }
+
+    /** True once after {@link #promoted}: the hit is the SSD's. */
+    public boolean takePromoted(final int entry) {
+        final boolean result = entries.promoted[entry];
+        entries.promoted[entry] = false;
+        return result;
+    }
+
+    /** An adopted object was verified. */
+    public void verified(final int entry) {
+        entries.state[entry] = Entries.COMMITTED;
+        context.listener().settled(entry, entries.serial[entry]);
+    }
+
+    /** Its bytes are wrong and somebody still holds it: nobody else gets it, and it goes with the last hold. */
+    public void condemn(final int entry) {
+        entries.state[entry] = Entries.CONDEMNED;
+        context.listener().settled(entry, entries.serial[entry]);
+    }
+
+    /** Removes a committed object that nobody holds. */
+    public void drop(final int entry) {
+        assert entries.holds[entry] == 0 : "a held object was dropped";
+        final Region region = entries.region[entry];
+        final int slot = entries.slot[entry];
+        context.listener().removed(entry);
+        policy.remove(entry);
+        unlink(entry);
+        forget(entry);
+        free(region, slot);
+    }
+
+    // ---- room
+
+    private Region regionWithRoom(
+            final TenantArena tenant, final Attachments.Entry attachment, final long writer, final long slotBytes) {
+        if (attachment != null
+                && attachment.last != null
+                && regions.get(attachment.last.id) == attachment.last
+                && attachment.last.slotBytes == slotBytes
+                && attachment.last.hasFree()
+                && attachment.last.admits(writer)) {
+            return attachment.last;
+        }
+        Region empty = null;
+        for (final Region region : tenant.regions) {
+            if (region.slotBytes == slotBytes && region.hasFree() && region.admits(writer)) {
+                return region;
+            }
+            if (region.isEmpty() && region.isIdle() && region.dataBytes() >= slotBytes) {
+                empty = region;
+            }
+        }
+        final ArenaFiles.Spare spare = spares.take(slotBytes);
+        if (spare != null) {
+            final Region region = cut(spare, tenant, slotBytes);
+            if (region != null) {
+                return region;
+            }
+        }
+        if (empty != null) {
+            return cut(retire(empty), tenant, slotBytes);
+        }
+        // Nothing is evicted while the capacity is not used up; the caller waits for the next region.
+        if (spares.mayGrow(slotBytes, regionBytes())) {
+            spares.want(slotBytes);
+            return null;
+        }
+        final int victim = victims.find(tenant, slotBytes, writer);
+        if (victim != NONE) {
+            final Region region = entries.region[victim];
+            evict(victim);
+            return region;
+        }
+        return moveRegion(tenant, slotBytes);
+    }
+
+    /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
+    private Region moveRegion(final TenantArena tenant, final long slotBytes) {
+        final Region region = victims.regionToMove();
+        if (region == null) {
+            return null;
+        }
+        for (final int entry : region.entryOf.clone()) {
+            if (entry != NONE) {
+                evict(entry);
+            }
+        }
+        final boolean sameTenant = region.tenant == tenant;
+        final ArenaFiles.Spare spare = retire(region);
+        if (sameTenant && spare.bytes() >= slotBytes) {
+            return cut(spare, tenant, slotBytes);
+        }
+        // Another tenant's bytes, or too small a file: the memory goes back and a new file is allocated.
+        files.delete(spare.file());
+        if (spares.mayGrow(slotBytes, regionBytes())) {
+            spares.want(slotBytes);
+        }
+        return null;
+    }
+
+    private void evict(final int entry) {
+        if (context.durable().test(entries.hash[entry])) {
+            context.counters().evictedClean.increment();
+        } else {
+            context.counters().evictedUndemoted.increment();
+        }
+        drop(entry);
+    }
+
+    private Region cut(final ArenaFiles.Spare spare, final TenantArena tenant, final long slotBytes) {
+        try {
+            final Region region = files.cut(spare, tenant, nextRegion++, slotBytes);
+            enlist(region);
+            return region;
+        } catch (final IOException failure) {
+            LOG.warn("cannot cut a region of {}-byte slots: {}", slotBytes, failure.toString());
+            context.counters().faults.increment();
+            files.delete(spare.file());
+            return null;
+        }
+    }
+
+    private ArenaFiles.Spare retire(final Region region) {
+        regions.remove(region.id);
+        region.tenant.regions.remove(region);
+        context.listener().regionRetired(region.id);
+        return files.retire(region);
+    }
+
+    private void enlist(final Region region) {
+        regions.put(region.id, region);
+        region.tenant.regions.add(region);
+    }
+
+    /** Polls the allocation of further regions; true when something happened. */
+    public boolean poll() {
+        final boolean arrived = spares.poll(regionBytes());
+        if (arrived) {
+            context.listener().roomMade();
+        }
+        return arrived;
+    }
+
+    // ---- entries and slots
+
+    private int insert(final Region region, final int slot, final long hash, final byte state) {
+        final int entry = entries.take(region, slot, hash, state);
+        entries.sameHash[entry] = (int) index.get(hash);
+        index.put(hash, entry);
+        region.entryOf[slot] = entry;
+        usedBytes += region.slotBytes;
+        return entry;
+    }
+
+    /** Takes the entry out of the index; its slot is the caller's. */
+    private void forget(final int entry) {
+        final long hash = entries.hash[entry];
+        final int first = (int) index.get(hash);
+        if (first == entry) {
+            if (entries.sameHash[entry] == NONE) {
+                index.remove(hash);
+            } else {
+                index.put(hash, entries.sameHash[entry]);
+            }
+        } else {
+            int before = first;
+            while (entries.sameHash[before] != entry) {
+                before = entries.sameHash[before];
+            }
+            entries.sameHash[before] = entries.sameHash[entry];
+        }
+        final Region region = entries.region[entry];
+        region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
+        usedBytes -= region.slotBytes;
+        final int serial = entries.serial[entry];
+        entries.give(entry);
+        context.listener().settled(entry, serial);
+    }
+
+    /** The slot may be given to somebody else; records of what it held are void from here on. */
+    private static void free(final Region region, final int slot) {
+        final long generation = HeaderTable.generation(region.headers.stamp(slot));
+        region.headers.setStamp(slot, HeaderTable.stamp((generation | 1) + 1, HeaderTable.FREE));
+        region.putFree(slot);
+    }
+
+    private void link(final int entry, final Hash256 parent) {
+        if (parent.equals(Hash256.ZERO)) {
+            return;
+        }
+        final ObjectId id = id(entry);
+        final int above = find(id.namespace(), parent, id.shard());
+        if (above != NONE && above != entry) {
+            entries.parent[entry] = above;
+            entries.parentSerial[entry] = entries.serial[above];
+            entries.children[above]++;
+        }
+    }
+
+    private void unlink(final int entry) {
+        final int above = entries.parent[entry];
+        if (above != NONE && entries.is(above, entries.parentSerial[entry])) {
+            entries.children[above]--;
+        }
+    }
+
+    private HeaderTable headers(final int entry) {
+        return entries.region[entry].headers;
+    }
+
+    // ---- restart
+
+    private void adopt(final String name) {
+        final TenantArena tenant = openTenant(name, -1);
+        final Map<Long, Attachments.Entry> writers = new HashMap<>();
+        for (final Region region :
+                files.adopt(tenant, () -> context.counters().faults.increment())) {
+            nextRegion = Math.max(nextRegion, region.id + 1);
+            enlist(region);
+            for (int slot = region.slots - 1; slot >= 0; slot--) {
+                adoptSlot(region, slot, writers);
+            }
+        }
+        for (final Attachments.Entry writer : writers.values()) {
+            attachments.depart(writer);
+        }
+        for (final Path lock : files.lockFiles(tenant)) {
+            final long id = AttachmentLock.parse(lock.getFileName().toString());
+            if (!writers.containsKey(id)) {
+                if (AttachmentLock.isHeld(lock)) {
+                    // It may still read under the last incarnation; its lock file goes when it does.
+                    attachments.depart(new Attachments.Entry(id, tenant));
+                } else {
+                    files.delete(lock);
+                }
+            }
+        }
+        probeAttachmentsQuietly(writers);
+        for (final Region region : tenant.regions) {
+            for (final int entry : region.entryOf) {
+                if (entry != NONE) {
+                    link(entry, headers(entry).parent(entries.slot[entry]));
+                }
+            }
+        }
+    }
+
+    private void probeAttachmentsQuietly(final Map<Long, Attachments.Entry> writers) {
+        for (final Attachments.Entry writer : List.copyOf(writers.values())) {
+            endIfStopped(writer);
+        }
+    }
+
+    private void adoptSlot(final Region region, final int slot, final Map<Long, Attachments.Entry> writers) {
+        final long stamp = region.headers.stamp(slot);
+        final long generation = HeaderTable.generation(stamp);
+        switch (HeaderTable.state(stamp)) {
+            case HeaderTable.FREE -> region.putFree(slot);
+            case HeaderTable.COMMITTED -> adoptCommitted(region, slot, generation);
+            default -> {
+                final long writer = region.headers.attachment(slot);
+                if (writer == Region.NODE) {
+                    free(region, slot);
+                    return;
+                }
+                final Attachments.Entry attachment =
+                        writers.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
+                attachment.departed = true;
+                attachment.slots.add(Attachments.place(region.id, slot));
+                attachment.reservedBytes += region.slotBytes;
+                region.quarantined();
+            }
+        }
+    }
+
+    private void adoptCommitted(final Region region, final int slot, final long generation) {
+        final HeaderTable headers = region.headers;
+        if ((generation & 1) != 0
+                || !headers.isSound(slot, generation)
+                || headers.length(slot) < 1
+                || headers.length(slot) > region.slotBytes) {
+            context.counters().adoptedDamaged.increment();
+            free(region, slot);
+            return;
+        }
+        final ObjectId id = headers.id(slot);
+        if (find(id.namespace(), id.key(), id.shard()) != NONE) {
+            free(region, slot);
+            return;
+        }
+        final int entry = insert(region, slot, id.hash64(), Entries.UNVERIFIED);
+        policy.add(entry, entries.hash[entry], region.slotBytes);
+        context.counters().adopted.increment();
+    }
+
+    /** Entries that wait for their first verification, in no order; for the background check after a restart. */
+    public List<Integer> unverified() {
+        final List<Integer> found = new ArrayList<>();
+        for (int entry = policy.coldest(); entry != NONE; entry = policy.warmer(entry)) {
+            if (entries.state[entry] == Entries.UNVERIFIED) {
+                found.add(entry);
+            }
+        }
+        return found;
+    }
+
+    // ---- what there is
+
+    public RegionInfo regionInfo(final int id) {
+        final Region region = regions.get(id);
+        return region == null ? null : region.info();
+    }
+
+    public List<RegionInfo> regionInfos(final TenantArena tenant) {
+        return tenant.regions.stream().map(Region::info).toList();
+    }
+
+    public int objects() {
+        return entries.live();
+    }
+
+    /** Bytes of slots that hold or await an object. */
+    public long usedBytes() {
+        return usedBytes;
+    }
+
+    public long capacity() {
+        return context.capacity();
+    }
+
+    public long quarantinedBytes() {
+        return attachments.quarantinedBytes();
+    }
+
+    public String tenantName(final int entry) {
+        return entries.region[entry].tenant.name;
+    }
+
+    private long regionBytes() {
+        long bytes = 0;
+        for (final Region region : regions.values()) {
+            bytes += region.dataBytes();
+        }
+        return bytes;
+    }
+
+    @Override
+    public void close() {
+        spares.close();
+        for (final Region region : regions.values()) {
+            region.close();
+        }
+        files.close();
+    }
+}

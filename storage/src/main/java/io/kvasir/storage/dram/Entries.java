@@ -1,0 +1,94 @@
+package io.kvasir.storage.dram;
+
+import java.util.Arrays;
+
+/**
+ * The volatile facts about every object that has a slot, as arrays by entry number. A serial tells one use of an entry
+ * number from the next, so that a reference kept across time is never mistaken. Owned by {@link DramTier}.
+ */
+final class Entries {
+    static final int NONE = -1;
+    /** Reserved: some writer fills the slot. */
+    static final byte WRITING = 1;
+    /** Adopted after a restart and not verified yet: not readable. */
+    static final byte UNVERIFIED = 2;
+
+    static final byte COMMITTED = 3;
+    /** Its bytes are wrong; it goes when the last hold ends. */
+    static final byte CONDEMNED = 4;
+
+    Region[] region = new Region[1024];
+    int[] slot = new int[1024];
+    long[] hash = new long[1024];
+    byte[] state = new byte[1024];
+    /** Leases, pins and the node's own work that need the bytes to stay. */
+    int[] holds = new int[1024];
+    /** Entries that name this one as their parent. */
+    int[] children = new int[1024];
+
+    int[] parent = new int[1024];
+    int[] parentSerial = new int[1024];
+    int[] serial = new int[1024];
+    boolean[] pinned = new boolean[1024];
+    /** Came from SSD and has not been leased since. */
+    boolean[] promoted = new boolean[1024];
+    /** Next entry with the same 64-bit hash. */
+    int[] sameHash = new int[1024];
+
+    private int[] free = new int[1024];
+    private int freeCount;
+    private int used;
+    private int live;
+
+    int take(final Region where, final int slotIndex, final long hash64, final byte initialState) {
+        final int entry = freeCount > 0 ? free[--freeCount] : grow();
+        region[entry] = where;
+        slot[entry] = slotIndex;
+        hash[entry] = hash64;
+        state[entry] = initialState;
+        holds[entry] = 0;
+        children[entry] = 0;
+        parent[entry] = NONE;
+        pinned[entry] = false;
+        promoted[entry] = false;
+        sameHash[entry] = NONE;
+        serial[entry]++;
+        live++;
+        return entry;
+    }
+
+    void give(final int entry) {
+        region[entry] = null;
+        serial[entry]++;
+        free[freeCount++] = entry;
+        live--;
+    }
+
+    int live() {
+        return live;
+    }
+
+    boolean is(final int entry, final int expectedSerial) {
+        return serial[entry] == expectedSerial;
+    }
+
+    private int grow() {
+        if (used == slot.length) {
+            final int size = used * 2;
+            region = Arrays.copyOf(region, size);
+            slot = Arrays.copyOf(slot, size);
+            hash = Arrays.copyOf(hash, size);
+            state = Arrays.copyOf(state, size);
+            holds = Arrays.copyOf(holds, size);
+            children = Arrays.copyOf(children, size);
+            parent = Arrays.copyOf(parent, size);
+            parentSerial = Arrays.copyOf(parentSerial, size);
+            serial = Arrays.copyOf(serial, size);
+            pinned = Arrays.copyOf(pinned, size);
+            promoted = Arrays.copyOf(promoted, size);
+            sameHash = Arrays.copyOf(sameHash, size);
+            free = Arrays.copyOf(free, size);
+        }
+        return used++;
+    }
+}

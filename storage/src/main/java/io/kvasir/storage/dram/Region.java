@@ -1,0 +1,149 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.RegionInfo;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.Arrays;
+
+/**
+ * A payload file cut into slots of one size, for one tenant, with its header table. Keeps which slots are free and who
+ * writes here; owned by {@link DramTier}.
+ */
+final class Region {
+    static final int NO_ENTRY = -1;
+    /** The node itself: promotions from SSD. Never quarantined, since it ends with its process. */
+    static final long NODE = 0;
+
+    final int id;
+    final TenantArena tenant;
+    final long slotBytes;
+    final int slots;
+    final Path dataFile;
+    final Path headerFile;
+    final HeaderTable headers;
+    /** Slot to entry; {@link #NO_ENTRY} when free or quarantined. */
+    final int[] entryOf;
+
+    private final Arena memory;
+    private final MemorySegment data;
+    private final int[] free;
+    private int freeCount;
+    private int reserved;
+    private int quarantined;
+    private int held;
+    private long writer = NODE;
+
+    Region(
+            final int id,
+            final TenantArena tenant,
+            final long slotBytes,
+            final int slots,
+            final Path dataFile,
+            final Path headerFile,
+            final Arena memory,
+            final MemorySegment data,
+            final HeaderTable headers) {
+        this.id = id;
+        this.tenant = tenant;
+        this.slotBytes = slotBytes;
+        this.slots = slots;
+        this.dataFile = dataFile;
+        this.headerFile = headerFile;
+        this.memory = memory;
+        this.data = data;
+        this.headers = headers;
+        entryOf = new int[slots];
+        Arrays.fill(entryOf, NO_ENTRY);
+        free = new int[slots];
+    }
+
+    RegionInfo info() {
+        return new RegionInfo(
+                id,
+                slotBytes,
+                slots,
+                dataFile.getFileName().toString(),
+                headerFile.getFileName().toString());
+    }
+
+    /** File bytes that this region takes from the tier's capacity. */
+    long bytes() {
+        return data.byteSize() + HeaderTable.fileBytes(slots);
+    }
+
+    long dataBytes() {
+        return data.byteSize();
+    }
+
+    MemorySegment payload(final int slot, final long length) {
+        return data.asSlice(slot * slotBytes, length);
+    }
+
+    /** A slot from the free ones, or -1. */
+    int takeFree() {
+        return freeCount == 0 ? -1 : free[--freeCount];
+    }
+
+    void putFree(final int slot) {
+        free[freeCount++] = slot;
+    }
+
+    boolean hasFree() {
+        return freeCount > 0;
+    }
+
+    /** True when this attachment may be given slots here: one attachment writes in a region at a time. */
+    boolean admits(final long attachment) {
+        return attachment == NODE || writer == attachment || writer == NODE;
+    }
+
+    void reserved(final long attachment) {
+        reserved++;
+        if (attachment != NODE) {
+            writer = attachment;
+        }
+    }
+
+    /** A reserved slot was committed, aborted or quarantined. */
+    void unreserved() {
+        reserved--;
+        vacate();
+    }
+
+    void quarantined() {
+        quarantined++;
+    }
+
+    void unquarantined() {
+        quarantined--;
+        vacate();
+    }
+
+    void held() {
+        held++;
+    }
+
+    void unheld() {
+        held--;
+    }
+
+    /** Nobody writes, reads or may still be writing here: it can be cut anew or given to somebody else. */
+    boolean isIdle() {
+        return reserved == 0 && quarantined == 0 && held == 0;
+    }
+
+    boolean isEmpty() {
+        return freeCount == slots;
+    }
+
+    void close() {
+        memory.close();
+    }
+
+    private void vacate() {
+        if (reserved == 0 && quarantined == 0) {
+            writer = NODE;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.ObjectStore;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** One tenant's directory of the arena and the regions in it; owned by {@link DramTier}. */
+public final class TenantArena implements ObjectStore.Tenant {
+    final String name;
+    final Path path;
+    /** Group that may read the directory and write the payload files; -1: the node's own. */
+    int gid;
+
+    final List<Region> regions = new ArrayList<>();
+
+    TenantArena(final String name, final Path path, final int gid) {
+        this.name = name;
+        this.path = path;
+        this.gid = gid;
+    }
+
+    @Override
+    public String name() {
+        return name;
+    }
+
+    @Override
+    public String directory() {
+        return path.toString();
+    }
+}

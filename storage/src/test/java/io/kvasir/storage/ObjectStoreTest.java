@@ -1,0 +1,268 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.stream.LongStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The DRAM side of the store, through its door. */
+class ObjectStoreTest {
+    private static final int MIB = 1 << 20;
+    private Path directory;
+    private StoreFixture fixture;
+
+    @BeforeEach
+    void open() throws IOException {
+        directory = StoreFixture.arenaDirectory();
+        fixture = new StoreFixture(context());
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        fixture.close();
+        StoreFixture.deleteAll(directory);
+    }
+
+    private StoreContext context() {
+        return new StoreContext()
+                .dramDirectory(directory.resolve("arena"))
+                .dramCapacity(32 * MIB)
+                .regionBytes(8 * MIB)
+                .reserveQuotaBytes(16 * MIB);
+    }
+
+    private void restart() throws IOException {
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+    }
+
+    @Test
+    void shouldGiveBackTheBytesThatWereStored() throws IOException {
+        assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
+        assertEquals(SlotStatus.COMMITTED, fixture.store(2, 4096));
+        assertEquals(SlotStatus.COMMITTED, fixture.store(3, 777));
+        assertArrayEquals(StoreFixture.content(1, MIB), fixture.load(1));
+        assertArrayEquals(StoreFixture.content(2, 4096), fixture.load(2));
+        assertArrayEquals(StoreFixture.content(3, 777), fixture.load(3));
+        assertNull(fixture.load(4));
+    }
+
+    @Test
+    void shouldKeepOneCopyOfAnObject() throws IOException {
+        final byte[] slots = fixture.reserve(MIB, 1).slots();
+        assertEquals(SlotStatus.IN_FLIGHT, fixture.reserve(MIB, 1).slots()[0]);
+        fixture.commit(slots);
+        assertEquals(SlotStatus.EXISTS, fixture.reserve(MIB, 1).slots()[0]);
+    }
+
+    @Test
+    void shouldWakeWhoWaitsForAnObjectInFlight() throws IOException {
+        final byte[] slots = fixture.reserve(MIB, 1).slots();
+        final ObjectStore.LookupQuery query = fixture.query(false, 1);
+        assertEquals(1, fixture.store.lookup(fixture.holder, query).pendingChunks());
+        final boolean[] woken = {false};
+        assertNotEquals(0, fixture.store.whenSettled(fixture.holder, query, () -> woken[0] = true));
+        fixture.store.doWork();
+        assertFalse(woken[0]);
+        fixture.commit(slots);
+        fixture.until("woken", () -> woken[0]);
+        assertEquals(1, fixture.lookup(1).hitChunks());
+    }
+
+    @Test
+    void shouldRefuseCommitsOfWhatIsNotReserved() {
+        final byte[] slots = fixture.reserve(MIB, 1).slots();
+        assertEquals(SlotStatus.COMMITTED, fixture.commit(slots)[0]);
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(slots)[0]);
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.store.abort(fixture.attachment, slots)[0]);
+        final byte[] outside = slots.clone();
+        StoreFixture.record(outside, 0).putInt(SlotRecord.SLOT, Integer.MIN_VALUE);
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(outside)[0]);
+        StoreFixture.record(outside, 0).putInt(SlotRecord.REGION, 99);
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(outside)[0]);
+    }
+
+    @Test
+    void shouldVoidOldRecordsWhenASlotIsUsedAgain() throws IOException {
+        fixture.store(1, MIB);
+        final byte[] old = fixture.lookup(1).slots();
+        fixture.store.closeHolder(fixture.holder);
+        fixture.killEngine();
+        fixture.store.closeAttachment(fixture.attachment);
+        restart();
+        for (long number = 100; number < 140; number++) {
+            fixture.store(number, MIB);
+        }
+        assertNull(fixture.load(1));
+        assertNull(fixture.read(old, 0));
+    }
+
+    @Test
+    void shouldEvictTheColdestAndNeverTheLeased() throws IOException {
+        fixture.store(0, MIB);
+        final ObjectStore.LookupResult lease = fixture.lookup(0);
+        for (long number = 1; number < 100; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, MIB));
+        }
+        assertNull(fixture.load(1));
+        assertArrayEquals(StoreFixture.content(99, MIB), fixture.load(99));
+        assertArrayEquals(StoreFixture.content(0, MIB), fixture.read(lease.slots(), 0));
+        assertTrue(fixture.store.dramUsedBytes() <= 32L * MIB);
+    }
+
+    @Test
+    void shouldMoveRegionsToTheSizeThatIsNeeded() throws IOException {
+        for (long number = 0; number < 60; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, MIB));
+        }
+        for (long number = 1000; number < 1200; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, 64 * 1024), "object " + number);
+        }
+        assertArrayEquals(StoreFixture.content(1199, 64 * 1024), fixture.load(1199));
+        assertEquals(SlotStatus.COMMITTED, fixture.store(5000, 12 * MIB));
+        assertArrayEquals(StoreFixture.content(5000, 12 * MIB), fixture.load(5000));
+    }
+
+    @Test
+    void shouldBeWarmAfterARestart() throws IOException {
+        for (long number = 0; number < 10; number++) {
+            fixture.store(number, MIB);
+        }
+        restart();
+        for (long number = 0; number < 10; number++) {
+            assertArrayEquals(StoreFixture.content(number, MIB), fixture.load(number), "object " + number);
+        }
+    }
+
+    @Test
+    void shouldDropAfterARestartWhatDoesNotFitItsChecksum() throws IOException {
+        fixture.store(1, MIB);
+        fixture.store(2, MIB);
+        fixture.until("summed", () -> fixture.store.doWork() == 0);
+        final ObjectStore.LookupResult found = fixture.lookup(1);
+        fixture.store.release(fixture.holder, found.lease(), new int[0]);
+        final byte[] bytes = fixture.read(found.slots(), 0);
+        bytes[MIB / 2] ^= 1;
+        // The sum is made on another thread; wait until the header has it.
+        fixture.until("checksum stored", () -> isSummed(found.slots()));
+        fixture.write(found.slots(), 0, bytes);
+        restart();
+        assertNull(fixture.load(1));
+        assertArrayEquals(StoreFixture.content(2, MIB), fixture.load(2));
+        assertEquals(1, fixture.store.counters().corrupt.sum());
+    }
+
+    private boolean isSummed(final byte[] slots) {
+        final ByteBuffer record = StoreFixture.record(slots, 0);
+        final RegionInfo region = fixture.store.region(record.getInt(SlotRecord.REGION));
+        try (FileChannel channel =
+                FileChannel.open(Path.of(fixture.tenant.directory(), region.headerFile()), StandardOpenOption.READ)) {
+            final ByteBuffer word = ByteBuffer.allocate(8);
+            channel.read(word, 4096 + 256L * record.getInt(SlotRecord.SLOT) + 8);
+            return word.get(7) < 0;
+        } catch (final IOException failure) {
+            throw new AssertionError(failure);
+        }
+    }
+
+    @Test
+    void shouldQuarantineAReservedSlotUntilItsWriterIsProvedDead() throws IOException {
+        final byte[] slots = fixture.reserve(MIB, 1).slots();
+        fixture.killNode();
+        // The engine lives on and still holds its lock while the next node starts.
+        final StoreFixture next = new StoreFixture(context());
+        assertEquals(MIB, next.store.quarantinedBytes());
+        assertEquals(SlotStatus.COMMITTED, next.store(1, MIB));
+        assertNotEquals(
+                StoreFixture.record(slots, 0).getInt(SlotRecord.SLOT)
+                        | (long) StoreFixture.record(slots, 0).getInt(SlotRecord.REGION) << 32,
+                StoreFixture.record(next.lookup(1).slots(), 0).getInt(SlotRecord.SLOT)
+                        | (long) StoreFixture.record(next.lookup(1).slots(), 0).getInt(SlotRecord.REGION) << 32);
+        fixture.killEngine();
+        next.until("quarantine ended", () -> next.store.quarantinedBytes() == 0);
+        assertArrayEquals(StoreFixture.content(1, MIB), next.load(1));
+        fixture = next;
+    }
+
+    @Test
+    void shouldFreeAQuarantinedSlotWhenItsWriterSaysThatItStopped() throws IOException {
+        fixture.reserve(MIB, 1, 2, 3);
+        fixture.store.closeAttachment(fixture.attachment);
+        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
+        fixture.store.quiesced(fixture.tenant, fixture.attachment.id());
+        assertEquals(0, fixture.store.quarantinedBytes());
+    }
+
+    @Test
+    void shouldRefuseMoreThanTheQuotas() {
+        final long[] numbers = LongStream.range(0, 20).toArray();
+        final ObjectStore.ReserveResult result = fixture.reserve(MIB, numbers);
+        assertEquals(SlotStatus.GRANTED, result.slots()[15 * SlotRecord.BYTES]);
+        assertEquals(SlotStatus.QUOTA, result.slots()[16 * SlotRecord.BYTES]);
+        fixture.commit(java.util.Arrays.copyOf(result.slots(), 16 * SlotRecord.BYTES));
+        assertEquals(16, fixture.lookup(numbers).hitChunks());
+        // Half of DRAM is leased now: a second lease of the same is refused as a miss.
+        assertEquals(
+                0,
+                fixture.store
+                        .lookup(fixture.holder, fixture.query(false, numbers))
+                        .hitChunks());
+    }
+
+    @Test
+    void shouldKeepASecondNodeOut() {
+        final StorageException refused = assertThrows(StorageException.class, () -> new ObjectStore(context()));
+        assertTrue(refused.getMessage().contains("another node uses the arena"), refused.getMessage());
+    }
+
+    @Test
+    void shouldRefuseACapacityThatTheFileSystemDoesNotHave() throws IOException {
+        fixture.close();
+        final StorageException refused = assertThrows(
+                StorageException.class, () -> new ObjectStore(context().dramCapacity(1L << 50)));
+        assertTrue(refused.getMessage().contains("dram.capacity is " + (1L << 50)), refused.getMessage());
+        fixture = new StoreFixture(context());
+    }
+
+    @Test
+    void shouldDropARegionThatWasTruncated() throws IOException {
+        fixture.store(1, MIB);
+        fixture.killNode();
+        for (final Path file : fixture.dataFiles()) {
+            try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+                channel.truncate(4096);
+            }
+        }
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        assertNull(fixture.load(1));
+        assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
+    }
+
+    @Test
+    void shouldNotEvictWhatIsPinned() throws IOException {
+        fixture.store(1, MIB);
+        assertEquals(
+                1,
+                fixture.store.pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), Long.MAX_VALUE / 2, 0));
+        for (long number = 100; number < 200; number++) {
+            fixture.store(number, MIB);
+        }
+        assertArrayEquals(StoreFixture.content(1, MIB), fixture.load(1));
+        assertEquals(1, fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)));
+    }
+}

@@ -77,15 +77,21 @@ final class LookupPlanner {
                 window[s] = length;
             }
         }
+        final Hash256[] each = new Hash256[chunks];
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            each[chunk] = Hash256.read(keys, chunk * Hash256.BYTES);
+            for (int s = 0; s < size; s++) {
+                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, each[chunk], shards.get(s));
+            }
+        }
+        final int[] candidates = new int[found.hashes.length];
+        dram.probe(found.hashes, candidates);
         int limit = chunks;
         for (int chunk = 0; chunk < limit; chunk++) {
-            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
                 final int i = chunk * size + s;
-                final Shard shard = shards.get(s);
-                final long hash = ObjectId.hash64(namespace, key, shard);
-                found.hashes[i] = hash;
-                final int entry = dram.find(hash, namespace, key, shard);
+                final long hash = found.hashes[i];
+                final int entry = dram.confirm(candidates[i], namespace, each[chunk], shards.get(s));
                 found.entries[i] = entry;
                 if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;

@@ -110,6 +110,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     private Consumer<ObjectEvent> events = event -> {};
     private Consumer<Integer> regionRetired = region -> {};
+    private Consumer<Attachment> processEnded = attachment -> {};
     private long nextProbeNs;
     private boolean closed;
 
@@ -192,6 +193,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Told when a region ends, so that a connection forgets that its engine knows it. */
     public void onRegionRetired(final Consumer<Integer> consumer) {
         regionRetired = consumer;
+    }
+
+    /** Told when the process behind an attachment has ended though its connection is open; the caller closes that. */
+    public void onProcessEnded(final Consumer<Attachment> consumer) {
+        processEnded = consumer;
     }
 
     // ---- reading
@@ -687,6 +693,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         @Override
         public void regionRetired(final int region) {
             regionRetired.accept(region);
+        }
+
+        @Override
+        public void processEnded(final Attachments.Entry attachment) {
+            processEnded.accept(attachment);
         }
 
         @Override

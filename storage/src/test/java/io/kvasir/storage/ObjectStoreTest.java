@@ -207,6 +207,29 @@ class ObjectStoreTest {
         assertEquals(0, fixture.store.quarantinedBytes());
     }
 
+    /** In one process the JVM sees its own lock as held, so another process plays the engine. */
+    @Test
+    void shouldEndAnAttachmentWhoseProcessDiedBehindAnOpenSocket() throws IOException, InterruptedException {
+        final ObjectStore.Attachment other = fixture.store.openAttachment(fixture.tenant);
+        final Path lock = Path.of(fixture.tenant.directory(), other.lockFile());
+        final Process engine = new ProcessBuilder(
+                        "python3",
+                        "-c",
+                        "import fcntl,sys;f=open(sys.argv[1],'r+b');fcntl.lockf(f,fcntl.LOCK_EX);print(flush=True);"
+                                + "sys.stdin.read()",
+                        lock.toString())
+                .start();
+        assertEquals('\n', engine.getInputStream().read());
+        assertTrue(fixture.store.isAlive(other));
+        fixture.reserve(other, MIB, 1);
+        final boolean[] ended = {false};
+        fixture.store.onProcessEnded(attachment -> ended[0] = attachment.id() == other.id());
+        engine.destroyForcibly().waitFor();
+        fixture.until("the attachment ended", () -> ended[0]);
+        assertEquals(0, fixture.store.quarantinedBytes());
+        assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
+    }
+
     @Test
     void shouldRefuseMoreThanTheQuotas() {
         final long[] numbers = LongStream.range(0, 20).toArray();

@@ -2,6 +2,7 @@ package io.kvasir.storage.dram;
 
 import io.kvasir.storage.ObjectStore;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.function.LongConsumer;
 import org.agrona.collections.Long2ObjectHashMap;
@@ -21,6 +22,9 @@ public final class Attachments {
 
         long reservedBytes;
         boolean departed;
+        /** The lock was seen held: from now on a free lock means that the process has ended. */
+        boolean confirmed;
+
         Region last;
 
         Entry(final long id, final TenantArena tenant) {
@@ -49,10 +53,15 @@ public final class Attachments {
 
         /** True while some process holds the lock. */
         public boolean isHeld() {
-            return AttachmentLock.isHeld(tenant.path.resolve(lockFile()));
+            final boolean held = AttachmentLock.isHeld(tenant.path.resolve(lockFile()));
+            confirmed |= held;
+            return held;
         }
     }
 
+    private static final int PROBED_AT_ONCE = 32;
+
+    private Iterator<Entry> turn = List.<Entry>of().iterator();
     private final Long2ObjectHashMap<Entry> live = new Long2ObjectHashMap<>();
     private final Long2ObjectHashMap<Entry> departed = new Long2ObjectHashMap<>();
     private long quarantinedBytes;
@@ -105,6 +114,21 @@ public final class Attachments {
         for (final Entry entry : ended) {
             free.accept(entry.id);
         }
+    }
+
+    /** Connected, but ended: a forked child may keep a dead process's socket open. Looks at some in each call. */
+    List<Entry> endedBehindTheirSocket() {
+        if (!turn.hasNext()) {
+            turn = List.copyOf(live.values()).iterator();
+        }
+        final List<Entry> ended = new ArrayList<>();
+        for (int i = 0; i < PROBED_AT_ONCE && turn.hasNext(); i++) {
+            final Entry entry = turn.next();
+            if (entry.confirmed && !entry.departed && !entry.isHeld()) {
+                ended.add(entry);
+            }
+        }
+        return ended;
     }
 
     long quarantinedBytes() {

@@ -46,6 +46,9 @@ public record DramContext(
         void regionRetired(int region);
 
         void attachmentEnded(long attachment);
+
+        /** The process behind a connection has ended, though its socket is still open. */
+        void processEnded(Attachments.Entry attachment);
     }
 
     DramContext conclude() {

@@ -136,6 +136,10 @@ public final class DramTier implements AutoCloseable {
     /** Frees what departed processes had, as far as their locks are free. */
     public void probeAttachments() {
         attachments.probe(id -> end(attachments.departed(id)));
+        for (final Attachments.Entry attachment : attachments.endedBehindTheirSocket()) {
+            depart(attachment);
+            context.listener().processEnded(attachment);
+        }
     }
 
     private void endIfStopped(final Attachments.Entry attachment) {
@@ -169,7 +173,23 @@ public final class DramTier implements AutoCloseable {
     }
 
     public int find(final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        int entry = (int) index.get(hash);
+        return confirm((int) index.get(hash), namespace, key, shard);
+    }
+
+    /**
+     * The first step of {@link #find} for many objects at once: the loop has no dependent loads, so the processor waits
+     * for many cache lines at a time. {@link #confirm} is the second step.
+     */
+    public void probe(final long[] hashes, final int[] candidates) {
+        for (int i = 0; i < hashes.length; i++) {
+            candidates[i] = (int) index.get(hashes[i]);
+        }
+    }
+
+    /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */
+    public int confirm(final int candidate, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        // The candidate may have expired since the probe, when a key is asked for twice.
+        int entry = candidate != NONE && isLive(candidate) ? candidate : NONE;
         while (entry != NONE && !headers(entry).matches(entries.slot[entry], namespace, key, shard)) {
             entry = entries.sameHash[entry];
         }
@@ -628,6 +648,11 @@ public final class DramTier implements AutoCloseable {
         for (final Region region :
                 files.adopt(tenant, () -> context.counters().faults.increment())) {
             nextRegion = Math.max(nextRegion, region.id + 1);
+            if (regionBytes() + region.dataBytes() > context.capacity()) {
+                LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
+                files.delete(files.retire(region).file());
+                continue;
+            }
             enlist(region);
             for (int slot = region.slots - 1; slot >= 0; slot--) {
                 adoptSlot(region, slot, writers);

@@ -4,11 +4,26 @@ import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
+import org.agrona.concurrent.ManyToManyConcurrentArrayQueue;
+import org.rocksdb.RocksDBException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** The front of the SSD tier; the owner of the DRAM tier calls it. Any thread may; nothing here blocks on the disk. */
 public final class SsdTier implements AutoCloseable {
@@ -18,7 +33,6 @@ public final class SsdTier implements AutoCloseable {
         private long capacityBytes;
         private long extentBytes = 1L << 30;
         private int readThreads = 2;
-        private int writeThreads = 1;
         private int maxQueuedReads = 1024;
         private int maxQueuedWrites = 1024;
         private long batchBytes = 8L << 20;
@@ -68,16 +82,6 @@ public final class SsdTier implements AutoCloseable {
 
         public int readThreads() {
             return readThreads;
-        }
-
-        /** Batches in flight at the device. With one, operations on one id end in the order of the calls. */
-        public Context writeThreads(final int value) {
-            writeThreads = value;
-            return this;
-        }
-
-        public int writeThreads() {
-            return writeThreads;
         }
 
         public Context maxQueuedReads(final int value) {
@@ -176,9 +180,6 @@ public final class SsdTier implements AutoCloseable {
                     extentBytes >= 1L << 20 && extentBytes <= 1L << 36 && extentBytes % 4096 == 0,
                     "extent size is " + extentBytes + " bytes; it must be a multiple of 4096, 1 MiB to 64 GiB");
             require(readThreads >= 1 && readThreads <= 64, "read threads is " + readThreads + "; it must be 1 to 64");
-            require(
-                    writeThreads >= 1 && writeThreads <= 16,
-                    "write threads is " + writeThreads + "; it must be 1 to 16");
             require(maxQueuedReads >= 1, "max queued reads is " + maxQueuedReads + "; it must be at least 1");
             require(maxQueuedWrites >= 1, "max queued writes is " + maxQueuedWrites + "; it must be at least 1");
             require(
@@ -196,93 +197,329 @@ public final class SsdTier implements AutoCloseable {
         }
     }
 
+    private static final Logger LOG = LoggerFactory.getLogger(SsdTier.class);
+
+    private final Context context;
+    private final DirectoryLock lock;
+    private final TierState state;
+    private final boolean direct;
+    private final ArrayBlockingQueue<SsdReader.Read> reads;
+    private final CountDownLatch opened = new CountDownLatch(1);
+    private final List<Thread> readers = new ArrayList<>();
+    private final Thread recovery;
+    /** Uses that were served elsewhere, by hash; drained before something is chosen to go. */
+    private final ManyToManyConcurrentArrayQueue<ObjectId> touches = new ManyToManyConcurrentArrayQueue<>(4096);
+
+    private final AtomicBoolean closed = new AtomicBoolean();
+    private volatile String failure = "";
+    // Set by the recovery thread before `opened`.
+    private PlaceStore places;
+    private SsdCommitter committer;
+    private SsdWriter writer;
+    private ExtentMaker maker;
+    private Thread writerThread;
+    private Thread committerThread;
+    /** What comes before the tier is warm. */
+    private final List<Consumer<SsdWriter>> early = new ArrayList<>();
+
     /**
      * Takes the directory's lock and starts to read what is there, in the background; see {@link SsdListener#warm()}.
+     * Requests are accepted at once and wait for that.
      *
      * @throws StorageException when the settings are wrong, another process has the directory, or it cannot be used
      */
     public static SsdTier open(final Context context) {
-        throw new UnsupportedOperationException();
+        return new SsdTier(context.conclude());
+    }
+
+    private SsdTier(final Context context) {
+        this.context = context;
+        this.lock = DirectoryLock.take(context.directory());
+        try {
+            final Path extents = Files.createDirectories(context.directory().resolve("extents"));
+            this.direct = context.directIo() && DirectIo.works(context.directory());
+            this.state = new TierState(
+                    new ExtentPool(context.capacityBytes(), context.extentBytes()),
+                    context.policy().get());
+            this.reads = new ArrayBlockingQueue<>(context.maxQueuedReads());
+            this.recovery = thread("kvasir-ssd-recovery", () -> recover(extents));
+        } catch (final IOException e) {
+            lock.close();
+            throw new StorageException(
+                    "ssd: " + context.directory() + " cannot be used: " + e + "; check that it exists and is writable",
+                    e);
+        }
+        recovery.start();
+    }
+
+    private static Thread thread(final String name, final Runnable work) {
+        final Thread thread = new Thread(work, name);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    private void recover(final Path extents) {
+        try {
+            places = new Recovery(context, state, extents, context.directory().resolve("places"), direct).run();
+            committer = new SsdCommitter(context, state, places);
+            maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
+            writer = new SsdWriter(context, state, committer, maker, () -> !reads.isEmpty(), this::applyTouches);
+            committerThread = thread("kvasir-ssd-committer", committer);
+            committerThread.start();
+            writerThread = thread("kvasir-ssd-writer", writer);
+            writerThread.start();
+            for (int i = 0; i < context.readThreads(); i++) {
+                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads)));
+            }
+            readers.forEach(Thread::start);
+            maker.prepareAhead();
+        } catch (final IOException | RocksDBException | RuntimeException | Error e) {
+            LOG.error("ssd {}: it cannot be opened; the node goes on without it", context.directory(), e);
+            failure = "it cannot be opened: " + e;
+        }
+        final List<Consumer<SsdWriter>> waiting;
+        synchronized (early) {
+            waiting = List.copyOf(early);
+            early.clear();
+            opened.countDown();
+            waiting.forEach(command -> command.accept(writer));
+        }
+        if (!failure.isEmpty()) {
+            reads.forEach(read -> reject(read.request()));
+            reads.clear();
+            complete(() -> context.listener().failed(failure));
+        }
+    }
+
+    /** Runs the command with the writer, or with null when there is none; later while the tier opens. */
+    private void withWriter(final Consumer<SsdWriter> command) {
+        if (opened.getCount() > 0) {
+            synchronized (early) {
+                if (opened.getCount() > 0) {
+                    early.add(command);
+                    return;
+                }
+            }
+        }
+        command.accept(writer);
     }
 
     public void write(final WriteRequest request) {
-        throw new UnsupportedOperationException();
+        if (closed.get()) {
+            refuse(request, "the SSD tier is closed");
+            return;
+        }
+        withWriter(to -> {
+            if (to == null) {
+                refuse(request, failure);
+            } else if (!to.offer(request)) {
+                refuse(request, "the queue holds " + context.maxQueuedWrites() + " writes");
+            }
+        });
+    }
+
+    private void refuse(final WriteRequest request, final String reason) {
+        context.metrics().rejected.increment();
+        complete(() -> request.callback().accept(WriteOutcome.rejected(reason)));
     }
 
     public void read(final ReadRequest request) {
-        throw new UnsupportedOperationException();
+        if (closed.get() || !failure.isEmpty() || !reads.offer(new SsdReader.Read(request, System.nanoTime()))) {
+            reject(request);
+        }
+    }
+
+    private void reject(final ReadRequest request) {
+        context.metrics().rejected.increment();
+        final String reason = closed.get()
+                ? "the SSD tier is closed"
+                : failure.isEmpty() ? "the queue holds " + context.maxQueuedReads() + " reads" : failure;
+        complete(() -> request.callback().accept(new ReadOutcome.Rejected(reason)));
+    }
+
+    private void complete(final Runnable callback) {
+        context.completions().execute(callback);
     }
 
     /** Answers {@code REMOVED} once it is durable, or {@code ABSENT}; never rejected but by a closed tier. */
     public void remove(final ObjectId id, final Consumer<WriteOutcome> callback) {
-        throw new UnsupportedOperationException();
+        if (closed.get()) {
+            complete(() -> callback.accept(WriteOutcome.rejected("the SSD tier is closed")));
+            return;
+        }
+        withWriter(to -> {
+            if (to == null) {
+                complete(() -> callback.accept(WriteOutcome.rejected(failure)));
+            } else {
+                to.submit(new SsdWriter.Remove(id, callback));
+            }
+        });
     }
 
     /** A use that was served elsewhere; keeps the object warm here. May be forgotten under load. */
     public void touch(final ObjectId id) {
-        throw new UnsupportedOperationException();
+        touches.offer(id);
+    }
+
+    /** Holds the lock. */
+    private void applyTouches() {
+        for (ObjectId id = touches.poll(); id != null; id = touches.poll()) {
+            final int entry = state.findDurable(id, context.clock().millis());
+            if (entry >= 0) {
+                state.policy.touch(entry);
+            }
+        }
     }
 
     /** True when the object is durable here and not expired; false while the tier is not warm. */
     public boolean contains(final ObjectId id) {
-        throw new UnsupportedOperationException();
+        return isWarm()
+                && locked(() -> (long) state.findDurable(id, context.clock().millis())) >= 0;
+    }
+
+    private long locked(final LongSupplier look) {
+        state.lock.lock();
+        try {
+            return look.getAsLong();
+        } finally {
+            state.lock.unlock();
+        }
     }
 
     public boolean isWarm() {
-        throw new UnsupportedOperationException();
+        return opened.getCount() == 0 && failure.isEmpty() && !closed.get();
     }
 
     /** Waits until the tier is warm or has failed; true when it is warm. */
     public boolean awaitWarm(final long boundNs) {
-        throw new UnsupportedOperationException();
+        return await(opened, boundNs) && isWarm();
+    }
+
+    private static boolean await(final CountDownLatch latch, final long boundNs) {
+        try {
+            return latch.await(boundNs, TimeUnit.NANOSECONDS);
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
     }
 
     /** Bytes of slots in use. */
     public long usedBytes() {
-        throw new UnsupportedOperationException();
+        return isWarm() ? locked(state::usedBytes) : 0;
     }
 
     /** Bytes of all extent files, at most the capacity. */
     public long allocatedBytes() {
-        throw new UnsupportedOperationException();
+        return isWarm() ? locked(state.pool::allocatedBytes) : 0;
     }
 
     public long capacityBytes() {
-        throw new UnsupportedOperationException();
+        return context.capacityBytes();
     }
 
     public long objects() {
-        throw new UnsupportedOperationException();
+        return isWarm() ? locked(state::objects) : 0;
     }
 
     public int queuedReads() {
-        throw new UnsupportedOperationException();
+        return reads.size();
     }
 
     public int queuedWrites() {
-        throw new UnsupportedOperationException();
+        return isWarm() ? writer.queued() : 0;
     }
 
     public SsdMetrics metrics() {
-        throw new UnsupportedOperationException();
+        return context.metrics();
     }
 
     /** For people: where, how full, which I/O, and what is wrong. */
     public String describe() {
-        throw new UnsupportedOperationException();
+        final StringBuilder text = new StringBuilder("ssd in ").append(context.directory());
+        text.append(direct ? ", O_DIRECT" : ", buffered I/O (slower: no O_DIRECT on this file system)");
+        if (!failure.isEmpty()) {
+            return text.append(", unusable: ").append(failure).toString();
+        }
+        if (!isWarm()) {
+            return text.append(closed.get() ? ", closed" : ", opening").toString();
+        }
+        text.append(", %d objects, %d of %d bytes".formatted(objects(), usedBytes(), capacityBytes()));
+        if (!committer.trouble().isEmpty()) {
+            text.append(", cannot write: ").append(committer.trouble());
+        }
+        if (!maker.noSpace().isEmpty()) {
+            text.append(", file system full: ").append(maker.noSpace());
+        }
+        return text.toString();
     }
 
-    /** Waits until all that was accepted before has its outcome; false when the bound passed first. */
+    /** Waits until all writes and removals that were accepted before have ended; false when the bound passed first. */
     public boolean flush(final long boundNs) {
-        throw new UnsupportedOperationException();
+        final CountDownLatch reached = new CountDownLatch(1);
+        withWriter(to -> {
+            if (to == null) {
+                reached.countDown();
+            } else {
+                to.submit(new SsdWriter.Barrier(reached));
+            }
+        });
+        return await(reached, boundNs);
     }
 
     /**
      * Accepts nothing more, finishes what is queued within the bound and rejects the rest. No memory of a request is in
-     * use when this returns true; false: the device still holds a transfer.
+     * use when this returns true; false: the device still holds a transfer, and the directory stays locked.
      */
     public boolean close(final long boundNs) {
-        throw new UnsupportedOperationException();
+        if (closed.getAndSet(true)) {
+            return recovery.getState() == Thread.State.TERMINATED;
+        }
+        final long deadline = System.nanoTime() + boundNs;
+        if (!await(opened, boundNs)) {
+            LOG.error("ssd {}: it still opens; closing gives up", context.directory());
+            return false;
+        }
+        boolean ended = true;
+        if (writer != null) {
+            if (!flush(boundNs / 2)) {
+                writer.hurry();
+            }
+            writer.submit(new SsdWriter.Stop());
+            ended = join(writerThread, deadline);
+            for (int i = 0; i < readers.size(); i++) {
+                // Full only while readers drain it.
+                while (!reads.offer(new SsdReader.Read(null, 0)) && System.nanoTime() < deadline) {
+                    LockSupport.parkNanos(100_000);
+                }
+            }
+            for (final Thread reader : readers) {
+                ended &= join(reader, deadline);
+            }
+            committer.submit(new SsdCommitter.Stop());
+            ended &= join(committerThread, deadline);
+            maker.close();
+        }
+        if (!ended) {
+            LOG.error("ssd {}: the device did not finish within the bound", context.directory());
+            return false;
+        }
+        if (places != null) {
+            places.close();
+        }
+        state.close();
+        lock.close();
+        return true;
+    }
+
+    private static boolean join(final Thread thread, final long deadline) {
+        try {
+            final long left = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
+            return thread.join(Duration.ofMillis(left));
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
     }
 
     @Override

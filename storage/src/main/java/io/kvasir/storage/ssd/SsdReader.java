@@ -1,0 +1,135 @@
+package io.kvasir.storage.ssd;
+
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.Posix;
+import io.kvasir.storage.PosixException;
+import io.kvasir.storage.SizeClass;
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.ArrayBlockingQueue;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The read threads' work: find the place, hold it, read straight into the destination, verify, let go. */
+final class SsdReader implements Runnable {
+    private static final Logger LOG = LoggerFactory.getLogger(SsdReader.class);
+
+    /** A null request ends one thread. */
+    record Read(ReadRequest request, long startedNs) {}
+
+    private final SsdTier.Context context;
+    private final TierState state;
+    private final SsdCommitter committer;
+    private final ArrayBlockingQueue<Read> queue;
+
+    SsdReader(
+            final SsdTier.Context context,
+            final TierState state,
+            final SsdCommitter committer,
+            final ArrayBlockingQueue<Read> queue) {
+        this.context = context;
+        this.state = state;
+        this.committer = committer;
+        this.queue = queue;
+    }
+
+    @Override
+    public void run() {
+        while (true) {
+            final Read read;
+            try {
+                read = queue.take();
+            } catch (final InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return;
+            }
+            if (read.request() == null) {
+                return;
+            }
+            ReadOutcome outcome;
+            try {
+                outcome = read(read.request());
+            } catch (final RuntimeException | Error e) {
+                LOG.error("ssd {}: a read failed", context.directory(), e);
+                outcome = new ReadOutcome.Failed(e.toString());
+            }
+            count(outcome, read);
+            final ReadOutcome answer = outcome;
+            context.completions().execute(() -> read.request().callback().accept(answer));
+        }
+    }
+
+    private void count(final ReadOutcome outcome, final Read read) {
+        final SsdMetrics metrics = context.metrics();
+        switch (outcome) {
+            case ReadOutcome.Loaded loaded -> {
+                metrics.reads.increment();
+                metrics.readBytes.add(loaded.object().length());
+                metrics.readNanos.accept(System.nanoTime() - read.startedNs());
+            }
+            case ReadOutcome.Miss miss -> metrics.readMisses.increment();
+            case ReadOutcome.Corrupt corrupt -> metrics.corrupt.increment();
+            case ReadOutcome.Rejected rejected -> metrics.rejected.increment();
+            case ReadOutcome.Failed failed -> metrics.readErrors.increment();
+        }
+    }
+
+    private ReadOutcome read(final ReadRequest request) {
+        final ObjectId id = request.id();
+        final int entry;
+        final StoredObject object;
+        final Extent extent;
+        final long offset;
+        state.lock.lock();
+        try {
+            entry = state.findDurable(id, context.clock().millis());
+            if (entry < 0) {
+                return ReadOutcome.MISS;
+            }
+            object = state.entries.object(entry);
+            extent = state.pool.get(state.entries.extent(entry));
+            offset = extent.offset(state.entries.slot(entry));
+            state.beginRead(entry);
+        } finally {
+            state.lock.unlock();
+        }
+        boolean bad = false;
+        try {
+            final long bytes = SizeClass.pageBytes(object.length());
+            if (bytes > request.destination().byteSize()) {
+                return new ReadOutcome.Failed("the object takes " + bytes + " bytes and the destination has "
+                        + request.destination().byteSize());
+            }
+            final MemorySegment destination = request.destination().asSlice(0, bytes);
+            Posix.read(extent.fd, destination, offset);
+            bad = SlotHeader.checksum(destination.asSlice(0, object.length())) != object.crc32c();
+            return bad ? ReadOutcome.CORRUPT : new ReadOutcome.Loaded(object);
+        } catch (final PosixException e) {
+            LOG.warn("ssd {}: {} cannot be read at {}", context.directory(), extent.path, offset, e);
+            // The medium, not the caller's memory, failed: what cannot be read is not offered again.
+            bad = e.error() == PosixException.Errno.EIO;
+            return new ReadOutcome.Failed(e.getMessage());
+        } finally {
+            letGo(entry, bad);
+        }
+    }
+
+    private void letGo(final int entry, final boolean bad) {
+        state.lock.lock();
+        try {
+            if (bad && state.entries.state(entry) == EntryTable.DURABLE) {
+                LOG.warn(
+                        "ssd {}: {} in extent {} slot {} is not what was written; it is dropped",
+                        context.directory(),
+                        state.entries.id(entry),
+                        state.entries.extent(entry),
+                        state.entries.slot(entry));
+                state.beginDelete(entry);
+                context.metrics().dropped.increment();
+                committer.submit(new SsdCommitter.Deleted(SsdWriter.single(entry), outcome -> {}));
+            }
+            state.endRead(entry);
+        } finally {
+            state.lock.unlock();
+        }
+    }
+}

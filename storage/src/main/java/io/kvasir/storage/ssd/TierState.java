@@ -1,0 +1,308 @@
+package io.kvasir.storage.ssd;
+
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.SizeClass;
+import io.kvasir.storage.policy.EvictionPolicy;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import org.agrona.collections.Int2ObjectHashMap;
+import org.agrona.collections.IntArrayList;
+import org.agrona.collections.Long2LongHashMap;
+
+/**
+ * What the tier holds and where: entries, their index, their order for eviction, the extents. Reader, writer and
+ * committer share it under {@link #lock}, which is held for microseconds and never over I/O: a thread that owned it
+ * alone would cost each read two more wake-ups.
+ */
+final class TierState implements AutoCloseable {
+    private static final long NONE = -1;
+
+    final ReentrantLock lock = new ReentrantLock();
+    /** Signalled when slots were freed and when writes became durable. */
+    final Condition changed = lock.newCondition();
+
+    final EntryTable entries = new EntryTable();
+    final ExtentPool pool;
+    final EvictionPolicy policy;
+    /** Writers of an object that is being written already; they hear when it is durable. */
+    final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
+
+    private final Long2LongHashMap index = new Long2LongHashMap(1024, 0.6f, NONE);
+    private final Long2LongHashMap children = new Long2LongHashMap(1024, 0.6f, 0);
+    private long sequence;
+    private long objects;
+    private long usedBytes;
+    private int writing;
+    private int deleting;
+
+    TierState(final ExtentPool pool, final EvictionPolicy policy) {
+        this.pool = pool;
+        this.policy = policy;
+    }
+
+    // ---- looking
+
+    /** The entry under the id's hash, or -1; the caller confirms it with {@link EntryTable#is}. */
+    int find(final long hash) {
+        return (int) index.get(hash);
+    }
+
+    /** The durable entry of this object, or -1. */
+    int findDurable(final ObjectId id, final long nowMs) {
+        final int entry = find(id.hash64());
+        if (entry < 0
+                || entries.state(entry) != EntryTable.DURABLE
+                || !entries.is(entry, id)
+                || isExpired(entry, nowMs)) {
+            return -1;
+        }
+        return entry;
+    }
+
+    boolean isExpired(final int entry, final long nowMs) {
+        final long expiry = entries.expiry(entry);
+        return expiry != 0 && expiry <= nowMs;
+    }
+
+    boolean hasChildren(final int entry) {
+        return children.get(entries.id(entry).hash64()) > 0;
+    }
+
+    long objects() {
+        return objects;
+    }
+
+    long usedBytes() {
+        return usedBytes;
+    }
+
+    int writing() {
+        return writing;
+    }
+
+    int deleting() {
+        return deleting;
+    }
+
+    // ---- writing
+
+    /** Puts a new object into a free slot of the extent; its state is {@link EntryTable#WRITING}. */
+    int addWriting(final ObjectId id, final StoredObject object, final Extent extent) {
+        final int entry = entries.add();
+        SlotHeader.writeId(entries.chunk(entry), EntryTable.offset(entry), id);
+        SlotHeader.writeObject(entries.chunk(entry), EntryTable.offset(entry), object, ++sequence);
+        entries.place(entry, extent.id, extent.take(entry));
+        entries.readers(entry, 0);
+        entries.state(entry, EntryTable.WRITING);
+        index.put(id.hash64(), entry);
+        countChild(entry, 1);
+        usedBytes += extent.slotBytes;
+        writing++;
+        return entry;
+    }
+
+    void becameDurable(final int entry) {
+        entries.state(entry, EntryTable.DURABLE);
+        policy.add(entry, entries.id(entry).hash64(), SizeClass.slotBytes(entries.length(entry)));
+        objects++;
+        writing--;
+    }
+
+    /** A write failed; nothing of it is in RocksDB. */
+    void abandonWriting(final int entry) {
+        unlink(entry);
+        writing--;
+        release(entry);
+    }
+
+    /** Puts in what was found on disk; {@link #findOrder} follows. False when the slot or the id is taken. */
+    int recover(final Extent extent, final int slot) {
+        final int entry = entries.add();
+        if (!extent.own(slot, entry)) {
+            entries.remove(entry);
+            return -1;
+        }
+        entries.place(entry, extent.id, slot);
+        entries.readers(entry, 0);
+        entries.state(entry, EntryTable.DURABLE);
+        return entry;
+    }
+
+    /** Completes {@link #recover} once the entry's body is filled; false, and it is forgotten, when its id is there. */
+    boolean link(final int entry) {
+        final long hash = entries.id(entry).hash64();
+        if (index.containsKey(hash)) {
+            pool.get(entries.extent(entry)).give(entries.slot(entry));
+            entries.remove(entry);
+            return false;
+        }
+        index.put(hash, entry);
+        countChild(entry, 1);
+        usedBytes += pool.get(entries.extent(entry)).slotBytes;
+        objects++;
+        sequence = Math.max(sequence, entries.sequence(entry));
+        return true;
+    }
+
+    /** Undoes {@link #link}. */
+    void forget(final int entry) {
+        unlink(entry);
+        objects--;
+        release(entry);
+    }
+
+    // ---- deleting
+
+    /** From here on the object is a miss. The caller hands the entry to the committer before it gives the lock back. */
+    void beginDelete(final int entry) {
+        if (entries.state(entry) != EntryTable.DURABLE) {
+            throw new IllegalStateException("entry " + entry + " is not durable");
+        }
+        unlink(entry);
+        policy.remove(entry);
+        entries.state(entry, EntryTable.DELETING);
+        objects--;
+        deleting++;
+    }
+
+    /** The removal is durable: the slot is free once nobody reads it. */
+    void deleteCommitted(final int entry) {
+        if (entries.readers(entry) == 0) {
+            deleting--;
+            release(entry);
+        } else {
+            entries.state(entry, EntryTable.DELETED);
+        }
+    }
+
+    void beginRead(final int entry) {
+        entries.readers(entry, entries.readers(entry) + 1);
+    }
+
+    void endRead(final int entry) {
+        final int readers = entries.readers(entry) - 1;
+        entries.readers(entry, readers);
+        if (entries.state(entry) == EntryTable.DURABLE) {
+            policy.touch(entry);
+        } else if (readers == 0 && entries.state(entry) == EntryTable.DELETED) {
+            deleting--;
+            release(entry);
+            changed.signalAll();
+        }
+    }
+
+    private void unlink(final int entry) {
+        index.remove(entries.id(entry).hash64());
+        countChild(entry, -1);
+    }
+
+    private void release(final int entry) {
+        final Extent extent = pool.get(entries.extent(entry));
+        extent.give(entries.slot(entry));
+        usedBytes -= extent.slotBytes;
+        entries.remove(entry);
+    }
+
+    private void countChild(final int entry, final int by) {
+        final long parent = entries.parentHash(entry);
+        if (parent != 0) {
+            final long count = children.get(parent) + by;
+            if (count <= 0) {
+                children.remove(parent);
+            } else {
+                children.put(parent, count);
+            }
+        }
+    }
+
+    // ---- choosing what goes
+
+    /** How many of the coldest entries are looked at before an extent of another size is given up. */
+    private static final int SCAN = 1024;
+
+    /**
+     * Up to {@code most} entries whose slots have this size, coldest first, those with children last; empty when none
+     * of the coldest has this size.
+     */
+    IntArrayList coldest(final long slotBytes, final int most, final boolean everywhere) {
+        final IntArrayList childless = new IntArrayList();
+        final IntArrayList parents = new IntArrayList();
+        int seen = 0;
+        for (int e = policy.coldest();
+                e != EvictionPolicy.NONE && childless.size() < most && (everywhere || seen < SCAN);
+                e = policy.warmer(e), seen++) {
+            if (entries.readers(e) == 0 && pool.get(entries.extent(e)).slotBytes == slotBytes) {
+                if (seen < SCAN && hasChildren(e)) {
+                    parents.addInt(e);
+                } else {
+                    childless.addInt(e);
+                }
+            }
+        }
+        for (int i = 0; i < parents.size() && childless.size() < most; i++) {
+            childless.addInt(parents.getInt(i));
+        }
+        return childless;
+    }
+
+    /** All entries of the extent that loses least: the largest share of its entries is among the coldest. Or empty. */
+    IntArrayList coldestExtent() {
+        final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();
+        int seen = 0;
+        for (int e = policy.coldest(); e != EvictionPolicy.NONE && seen < SCAN; e = policy.warmer(e), seen++) {
+            cold.computeIfAbsent(entries.extent(e), id -> new int[1])[0]++;
+        }
+        Extent best = null;
+        double bestShare = -1;
+        for (final Extent extent : pool.all()) {
+            final int[] count = cold.get(extent.id);
+            final double share = extent.used() == 0 ? -1 : (count == null ? 0 : count[0]) / (double) extent.used();
+            if (share > bestShare && isEvictable(extent)) {
+                best = extent;
+                bestShare = share;
+            }
+        }
+        final IntArrayList victims = new IntArrayList();
+        for (int slot = 0; best != null && slot < best.slotCount; slot++) {
+            if (best.owner(slot) >= 0) {
+                victims.addInt(best.owner(slot));
+            }
+        }
+        return victims;
+    }
+
+    private boolean isEvictable(final Extent extent) {
+        for (int slot = 0; slot < extent.slotCount; slot++) {
+            final int entry = extent.owner(slot);
+            if (entry >= 0 && (entries.state(entry) != EntryTable.DURABLE || entries.readers(entry) > 0)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The entries that were recovered, in the order in which they were written. */
+    void findOrder() {
+        final List<Integer> found = new ArrayList<>();
+        for (final Extent extent : pool.all()) {
+            for (int slot = 0; slot < extent.slotCount; slot++) {
+                if (extent.owner(slot) >= 0) {
+                    found.add(extent.owner(slot));
+                }
+            }
+        }
+        found.sort((a, b) -> Long.compare(entries.sequence(a), entries.sequence(b)));
+        for (final int entry : found) {
+            policy.add(entry, entries.id(entry).hash64(), SizeClass.slotBytes(entries.length(entry)));
+        }
+    }
+
+    @Override
+    public void close() {
+        pool.close();
+        entries.close();
+    }
+}

@@ -1,0 +1,34 @@
+package io.kvasir.storage;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Optional;
+
+/** What {@link TierContract} asks of a tier; each implementation adapts itself. Every call waits, within a bound. */
+public interface TierUnderTest extends AutoCloseable {
+    /** True when the object is stored when this returns, by this call or before it; false when there was no room. */
+    boolean put(ObjectId id, MemorySegment bytes);
+
+    /** What is stored, or empty for a miss. */
+    Optional<byte[]> get(ObjectId id);
+
+    /** True when it was there. */
+    boolean remove(ObjectId id);
+
+    boolean contains(ObjectId id);
+
+    long objects();
+
+    /** Bytes taken from the medium, at most the capacity. */
+    long allocatedBytes();
+
+    long capacityBytes();
+
+    /** As after an orderly end and a new start of the node. */
+    void reopen();
+
+    /** Flips one bit of the stored payload, behind the tier's back. */
+    void damage(ObjectId id);
+
+    @Override
+    void close();
+}

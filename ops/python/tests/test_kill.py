@@ -22,9 +22,10 @@ SEED = int(os.environ.get("KVASIR_SEED", str(random.SystemRandom().randrange(1 <
 def test_nothing_acknowledged_is_lost_over_kills_under_load() -> None:
     print(f"KVASIR_SEED={SEED}")
     home = Path(os.environ.get("KVASIR_HOME", Path(__file__).parents[3]))
-    with temporary_places(None) as (directory, shared_memory), closing(
-        KillTest(home, directory, shared_memory, SEED)
-    ) as test:
+    with (
+        temporary_places(None) as (directory, shared_memory),
+        closing(KillTest(home, directory, shared_memory, SEED)) as test,
+    ):
         test.start()
         for number in range(KILLS):
             kill = test.kill()

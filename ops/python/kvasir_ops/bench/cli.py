@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -143,9 +144,7 @@ def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tu
 
 
 def _with(item: Record, extra: dict[str, Any]) -> Record:
-    from dataclasses import replace
-
-    return replace(item, extra=dict(item.extra) | extra)
+    return dataclasses.replace(item, extra=dict(item.extra) | extra)
 
 
 def _publish(args: argparse.Namespace, documents: Sequence[Any], console: Console) -> int:

@@ -15,8 +15,9 @@ from contextlib import ExitStack, closing
 
 from kvasir import Client, Deadline, SlotStatus
 from kvasir._calls import StoreCall
+
 from kvasir_ops.bench.context import Context
-from kvasir_ops.bench.node import MIB, Helper, Node, java
+from kvasir_ops.bench.node import Helper, Node, java
 from kvasir_ops.bench.objects import buffer, key_of, store_all
 from kvasir_ops.bench.records import Goal, Record, at_most, percentile, record
 from kvasir_ops.demo.content import Content
@@ -32,7 +33,7 @@ SPIN_US = 50
 
 
 class EchoClient:
-    """Sends and receives as ``kvasir.Client`` does without ``spin``: a non-blocking socket, and poll() when it is empty."""
+    """Waits as ``kvasir.Client`` does without ``spin``: poll() before each look at a non-blocking socket."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -135,9 +136,7 @@ class ReserveCommit:
         return seconds
 
 
-def _record(
-    context: Context, id: str, name: str, goal: Goal, call: Callable[[], float], echo: EchoClient
-) -> Record:
+def _record(context: Context, id: str, name: str, goal: Goal, call: Callable[[], float], echo: EchoClient) -> Record:
     context.say(f"{id}: {context.runs} runs of {BURSTS * BURST} calls")
     values: list[float] = []
     references: list[float] = []

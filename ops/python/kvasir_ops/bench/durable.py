@@ -13,7 +13,7 @@ BATCH = 4096
 
 
 class DurableWatch:
-    """A thread with a client of its own. Reads: which keys were reported stored on SSD and not removed, oldest first."""
+    """A thread with a client of its own, which keeps what was reported stored on SSD and not removed."""
 
     def __init__(self, socket: str) -> None:
         self._socket = socket

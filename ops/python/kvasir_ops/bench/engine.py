@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from kvasir import Client, Deadline, SlotStatus
 from kvasir._calls import StoreCall
 from kvasir._memory import copy
+
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import MIB, Node
 from kvasir_ops.bench.objects import Bytes, addresses, buffer, key_of, store_all, wrong_bytes

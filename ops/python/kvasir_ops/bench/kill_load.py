@@ -1,4 +1,4 @@
-"""What the processes under the kill test do: store and load without pause, note what was acknowledged, check every byte.
+"""What the kill test's processes do: store and load without pause, note what was acknowledged, check every byte.
 
 Each process writes its acknowledgements to a file of its own before it goes on, so that what was acknowledged when the
 node died is known whatever happens. The suite ``restart`` starts and pauses them.

@@ -38,7 +38,9 @@ def run(context: Context) -> Iterator[Record]:
             context.say(f"memory: storing {OBJECTS:,} objects of {OBJECT_BYTES} bytes")
             keys = [key_of("memory", index) for index in range(OBJECTS)]
             store_all(client, keys, Content(OBJECT_BYTES), batch=512)
-            there = sum(client.lookup(keys[first : first + 1000], peek=True).hit_chunks for first in range(0, OBJECTS, 1000))
+            there = sum(
+                client.lookup(keys[first : first + 1000], peek=True).hit_chunks for first in range(0, OBJECTS, 1000)
+            )
             if there != OBJECTS:
                 raise NodeError(f"{there} of {OBJECTS} objects are there")
             # A heap in use is as large as its use lets it be: work on it before it is measured.
@@ -55,7 +57,7 @@ def run(context: Context) -> Iterator[Record]:
                 samples.append(node.anonymous_bytes() / MIB)
             yield record(
                 "memory.rss",
-                f"resident anonymous memory of a node with {OBJECTS:,} objects of {OBJECT_BYTES // 1024} KiB, after lookups",
+                f"resident anonymous memory with {OBJECTS:,} objects of {OBJECT_BYTES // 1024} KiB, after lookups",
                 "MiB",
                 [max(samples)],
                 "the same node before the first object",

@@ -60,7 +60,8 @@ class Node:
     def start(self) -> float:
         """Starts the process and returns at once; ``time.monotonic()`` of the start."""
         self._process.start()
-        return self._process.started_at
+        started_at: float = self._process.started_at
+        return started_at
 
     def client(self, **options: Any) -> Client:
         """A client of this node, attached; waits for a node that is starting."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from kvasir import Client, Lease
+
 from kvasir_ops.demo.content import Content
 
 Bytes = npt.NDArray[np.uint8]
@@ -43,8 +43,10 @@ def wrong_bytes(keys: Sequence[bytes], rows: Bytes, content: Content) -> int:
 
 
 def addresses(client: Client, lease: Lease) -> tuple[list[int], Any]:
-    """Where a lease's objects lie in this process's own mapping, and what keeps them mapped (give it to ``give_back``)."""
+    """Where a lease's objects lie in this process's own mapping, and what ``give_back`` takes to end the loan."""
     slots = lease.slots.reshape(-1)
     borrowed = client.attachment.mapped.borrow(slots)
-    places = [borrowed[int(s["region"])].address + int(s["slot"]) * borrowed[int(s["region"])].slot_bytes for s in slots]
+    places = [
+        borrowed[int(s["region"])].address + int(s["slot"]) * borrowed[int(s["region"])].slot_bytes for s in slots
+    ]
     return places, borrowed

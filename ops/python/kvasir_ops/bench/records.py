@@ -17,7 +17,8 @@ FIELDS = ("id", "suite", "name", "value", "unit", "reference", "reference_value"
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _GOAL = re.compile(
-    rf"(?P<sense>>=|<=) (?:(?P<factor>{_NUMBER}) x reference(?: \+ (?P<plus>{_NUMBER})(?: \S+)?)?|(?P<limit>{_NUMBER})(?: \S+)?)"
+    rf"(?P<sense>>=|<=) (?:(?P<factor>{_NUMBER}) x reference(?: \+ (?P<plus>{_NUMBER})(?: \S+)?)?"
+    rf"|(?P<limit>{_NUMBER})(?: \S+)?)"
 )
 
 
@@ -150,7 +151,7 @@ def record(
     goal: Goal | None,
     **extra: Any,
 ) -> Record:
-    """A record of several runs: medians of both sides, and the ranges they were in. The suite is the id's first part."""
+    """A record of several runs: medians of both sides, and their ranges. The suite is the id's first part."""
     ranges: dict[str, Any] = {}
     if values:
         ranges |= {"runs": len(values), "min": _rounded(min(values)), "max": _rounded(max(values))}

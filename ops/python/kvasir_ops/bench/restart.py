@@ -279,7 +279,7 @@ def _records(kills: Sequence[Kill], wrong: int, empty_start: float) -> Iterator[
     slowest = [max(kill.first_hit_s.values()) for kill in kills]
     yield record(
         "restart.first_hit",
-        f"from the start of the process to the first verified hits from DRAM and from SSD, the slowest of {len(kills)} kills",
+        f"from the new start to the first verified hits from DRAM and from SSD, the slowest of {len(kills)} kills",
         "s",
         [max(slowest)],
         "the same node on empty directories, to the first verified hit of an object stored then",

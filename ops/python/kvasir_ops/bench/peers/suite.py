@@ -25,7 +25,7 @@ Medians = dict[tuple[str, str], list[float]]
 
 @dataclass(frozen=True)
 class Job:
-    """One job: how its seconds become the record's value, what Kvasir and what each peer is timed for, and the goals."""
+    """One job: how its seconds become the record's value, what is timed with each peer, and the goals."""
 
     name: str
     title: str
@@ -47,7 +47,7 @@ JOBS = (
         "GB/s",
         {LMCACHE.name: at_least(1.6), MOONCAKE.name: at_least(4), REDIS.name: at_least(1)},
         {
-            LMCACHE.name: "shared memory, retrieve only (prepare + copy + commit): its lookup before and session end after are left out",
+            LMCACHE.name: "shared memory, retrieve only (prepare + copy + commit), without its lookup and session end",
             MOONCAKE.name: "TCP, batch_get_into",
             REDIS.name: "Unix socket, one pipeline of GET, copied into the destination",
         },
@@ -78,7 +78,7 @@ JOBS = (
 
 
 def run(context: Context) -> Iterator[Record]:
-    """Starts every system that this machine can run, warms each, measures in turn, and yields a record for each pair."""
+    """Starts every system that this machine can run, measures them in turn, and yields a record for each pair."""
     with ExitStack() as stack:
         drivers = _start(context, stack)
         medians, details = _measure(context, drivers)
@@ -105,7 +105,7 @@ def _start(context: Context, stack: ExitStack) -> dict[str, Driven]:
 
 
 def _measure(context: Context, drivers: dict[str, Driven]) -> tuple[Medians, dict[tuple[str, str], dict[str, Any]]]:
-    """Round 0 warms and verifies every byte and is not counted; the order of the systems differs from round to round."""
+    """Round 0 warms, verifies every byte, and does not count; the order of the systems changes all the time."""
     medians: Medians = {(job.name, name): [] for job in JOBS for name in drivers}
     details: dict[tuple[str, str], dict[str, Any]] = {}
     shuffler = random.Random(context.seed)

@@ -29,6 +29,7 @@ import torch
 from lmcache.cli.commands.bench.server_bench import helpers
 from lmcache.cli.commands.bench.server_bench.client import ServerBenchClient
 from lmcache.cli.commands.bench.server_bench.config import BenchConfig
+
 from kvasir_ops.bench.peers.drivers.protocol import (
     OBJECT_BYTES,
     OBJECTS,

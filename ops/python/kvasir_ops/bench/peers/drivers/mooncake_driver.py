@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS, content, free_port, serve, wait_until
 
 # Read once, when the library is loaded; both processes inherit them.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import redis
+
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS, content, serve, wait_until
 
 

@@ -1,0 +1,64 @@
+"""The runner behind ``kvasir test``: a part is never reported better than it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kvasir_ops.checks.__main__ import run_part
+from kvasir_ops.checks.parts import Part, parts
+from kvasir_ops.checks.reports import Counts
+
+
+def part(tmp_path: Path, code: str, **changes: object) -> Part:
+    given: dict[str, object] = {"bound_s": 60.0, **changes}
+    return Part("part", [sys.executable, "-c", code], tmp_path, **given)  # type: ignore[arg-type]
+
+
+def test_check_counts_as_one(tmp_path: Path) -> None:
+    assert run_part(part(tmp_path, ""), tmp_path).counts == Counts(passed=1)
+    assert run_part(part(tmp_path, "raise SystemExit(3)"), tmp_path).counts == Counts(failed=1)
+
+
+def test_part_that_cannot_run_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "", unavailable="no such tool"), tmp_path)
+    assert (outcome.word, outcome.counts, outcome.note) == ("skipped", Counts(skipped=1), "no such tool")
+
+
+def test_runner_that_ran_no_test_has_failed(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "", has_tests=True), tmp_path)
+    assert (outcome.word, outcome.note) == ("FAILED", "no test ran")
+
+
+def test_runner_that_breaks_after_its_report_has_failed(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    code = f"""
+import pathlib, sys
+pathlib.Path({str(report)!r}).write_text('<testsuite name="s" tests="1" errors="0" failures="0" skipped="0"/>')
+sys.exit(1)
+"""
+    outcome = run_part(
+        part(tmp_path, code, has_tests=True, reports=lambda: [report] if report.exists() else []), tmp_path
+    )
+    assert outcome.counts == Counts(passed=1, failed=1)
+
+
+def test_report_of_an_earlier_run_does_not_count(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text('<testsuite name="s" tests="9" errors="0" failures="0" skipped="0"/>')
+    outcome = run_part(
+        part(tmp_path, "", has_tests=True, reports=lambda: [report] if report.exists() else []), tmp_path
+    )
+    assert outcome.word == "FAILED"
+
+
+def test_part_past_its_bound_has_failed_and_is_gone(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "import signal; signal.pause()", bound_s=0.2), tmp_path)
+    assert (outcome.word, outcome.note) == ("FAILED", "ran past its time")
+
+
+def test_engines_are_skipped_while_there_are_no_connectors(tmp_path: Path) -> None:
+    assert "engines" not in [found.name for found in parts(tmp_path, quick=False, engines=False)]
+    engines = parts(tmp_path, quick=False, engines=True)[-1]
+    assert engines.name == "engines"
+    assert "connectors" in engines.unavailable

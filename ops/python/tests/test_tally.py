@@ -1,0 +1,91 @@
+"""The demo's arithmetic, and what makes a run count as failed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from kvasir_ops.demo.tally import RequestReport, Restart, Summary, Tally, summarise
+from kvasir_ops.demo.trace import TraceRequest
+
+REQUESTS = [TraceRequest(0, 1024, (1, 2)), TraceRequest(1, 1300, (1, 2, 3))]
+OBJECT = 4096
+
+
+def report(request: int, **changes: object) -> RequestReport:
+    plain = RequestReport(
+        engine=0,
+        request=request,
+        hits={},
+        stored_by_other=0,
+        verified_bytes=0,
+        wrong_bytes=0,
+        load_seconds=0.0,
+        tier_seconds=0.5,
+        store_seconds=0.25,
+        acknowledged={},
+        without_tier=False,
+    )
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def finished(restart: Restart | None = None, **changes: object) -> Summary:
+    tally = Tally(REQUESTS, OBJECT)
+    tally.add(report(0, acknowledged={1: 1.0, 2: 1.5}))
+    given = {"hits": {"dram": 1, "ssd": 1}, "verified_bytes": 2 * OBJECT, "load_seconds": 0.5, **changes}
+    tally.add(report(1, **given))
+    return summarise(
+        tally,
+        restart or Restart(checked=2, lost=0, first_hit_seconds={"dram": 1.0}, in_dram=1, on_ssd=1),
+        dram_bytes=1,
+        ssd_bytes=2,
+        seconds=3.0,
+        endless_hits=2,
+        prefill_tokens_per_s=100.0,
+    )
+
+
+def test_sums_and_rates() -> None:
+    summary = finished()
+    assert summary.chunks == 5
+    assert summary.hits == {"dram": 1, "ssd": 1}
+    assert summary.hit_rate == pytest.approx(0.4)
+    assert summary.tokens == 2324
+    assert summary.tokens_not_recomputed == 1024
+    assert summary.load_bytes_per_s == 4 * OBJECT
+    assert summary.store_bytes_per_s == 4 * OBJECT
+
+
+def test_saved_time_counts_the_time_in_calls_against_the_tier() -> None:
+    summary = finished()
+    assert summary.prefill_seconds_without == pytest.approx(23.24)
+    assert summary.prefill_seconds_with == pytest.approx(13.0)
+    assert summary.saved_seconds == pytest.approx(10.24 - 1.0)
+
+
+def test_good_run_has_no_failures() -> None:
+    assert finished().failures == []
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason"),
+    [
+        (finished(wrong_bytes=1), "1 wrong bytes"),
+        (finished(hits={}), "no hit at all"),
+        (finished(Restart(2, 1, {"dram": 1.0}, 1, 0)), "1 objects lost"),
+        (finished(Restart(0, 0, {"dram": 1.0}, 0, 0)), "nothing was acknowledged before the kill"),
+        (finished(Restart(2, 0, {}, 1, 1)), "no hit after the restart"),
+    ],
+)
+def test_what_fails_a_run(summary: Summary, reason: str) -> None:
+    assert summary.failures == [reason]
+
+
+def test_json_has_the_figures_that_are_checked() -> None:
+    document = json.loads(json.dumps(finished().as_json()))
+    assert document["wrong_bytes"] == 0
+    assert document["objects_lost"] == 0
+    assert document["hits"] == {"dram": 1, "ssd": 1}
+    assert document["failures"] == []

@@ -39,7 +39,12 @@ class NodePlaces:
         return self.state / "node.log"
 
     @property
-    def configuration(
+    def configuration(self) -> Path:
+        """The node's configuration file."""
+        return self.state / "kvasir.yaml"
+
+
+def configuration(
     places: NodePlaces, dram_bytes: int, ssd_bytes: int, http_address: str = "off"
 ) -> dict[str, dict[str, Any]]:
     """What a node in these places is told; everything else is its default. A caller may change it further."""

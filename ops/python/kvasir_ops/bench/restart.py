@@ -87,8 +87,8 @@ class KillTest:
         self._random = random.Random(seed)
         self._journals = [directory / f"journal-{worker}" for worker in range(WORKERS)]
         settings = {
-            "dram": {"capacity": DRAM_BYTES, "region": REGION_BYTES},
-            "ssd": {"capacity": SSD_BYTES, "extent": EXTENT_BYTES},
+            "dram": {"capacity": f"{DRAM_BYTES}B", "region": f"{REGION_BYTES}B"},
+            "ssd": {"capacity": f"{SSD_BYTES}B", "extent": f"{EXTENT_BYTES}B"},
             "engine": {"events_kept": 1 << 20},
         }
         self.node = Node(home, directory / "node", shared_memory / "node", settings)

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,7 +24,7 @@ from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
 
-SUITES: dict[str, Callable[[Context], Iterator[Record]]] = {
+SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
     "control": control.run,
     "ssd": ssd.run,
@@ -132,11 +132,14 @@ def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tu
             say(f"[bold]{name}[/]")
             meter = machine.BusyMeter()
             produced: list[Record] = []
+            suite = SUITES[name](context)
             try:
-                produced.extend(SUITES[name](context))
+                produced.extend(suite)
             except Exception as error:  # one suite that cannot run does not take the others with it
                 failed[name] = f"{type(error).__name__}: {error}"
                 say(f"{name} failed: {failed[name]}")
+            finally:
+                suite.close()  # ends what it started before the directories go, also after Ctrl-C
             busy = round(meter.cores(), 2)
             records += [_with(item, about | {"cores_busy": busy}) for item in produced]
         failed |= context.skipped

@@ -10,7 +10,7 @@ import select
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 
 from kvasir import Client, Deadline, SlotStatus
@@ -60,7 +60,7 @@ class EchoClient:
         self._socket.close()
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """One node, one echo server."""
     node = Node(
         context.home,

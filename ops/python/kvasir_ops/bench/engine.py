@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ STORE_OBJECTS = 64
 STORE_CALLS = 20
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """A node without SSD for each object size, so that nothing but memory is measured."""
     for object_bytes in dict.fromkeys(case.object_bytes for case in LOADS):
         node = Node(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 
 from kvasir_ops.bench.context import Context
@@ -22,7 +22,7 @@ ALLOCATED = ("kvasir_node_allocated_bytes_total", "jvm_memory_pool_allocated_byt
 """Counters of allocated heap, the exact one first; the other moves at collections only, so many lookups are needed."""
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """One node that is filled, once; memory has no warm-up to repeat."""
     port = free_port()
     node = Node(

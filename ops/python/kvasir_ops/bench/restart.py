@@ -19,7 +19,7 @@ import multiprocessing
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,7 +252,7 @@ class KillTest:
         return [key for key, _ in arrived], sum(self._contents[size].wrong_bytes(key, row) for key, row in arrived)
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """At least as many kills as asked for; three records."""
     context.say(f"restart: {context.kills} kills, seed {context.seed}")
     with ExitStack() as stack:

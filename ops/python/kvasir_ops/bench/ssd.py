@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import java
@@ -27,7 +27,7 @@ GOALS: dict[str, Goal] = {
 }
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """One JVM for all figures; its progress lines go where ours go."""
     place = context.directory / "ssd"
     place.mkdir()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import random
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kvasir_ops.bench.context import Context
+from kvasir_ops.bench.machine import BusyMeter
 from kvasir_ops.bench.peers.driven import Driven, DriverError
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS
 from kvasir_ops.bench.peers.environments import LMCACHE, MOONCAKE, PEERS, REDIS, Peer, PeerUnavailableError, prepare
 from kvasir_ops.bench.records import Goal, Record, at_least, at_most, record
 
 KVASIR = "kvasir"
+IDLE_S = 2.0
 
 Medians = dict[tuple[str, str], list[float]]
 """For each job and system one figure a round: the median of the round's calls."""
@@ -77,14 +80,18 @@ JOBS = (
 )
 
 
-def run(context: Context) -> Iterator[Record]:
+def run(context: Context) -> Generator[Record, None, None]:
     """Starts every system that this machine can run, measures them in turn, and yields a record for each pair."""
     with ExitStack() as stack:
         drivers = _start(context, stack)
+        # All of them wait while one is measured; what they burn meanwhile is part of the record.
+        meter = BusyMeter()
+        time.sleep(IDLE_S)
+        idle = round(meter.cores(), 2)
         medians, details = _measure(context, drivers)
         for job in JOBS:
             for peer in PEERS:
-                yield _record(job, peer, medians, details)
+                yield _record(job, peer, medians, details, idle)
 
 
 def _start(context: Context, stack: ExitStack) -> dict[str, Driven]:
@@ -124,7 +131,9 @@ def _measure(context: Context, drivers: dict[str, Driven]) -> tuple[Medians, dic
     return medians, details
 
 
-def _record(job: Job, peer: Peer, medians: Medians, details: dict[tuple[str, str], dict[str, Any]]) -> Record:
+def _record(
+    job: Job, peer: Peer, medians: Medians, details: dict[tuple[str, str], dict[str, Any]], idle: float
+) -> Record:
     values, references = medians[job.name, KVASIR], medians.get((job.name, peer.name), [])
     return record(
         f"peers.{peer.name}.{job.name}",
@@ -134,6 +143,7 @@ def _record(job: Job, peer: Peer, medians: Medians, details: dict[tuple[str, str
         f"{peer.title} {peer.version}, {job.scope[peer.name]}" if references else None,
         references,
         job.goals[peer.name],
+        cores_busy_while_all_wait=idle,
         details=details.get((job.name, peer.name), {}),
         kvasir_details=details.get((job.name, KVASIR), {}),
     )

@@ -71,6 +71,8 @@ class Attachment:
         self.wire: Final = Wire.connect(member.socket_path, deadline, member.spin)
         #: Sends without waiting for the answer; the asyncio face puts its own here.
         self.poster: Callable[[pb.Request], None] = self.wire.post
+        #: Takes the socket out of an event loop before it is closed.
+        self.before_close: Callable[[], None] | None = None
         self.handles: dict[Namespace, int] = {}
         _ATTACHMENTS.add(self)
         try:
@@ -92,6 +94,7 @@ class Attachment:
         directory = Path(answer.directory)
         self._lock = AttachmentLock(directory / answer.lock_file)
         self.regions = RegionMap(directory, self._release_lock)
+        self.wire.on_regions = self.regions.remember
 
     def _attach(self, member: Membership, deadline: Deadline, quiesced: Sequence[int]) -> None:
         answer = self.wire.call(pb.Request(attach=member.attach_message(quiesced)), deadline).attach
@@ -138,6 +141,8 @@ class Attachment:
             if self.void or self.forked:
                 return
             self.void = True
+        if self.before_close is not None:
+            self.before_close()
         self.wire.close()
         if self.regions is not None:
             self.regions.close()

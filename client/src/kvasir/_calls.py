@@ -216,10 +216,13 @@ class StoreCall:
             )
         )
 
-    def reserved(self, answer: pb.ReserveResult) -> bool:
-        """Takes the answer; True when there is something to copy."""
+    def take(self, answer: pb.ReserveResult) -> None:
+        """The answer to :meth:`reserve_request`."""
         self._slots = slot_array(answer.slots, self.count)
         self.statuses = self._slots["status"].copy()
+
+    def has_slots(self) -> bool:
+        """True when there is something to copy."""
         granted = self.statuses == _GRANTED
         if (granted & (self._slots["length"] != self.lengths)).any():
             raise ProtocolViolationError("a reserved slot is of another length than was asked for")

@@ -29,6 +29,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
 _libc.mmap.restype = ctypes.c_void_p
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 #: ``copy(destination, source, length)`` on plain addresses; releases the GIL.
@@ -85,6 +86,12 @@ class Mapping:
             if _libc.mmap(self.address, self.length, protection, flags, descriptor, 0) != self.address:
                 raise _os_error("mmap with MAP_POPULATE") from error
             self._advise(_MADV_DONTFORK, "MADV_DONTFORK")
+
+    def protect(self, *, writable: bool) -> None:
+        """Forbids or allows writing; the pages stay mapped, so this costs far less than mapping anew."""
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        if _libc.mprotect(self.address, self.length, protection) != 0:
+            raise _os_error("mprotect")
 
     def _advise(self, advice: int, what: str) -> None:
         if _libc.madvise(self.address, self.length, advice) != 0:

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from kvasir import _engine_pb2 as pb
@@ -40,6 +41,8 @@ class BaseWire(ABC):
         self.broken: KvasirError | None = None
         self._ids = itertools.count(1)
         self._discarded: set[int] = set()
+        #: Told of regions in answers that nobody reads: the node names each only once.
+        self.on_regions: Callable[[Iterable[pb.Region]], None] | None = None
 
     def limit_frames(self, max_frame: int) -> None:
         """Takes over the node's limit."""
@@ -65,6 +68,10 @@ class BaseWire(ABC):
         if response.id not in self._discarded:
             raise ProtocolViolationError(f"the node answered request {response.id}, which was never sent")
         self._discarded.remove(response.id)
+        if self.on_regions is not None:
+            self.on_regions(
+                itertools.chain(response.lookup.regions, response.reserve.regions, response.resolve.regions)
+            )
         if response.HasField("lookup") and response.lookup.lease:
             self.post(pb.Request(release=pb.Release(leases=[response.lookup.lease])))
         elif response.HasField("reserve"):

@@ -300,9 +300,10 @@ class Client:
         attachment = self._attacher.wait(end)
         handle = self._handle(attachment, namespace, end)
         answer = attachment.wire.call(call.reserve_request(handle, end), end).reserve
+        call.take(answer)
         try:
-            if call.reserved(answer):
-                attachment.mapped.announce(answer.regions)
+            attachment.mapped.announce(answer.regions)
+            if call.has_slots():
                 call.copy(attachment, self._copier, end)
         except BaseException:
             self._post(attachment, call.abort_request(everything=True))

@@ -27,12 +27,14 @@ CHECKSUM_OFFSET: Final = 8
 _PREAMBLE: Final = struct.Struct("<8sIIIIQQQ")
 _STAMP: Final = struct.Struct("<Q")
 
-#: Writable mappings that stay although no slot is reserved in them: mapping anew at each store costs milliseconds.
-IDLE_WRITABLE_REGIONS: Final = 4
+#: Regions that stay writable although this process has nothing reserved in them just now. Populating a writable mapping
+#: costs as much as filling it, and changing its protection a quarter of that, so a writer keeps those that it goes
+#: through; of further ones the least recently written is made read-only, and stays mapped.
+IDLE_WRITABLE_REGIONS: Final = 64
 
 
 class MappedRegion:
-    """A region's data and header files, mapped read-only; the data a second time, writable, while this process writes.
+    """A region's data and header files, mapped read-only; the data a second time, writable, once this process writes.
 
     ``stamps`` and ``checksums`` are views of the header table, one 64-bit word for each slot.
     """
@@ -46,6 +48,7 @@ class MappedRegion:
         self.reserved = 0
         self._data_path = directory / described.data_file
         self._writable: Mapping | None = None
+        self._protected = False
         self._header = self._map_header(directory / described.header_file, described)
         try:
             self._data = _map(self._data_path, self._data_bytes, writable=False)
@@ -101,22 +104,22 @@ class MappedRegion:
         """Of slot 0, for writing; maps the data writable at the first call."""
         if self._writable is None:
             self._writable = _map(self._data_path, self._data_bytes, writable=True)
+        elif self._protected:
+            self._writable.protect(writable=True)
+        self._protected = False
         return self._writable.address
 
-    @property
-    def is_writable(self) -> bool:
-        """True while a writable mapping exists."""
-        return self._writable is not None
-
-    def close_writable(self) -> None:
-        """Drops the writable mapping."""
-        if self._writable is not None:
-            self._writable.close()
-            self._writable = None
+    def protect(self) -> None:
+        """Forbids writing until the next :meth:`writable_address`; nothing may be reserved here."""
+        assert self._writable is not None
+        self._writable.protect(writable=False)
+        self._protected = True
 
     def close(self) -> None:
         """Unmaps everything."""
-        self.close_writable()
+        if self._writable is not None:
+            self._writable.close()
+            self._writable = None
         self._data.close()
         self._header.close()
 
@@ -164,6 +167,12 @@ class RegionMap:
             for described in fresh:
                 self._mapping(described.region)
 
+    def remember(self, regions: Iterable[pb.Region]) -> None:
+        """Regions of an answer that came too late: mapped when a later answer's slots lie in them."""
+        with self._lock:
+            for described in regions:
+                self._announced[described.region] = described
+
     def _mapping(self, region: int) -> MappedRegion | None:
         mapped = self._mapped.get(region)
         if mapped is not None:
@@ -209,10 +218,10 @@ class RegionMap:
             for name in names:
                 mapped = self._mapping(name)
                 if mapped is not None:
-                    mapped.users += 1
                     borrowed[name] = mapped
-                    if write:
-                        mapped.reserved += 1
+            for mapped in borrowed.values():
+                mapped.users += 1
+                mapped.reserved += write
         try:
             for name, mapped in borrowed.items():
                 mine = slots if len(names) == 1 else slots[regions == name]
@@ -250,7 +259,7 @@ class RegionMap:
     def _drop_idle_writable(self) -> None:
         idle = [name for name in self._written if name in self._mapped and not self._mapped[name].reserved]
         for name in idle[: max(0, len(idle) - IDLE_WRITABLE_REGIONS)]:
-            self._mapped[name].close_writable()
+            self._mapped[name].protect()
             del self._written[name]
 
     def __len__(self) -> int:

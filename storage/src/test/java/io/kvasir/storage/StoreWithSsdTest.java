@@ -1,0 +1,141 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.kvasir.storage.ssd.SsdTier;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** DRAM and SSD together: what leaves DRAM comes back from SSD. */
+class StoreWithSsdTest {
+    private static final int LENGTH = 256 * 1024;
+    private static final int OBJECTS = 120;
+    private Path arena;
+    private Path disk;
+    private StoreFixture fixture;
+
+    @BeforeEach
+    void open() throws IOException {
+        arena = StoreFixture.arenaDirectory();
+        disk = Files.createTempDirectory("kvasir-test-ssd-");
+        fixture = new StoreFixture(context());
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        fixture.close();
+        StoreFixture.deleteAll(arena);
+        StoreFixture.deleteAll(disk);
+    }
+
+    private StoreContext context() {
+        return new StoreContext()
+                .dramDirectory(arena.resolve("arena"))
+                .dramCapacity(8 << 20)
+                .regionBytes(1 << 20)
+                .ssd(new SsdTier.Context().directory(disk).capacityBytes(128 << 20));
+    }
+
+    private void storeAll() throws IOException {
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        for (long number = 0; number < OBJECTS; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
+            // At the pace of the SSD, so that nothing leaves DRAM before it is durable.
+            fixture.until(
+                    "room made by demotion",
+                    () -> fixture.store.dramUsedBytes() < 7 << 20
+                            || fixture.store.counters().demoted.sum() * LENGTH
+                                    >= fixture.store.counters().storedBytes.sum() - (6 << 20));
+        }
+    }
+
+    private void assertAllThere() throws IOException {
+        for (long number = 0; number < OBJECTS; number++) {
+            assertArrayEquals(StoreFixture.content(number, LENGTH), fixture.load(number), "object " + number);
+        }
+    }
+
+    @Test
+    void shouldBringBackFromSsdWhatLeftDram() throws IOException {
+        storeAll();
+        assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
+        assertAllThere();
+        assertTrue(fixture.store.counters().promoted.sum() > 0);
+    }
+
+    @Test
+    void shouldHaveBothTiersAfterARestart() throws IOException {
+        storeAll();
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        assertAllThere();
+        assertTrue(fixture.store.counters().adopted.sum() > 0);
+    }
+
+    @Test
+    void shouldAnswerAMissForWhatIsCorruptOnSsd() throws IOException {
+        storeAll();
+        fixture.killNode();
+        fixture.killEngine();
+        StoreFixture.deleteAll(arena);
+        Files.createDirectories(arena);
+        corruptEveryExtent();
+        fixture = new StoreFixture(context());
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        for (long number = 0; number < OBJECTS; number++) {
+            final byte[] bytes = fixture.load(number);
+            if (bytes != null) {
+                assertArrayEquals(StoreFixture.content(number, LENGTH), bytes);
+            }
+        }
+        assertTrue(fixture.store.counters().corrupt.sum() > 0, "corruption was met and counted");
+    }
+
+    /** One flipped bit in the middle of each 256 KiB beyond the first MiB of each extent file. */
+    private void corruptEveryExtent() throws IOException {
+        final List<Path> extents;
+        try (Stream<Path> files = Files.walk(disk)) {
+            extents = files.filter(file -> file.getFileName().toString().contains("extent"))
+                    .filter(Files::isRegularFile)
+                    .toList();
+        }
+        assertTrue(!extents.isEmpty(), "extent files found");
+        for (final Path extent : extents) {
+            try (RandomAccessFile file = new RandomAccessFile(extent.toFile(), "rw")) {
+                for (long at = 1 << 20; at < file.length(); at += LENGTH) {
+                    file.seek(at);
+                    final int old = file.read();
+                    file.seek(at);
+                    file.write(old ^ 4);
+                }
+            }
+        }
+    }
+
+    @Test
+    void shouldKeepALookupPendingUntilTheBytesAreHere() throws IOException {
+        storeAll();
+        final ObjectStore.LookupResult first = fixture.store.lookup(fixture.holder, fixture.query(false, 0));
+        assertEquals(0, first.hitChunks());
+        assertEquals(1, first.pendingChunks());
+        assertEquals(TierKind.SSD, first.plan().getFirst().tier());
+        final boolean[] woken = {false};
+        fixture.store.whenSettled(fixture.holder, fixture.query(false, 0), () -> woken[0] = true);
+        fixture.until("woken", () -> woken[0]);
+        final ObjectStore.LookupResult second = fixture.store.lookup(fixture.holder, fixture.query(false, 0));
+        assertEquals(1, second.hitChunks());
+        assertEquals(TierKind.SSD, second.plan().getFirst().tier());
+        fixture.store.release(fixture.holder, second.lease(), new int[0]);
+    }
+}

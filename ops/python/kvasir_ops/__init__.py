@@ -1,1 +1,9 @@
 """Kvasir's tools in Python: the demo, the checks behind ``kvasir test``, and the benchmarks."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The checkout: what the launcher says, or the one that this package was installed from."""
+    return Path(os.environ.get("KVASIR_HOME") or Path(__file__).resolve().parents[3])

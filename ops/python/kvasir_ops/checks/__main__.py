@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from kvasir_ops import home
 from kvasir_ops.checks.parts import Part, parts
 from kvasir_ops.checks.reports import Counts, read_counts
 
@@ -38,14 +39,14 @@ class Outcome:
         return "passed" if self.counts.passed else "skipped"
 
 
-def run_part(part: Part, home: Path) -> Outcome:
+def run_part(part: Part, root: Path) -> Outcome:
     """Runs one part to its end or its bound; its output goes where ours goes."""
     if part.unavailable:
         return Outcome(part, Counts(skipped=1), 0, part.unavailable)
     for stale in part.reports():
         stale.unlink()
     started = time.monotonic()
-    with _build_lock(home, part.holds_build_lock):
+    with _build_lock(root, part.holds_build_lock):
         status = _run(part)
     seconds = time.monotonic() - started
     counts = read_counts(part.reports()) if part.has_tests else Counts(passed=1) if status == 0 else Counts(failed=1)
@@ -77,12 +78,12 @@ def _run(part: Part) -> int | None:
 
 
 @contextmanager
-def _build_lock(home: Path, needed: bool) -> Iterator[None]:
+def _build_lock(root: Path, needed: bool) -> Iterator[None]:
     """The lock that the launcher takes while it builds: one Maven at a time in this tree."""
     if not needed:
         yield
         return
-    lock = home / ".kvasir" / "lock"
+    lock = root / ".kvasir" / "lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -122,14 +123,14 @@ def main() -> int:
     parser.add_argument("--engines", action="store_true", help="also run the connectors inside real inference engines")
     options = parser.parse_args()
 
-    home = Path(os.environ["KVASIR_HOME"])
-    (home / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
+    root = home()
+    (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     outcomes: list[Outcome] = []
-    for part in parts(home, options.quick, options.engines):
+    for part in parts(root, options.quick, options.engines):
         console.rule(part.name, align="left")
         sys.stdout.flush()
-        outcome = run_part(part, home)
+        outcome = run_part(part, root)
         if outcome.word == "skipped":
             console.print(f"skipped: {outcome.note or 'every test of it was skipped'}", markup=False)
         outcomes.append(outcome)

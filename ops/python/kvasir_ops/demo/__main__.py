@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NoReturn
 from kvasir import KvasirError
 from rich.console import Console
 
+from kvasir_ops import home
 from kvasir_ops.demo.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture, summary_table
 from kvasir_ops.demo.run import Demo, DemoError, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
@@ -27,7 +27,7 @@ _COMPUTE_TOKENS_PER_S = 400_000
 _PREFILL_TOKENS_PER_S = 10_000
 
 
-def parser(home: Path) -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     result = argparse.ArgumentParser(
         prog="./kvasir demo",
@@ -55,7 +55,9 @@ def parser(home: Path) -> argparse.ArgumentParser:
         default=_PREFILL_TOKENS_PER_S,
         help="the speed of a real engine, for the estimate of the time that was saved",
     )
-    result.add_argument("--state-dir", type=Path, default=home / ".kvasir", help="where the SSD tier of the demo goes")
+    result.add_argument(
+        "--state-dir", type=Path, default=home() / ".kvasir", help="where the SSD tier of the demo goes"
+    )
     return result
 
 
@@ -68,8 +70,7 @@ def _positive(text: str) -> int:
 
 def main() -> int:
     """Exit status 0 when bytes were right, nothing was lost, and there were hits before and after the kill."""
-    home = Path(os.environ["KVASIR_HOME"])
-    options = parser(home).parse_args()
+    options = parser().parse_args()
     # Like Ctrl-C: the demo cleans up.
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
@@ -78,7 +79,7 @@ def main() -> int:
         options.state_dir.mkdir(parents=True, exist_ok=True)
         sizes = choose_sizes(requests, SHARED_MEMORY, options.state_dir)
         plan = Plan(
-            home=home,
+            home=home(),
             requests=requests,
             sizes=sizes,
             compute_tokens_per_s=options.compute_tokens_per_s,

@@ -1,0 +1,203 @@
+package io.kvasir.node;
+
+import io.kvasir.node.config.NodeConfig;
+import io.kvasir.node.config.TimeSpan;
+import io.kvasir.node.engine.EngineContext;
+import io.kvasir.node.engine.EngineServer;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreContext;
+import io.kvasir.storage.ssd.SsdTier;
+import io.prometheus.client.CollectorRegistry;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.util.HexFormat;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One running node: takes its socket, opens the object store, and gives both to the engine thread. The engine API is
+ * open when {@link #start} returns. The command line and tests make it.
+ */
+public final class Node implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(Node.class);
+    /** The engine thread looks around at least this often. */
+    private static final long IDLE_MS = 100;
+
+    private static final long SAMPLE_NS = 250_000_000;
+    /** For joining the engine thread, on top of what it may take to shut down. */
+    private static final long JOIN_MS = 2000;
+
+    private final NodeConfig config;
+    private final CollectorRegistry registry;
+    private final EngineSocket socket;
+    private final EngineServer server;
+    private final Thread thread;
+    private final String incarnation;
+    private final CountDownLatch ended = new CountDownLatch(1);
+    private final CompletableFuture<Void> failure = new CompletableFuture<>();
+    private StoreMetrics storeMetrics;
+    private volatile boolean stopping;
+    private volatile Health health = new Health(false, "starting");
+
+    /**
+     * @param ready false: {@code reason} says what is waited for
+     */
+    public record Health(boolean ready, String reason) {}
+
+    private Node(final NodeConfig config, final CollectorRegistry registry) {
+        this.config = config;
+        this.registry = registry;
+        final byte[] drawn = new byte[EngineContext.INCARNATION_BYTES];
+        new SecureRandom().nextBytes(drawn);
+        incarnation = HexFormat.of().formatHex(drawn);
+        final Tenants tenants = new Tenants(config.tenants());
+        socket = EngineSocket.bind(config.engine().socket());
+        try {
+            server = new EngineServer(
+                    new EngineContext()
+                            .nodeName(config.node().name())
+                            .socket(config.engine().socket())
+                            .maxConnections(config.engine().maxConnections())
+                            .maxFrameBytes(config.engine().maxFrameBytes())
+                            .defaultDeadline(config.engine().defaultDeadline())
+                            .spin(config.engine().spin())
+                            .stallLimit(config.engine().stallLimit())
+                            .eventsKept(config.engine().eventsKept())
+                            .incarnation(drawn)
+                            .tenants(tenants)
+                            .registry(registry)
+                            .store(this::openStore),
+                    socket.channel());
+        } catch (final RuntimeException e) {
+            socket.close();
+            throw e;
+        }
+        thread = new Thread(this::run, "engine");
+    }
+
+    /**
+     * Starts a node; the engine API is open afterwards.
+     *
+     * @param registry where its metrics go; one registry serves one node
+     * @throws NodeException when the socket cannot be had
+     * @throws io.kvasir.storage.StorageException when a tier cannot be opened
+     * @throws io.kvasir.node.config.ConfigException when a configured user or group is unknown
+     */
+    public static Node start(final NodeConfig config, final CollectorRegistry registry) {
+        final Node node = new Node(config, registry);
+        node.thread.start();
+        LOG.atInfo()
+                .addKeyValue("node", config.node().name())
+                .addKeyValue("socket", config.engine().socket())
+                .addKeyValue("incarnation", node.incarnation)
+                .log("The engine API is open");
+        return node;
+    }
+
+    public NodeConfig config() {
+        return config;
+    }
+
+    public CollectorRegistry registry() {
+        return registry;
+    }
+
+    /** Hexadecimal. */
+    public String incarnation() {
+        return incarnation;
+    }
+
+    public Health health() {
+        return health;
+    }
+
+    /** Waits until the node ended; throws what ended it when nobody asked for it. */
+    public void await() throws InterruptedException {
+        ended.await();
+        if (failure.isCompletedExceptionally()) {
+            throw new NodeException("the engine thread failed", failure.exceptionNow());
+        }
+    }
+
+    /** Orderly: no new connections, what is in flight is answered or aborted, tiers are flushed, the socket removed. */
+    @Override
+    public void close() {
+        stopping = true;
+        server.wakeup();
+        final Duration bound = config.node().shutdownLimit();
+        try {
+            if (!ended.await(bound.toMillis() + JOIN_MS, TimeUnit.MILLISECONDS)) {
+                throw new NodeException("the node did not stop in " + TimeSpan.format(bound));
+            }
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private ObjectStore openStore(final Runnable wakeup) {
+        final NodeConfig.Ssd ssd = config.ssd();
+        final SsdTier.Context disk = ssd.capacityBytes() == 0
+                ? null
+                : new SsdTier.Context()
+                        .directory(ssd.directory())
+                        .capacityBytes(ssd.capacityBytes())
+                        .extentBytes(ssd.extentBytes())
+                        .readThreads(ssd.readThreads())
+                        .directIo(ssd.directIo());
+        final ObjectStore store = new ObjectStore(new StoreContext()
+                .dramDirectory(config.dram().directory())
+                .dramCapacity(config.dram().capacityBytes())
+                .regionBytes(config.dram().regionBytes())
+                .ssd(disk)
+                .defaultLease(config.lease().standard())
+                .maxLease(config.lease().max())
+                .leaseQuota(config.lease().quota())
+                .reserveQuotaBytes(config.reserveQuotaBytes())
+                .wakeup(wakeup));
+        storeMetrics = new StoreMetrics(store, registry);
+        return store;
+    }
+
+    private void run() {
+        try {
+            serve();
+            health = new Health(false, "stopping");
+            server.shutdown(config.node().shutdownLimit().toNanos());
+        } catch (final Throwable e) {
+            LOG.error("The engine thread failed", e);
+            failure.completeExceptionally(e);
+            server.close();
+        } finally {
+            health = new Health(false, "stopped");
+            socket.close();
+            ended.countDown();
+            LOG.info("The node has stopped");
+        }
+    }
+
+    /** The duty cycle: busy while there is work and a little longer, then asleep. */
+    private void serve() {
+        final long spinNs = config.engine().spin().toNanos();
+        long busyNs = System.nanoTime();
+        long sampledNs = busyNs - SAMPLE_NS;
+        while (!stopping) {
+            final int work = server.doWork();
+            final long nowNs = System.nanoTime();
+            if (nowNs - sampledNs >= SAMPLE_NS) {
+                sampledNs = nowNs;
+                storeMetrics.sample();
+                health = new Health(server.isReady(), server.describeStore());
+            }
+            if (work > 0) {
+                busyNs = nowNs;
+            } else if (nowNs - busyNs < spinNs) {
+                Thread.onSpinWait();
+            } else if (server.await(IDLE_MS) > 0) {
+                busyNs = System.nanoTime();
+            }
+        }
+    }
+}

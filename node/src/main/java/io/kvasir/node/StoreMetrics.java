@@ -1,0 +1,154 @@
+package io.kvasir.node;
+
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StorageCounters;
+import io.kvasir.storage.ssd.SsdMetrics;
+import io.prometheus.client.Collector;
+import io.prometheus.client.CollectorRegistry;
+import io.prometheus.client.CounterMetricFamily;
+import io.prometheus.client.GaugeMetricFamily;
+import io.prometheus.client.Histogram;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.LongAdder;
+
+/**
+ * The object store's figures as metrics. The owner of the store calls {@link #sample} now and then for what only it may
+ * read; counters are read by whoever scrapes.
+ */
+final class StoreMetrics extends Collector {
+    private static final double[] SECONDS = {
+        100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.5, 1, 5
+    };
+
+    private record Sample(
+            long dramObjects, long dramUsed, long dramCapacity, long quarantined, long leases, long leasedBytes) {}
+
+    private final ObjectStore store;
+    private volatile Sample sample;
+
+    StoreMetrics(final ObjectStore store, final CollectorRegistry registry) {
+        this.store = store;
+        sample();
+        register(registry);
+        final SsdMetrics ssd = store.ssdMetrics();
+        if (ssd != null) {
+            final Histogram.Child reads = Histogram.build(
+                            "kvasir_storage_ssd_read_seconds", "Time from a read's request to its outcome.")
+                    .buckets(SECONDS)
+                    .register(registry)
+                    .labels();
+            final Histogram.Child writes = Histogram.build(
+                            "kvasir_storage_ssd_write_seconds", "Time from a write's request to its outcome.")
+                    .buckets(SECONDS)
+                    .register(registry)
+                    .labels();
+            ssd.readNanos = nanos -> reads.observe(nanos / NANOSECONDS_PER_SECOND);
+            ssd.writeNanos = nanos -> writes.observe(nanos / NANOSECONDS_PER_SECOND);
+        }
+    }
+
+    /** Owner thread. */
+    void sample() {
+        sample = new Sample(
+                store.dramObjects(),
+                store.dramUsedBytes(),
+                store.dramCapacityBytes(),
+                store.quarantinedBytes(),
+                store.leases(),
+                store.leasedBytes());
+    }
+
+    @Override
+    public List<MetricFamilySamples> collect() {
+        final List<MetricFamilySamples> families = new ArrayList<>();
+        final Sample seen = sample;
+        gauge(families, "kvasir_storage_dram_objects", "Objects in DRAM.", seen.dramObjects);
+        gauge(families, "kvasir_storage_dram_used_bytes", "Bytes of slots in use in DRAM.", seen.dramUsed);
+        gauge(families, "kvasir_storage_dram_capacity_bytes", "Capacity of DRAM.", seen.dramCapacity);
+        gauge(
+                families,
+                "kvasir_storage_quarantined_bytes",
+                "Bytes of slots that a process which may still write has reserved.",
+                seen.quarantined);
+        gauge(families, "kvasir_storage_leases", "Leases.", seen.leases);
+        gauge(families, "kvasir_storage_leased_bytes", "Bytes of slots that leases hold.", seen.leasedBytes);
+        counters(families, store.counters());
+        if (store.ssdMetrics() != null) {
+            ssd(families, store.ssdMetrics());
+        }
+        return families;
+    }
+
+    private static void counters(final List<MetricFamilySamples> families, final StorageCounters counters) {
+        counter(families, "kvasir_storage_hits_total", "Objects that lookups found in DRAM.", counters.hits);
+        counter(families, "kvasir_storage_pending_total", "Objects that lookups found on their way.", counters.pending);
+        counter(families, "kvasir_storage_misses_total", "Objects that lookups did not find.", counters.misses);
+        counter(families, "kvasir_storage_stored_objects_total", "Objects committed.", counters.stored);
+        counter(families, "kvasir_storage_stored_bytes_total", "Bytes committed.", counters.storedBytes);
+        counter(families, "kvasir_storage_promoted_objects_total", "Objects read from SSD to DRAM.", counters.promoted);
+        counter(
+                families,
+                "kvasir_storage_promoted_bytes_total",
+                "Bytes read from SSD to DRAM.",
+                counters.promotedBytes);
+        counter(families, "kvasir_storage_demoted_objects_total", "Objects written to SSD.", counters.demoted);
+        counter(families, "kvasir_storage_demoted_bytes_total", "Bytes written to SSD.", counters.demotedBytes);
+        counter(
+                families,
+                "kvasir_storage_evicted_clean_total",
+                "Objects that left DRAM with a copy on SSD.",
+                counters.evictedClean);
+        counter(
+                families,
+                "kvasir_storage_evicted_undemoted_total",
+                "Objects that left the node.",
+                counters.evictedUndemoted);
+        counter(families, "kvasir_storage_adopted_total", "Objects taken over from an earlier node.", counters.adopted);
+        counter(
+                families,
+                "kvasir_storage_adopted_damaged_total",
+                "Damaged slots of an earlier node.",
+                counters.adoptedDamaged);
+        counter(
+                families,
+                "kvasir_storage_verified_total",
+                "Taken-over objects whose checksum was right.",
+                counters.verified);
+        counter(families, "kvasir_storage_corrupt_total", "Objects dropped for a wrong checksum.", counters.corrupt);
+        counter(
+                families,
+                "kvasir_storage_quota_refused_total",
+                "Leases and slots refused by a quota.",
+                counters.quotaRefused);
+        counter(families, "kvasir_storage_no_room_total", "Slots refused for want of room.", counters.noRoom);
+        counter(families, "kvasir_storage_faults_total", "Failed operations of files or tiers.", counters.faults);
+    }
+
+    private static void ssd(final List<MetricFamilySamples> families, final SsdMetrics ssd) {
+        counter(families, "kvasir_storage_ssd_reads_total", "Objects read.", ssd.reads);
+        counter(families, "kvasir_storage_ssd_read_bytes_total", "Bytes read.", ssd.readBytes);
+        counter(families, "kvasir_storage_ssd_read_misses_total", "Reads of what was not there.", ssd.readMisses);
+        counter(families, "kvasir_storage_ssd_read_errors_total", "Reads that failed.", ssd.readErrors);
+        counter(families, "kvasir_storage_ssd_writes_total", "Objects written.", ssd.writes);
+        counter(families, "kvasir_storage_ssd_written_bytes_total", "Bytes written.", ssd.writtenBytes);
+        counter(families, "kvasir_storage_ssd_write_errors_total", "Writes that failed.", ssd.writeErrors);
+        counter(families, "kvasir_storage_ssd_corrupt_total", "Reads with a wrong checksum.", ssd.corrupt);
+        counter(families, "kvasir_storage_ssd_evicted_total", "Objects evicted to make room.", ssd.evicted);
+        counter(families, "kvasir_storage_ssd_dropped_total", "Objects dropped for another reason.", ssd.dropped);
+        counter(families, "kvasir_storage_ssd_full_total", "Writes that found no room.", ssd.full);
+        counter(families, "kvasir_storage_ssd_rejected_total", "Requests that found their queue full.", ssd.rejected);
+        counter(families, "kvasir_storage_ssd_rebuilt_total", "Rebuilds of the places from the extents.", ssd.rebuilt);
+        counter(families, "kvasir_storage_ssd_commits_total", "Durable batches.", ssd.commits);
+    }
+
+    private static void gauge(
+            final List<MetricFamilySamples> families, final String name, final String help, final long value) {
+        families.add(new GaugeMetricFamily(name, help, value));
+    }
+
+    private static void counter(
+            final List<MetricFamilySamples> families, final String name, final String help, final LongAdder value) {
+        families.add(new CounterMetricFamily(name, help, value.sum()));
+    }
+}

@@ -1,0 +1,280 @@
+package io.kvasir.node.config;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.UnknownHostException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/** Turns a valid document into {@link NodeConfig}: units, what {@code auto} means here, and rules between keys. */
+final class ConfigReader {
+    private static final String AUTO = "auto";
+    private static final String OFF = "off";
+    private static final int MAX_SOCKET_PATH_BYTES = 103;
+    private static final long GIB = 1L << 30;
+    private static final long AUTO_SSD_BYTES = 4 * GIB;
+    private static final long AUTO_SSD_FREE_BYTES = 8 * GIB;
+
+    private final ObjectNode document;
+    private final Map<String, String> sources;
+    private final Map<String, String> environment;
+    private final List<String> problems;
+
+    ConfigReader(
+            final ObjectNode document,
+            final Map<String, String> sources,
+            final Map<String, String> environment,
+            final List<String> problems) {
+        this.document = document;
+        this.sources = sources;
+        this.environment = environment;
+        this.problems = problems;
+    }
+
+    NodeConfig read() {
+        final NodeConfig.Node node = new NodeConfig.Node(text("node.name"), positive("node.shutdown_limit"));
+        final NodeConfig.Engine engine = engine(node.name());
+        final NodeConfig.Dram dram = dram(node.name());
+        final NodeConfig.Ssd ssd = ssd(node.name());
+        final NodeConfig.Lease lease = new NodeConfig.Lease(
+                positive("lease.default"),
+                positive("lease.max"),
+                at("lease.quota").asDouble());
+        if (lease.standard().compareTo(lease.max()) > 0) {
+            problem("lease.default", "it must not be longer than lease.max, which is " + text("lease.max"));
+        }
+        final long reserve = AUTO.equals(text("reserve.quota")) ? 0 : size("reserve.quota");
+        if (reserve > dram.capacityBytes()) {
+            problem(
+                    "reserve.quota",
+                    "it must be at most dram.capacity, which is " + ByteSize.format(dram.capacityBytes()));
+        }
+        return new NodeConfig(
+                node,
+                engine,
+                dram,
+                ssd,
+                lease,
+                reserve,
+                tenants(),
+                http(),
+                new NodeConfig.Log(text("log.level"), text("log.format")));
+    }
+
+    private NodeConfig.Engine engine(final String name) {
+        final Path socket = AUTO.equals(text("engine.socket")) ? defaultSocket(name) : path("engine.socket");
+        final int bytes = socket.toString().getBytes(StandardCharsets.UTF_8).length;
+        if (bytes > MAX_SOCKET_PATH_BYTES) {
+            problem(
+                    "engine.socket",
+                    "the path has " + bytes + " bytes (" + socket + "); at most " + MAX_SOCKET_PATH_BYTES
+                            + " are possible");
+        }
+        final long frame = size("engine.max_frame");
+        if (frame < 64 << 10 || frame > 64 << 20) {
+            problem("engine.max_frame", "it must be 64KiB to 64MiB");
+        }
+        final Duration spin = duration("engine.spin");
+        if (spin.compareTo(Duration.ofSeconds(1)) > 0) {
+            problem("engine.spin", "it must be at most 1s");
+        }
+        return new NodeConfig.Engine(
+                socket,
+                at("engine.max_connections").asInt(),
+                (int) Math.min(frame, Integer.MAX_VALUE),
+                positive("engine.default_deadline"),
+                spin,
+                positive("engine.stall_limit"),
+                at("engine.events_kept").asInt());
+    }
+
+    private NodeConfig.Dram dram(final String name) {
+        final Path directory =
+                AUTO.equals(text("dram.directory")) ? Path.of("/dev/shm/kvasir-" + name) : path("dram.directory");
+        long capacity = GIB;
+        if (AUTO.equals(text("dram.capacity"))) {
+            // Of the whole file system, not of what is free: a node that starts again must come to the same.
+            final long total = space(directory, true);
+            capacity = total > 0 ? Math.min(GIB, total / 4) : GIB;
+        } else {
+            capacity = size("dram.capacity");
+            if (capacity < 16 << 20) {
+                problem("dram.capacity", "it must be at least 16MiB");
+            }
+        }
+        final long region = size("dram.region");
+        if (region < 1 << 20) {
+            problem("dram.region", "it must be at least 1MiB");
+        }
+        return new NodeConfig.Dram(directory, capacity, region);
+    }
+
+    private NodeConfig.Ssd ssd(final String name) {
+        final Path directory = AUTO.equals(text("ssd.directory"))
+                ? stateHome().resolve("kvasir").resolve(name).resolve("ssd")
+                : path("ssd.directory");
+        long capacity;
+        if (AUTO.equals(text("ssd.capacity"))) {
+            capacity = Files.exists(directory) || space(directory, false) >= AUTO_SSD_FREE_BYTES ? AUTO_SSD_BYTES : 0;
+        } else {
+            capacity = size("ssd.capacity");
+            if (capacity != 0 && capacity < 16 << 20) {
+                problem("ssd.capacity", "it must be 0 or at least 16MiB");
+            }
+        }
+        final long extent = size("ssd.extent");
+        if (extent < 1 << 20 || extent > 64 * GIB || extent % 4096 != 0) {
+            problem("ssd.extent", "it must be a multiple of 4KiB, 1MiB to 64GiB");
+        }
+        return new NodeConfig.Ssd(
+                directory,
+                capacity,
+                extent,
+                at("ssd.read_threads").asInt(),
+                at("ssd.direct_io").asBoolean());
+    }
+
+    private List<NodeConfig.Tenant> tenants() {
+        final List<NodeConfig.Tenant> tenants = new ArrayList<>();
+        final Set<String> names = new HashSet<>();
+        final Set<String> users = new HashSet<>();
+        final Set<String> tokens = new HashSet<>();
+        for (final JsonNode entry : at("tenants")) {
+            final NodeConfig.Tenant tenant = new NodeConfig.Tenant(
+                    entry.path("name").asString(),
+                    entry.path("user").asString(""),
+                    entry.path("group").asString(""),
+                    entry.path("token").asString(""));
+            if (!names.add(tenant.name())) {
+                problem("tenants", "two tenants are called " + tenant.name());
+            }
+            if (tenant.token().isEmpty()) {
+                if (tenant.user().isEmpty()) {
+                    problem("tenants", "tenant " + tenant.name() + " has neither user nor token");
+                } else if (!users.add(tenant.user())) {
+                    problem(
+                            "tenants",
+                            "two tenants share user " + tenant.user()
+                                    + ": they could read each other's memory; give each a token, or a user of its own");
+                }
+            } else if (!tokens.add(tenant.token())) {
+                problem("tenants", "tenant " + tenant.name() + " has the token of another tenant");
+            }
+            tenants.add(tenant);
+        }
+        return List.copyOf(tenants);
+    }
+
+    private NodeConfig.Http http() {
+        final String address = text("http.address");
+        if (OFF.equals(address)) {
+            return new NodeConfig.Http(null, 0);
+        }
+        final int colon = address.lastIndexOf(':');
+        int port = -1;
+        try {
+            port = colon < 1 ? -1 : Integer.parseInt(address.substring(colon + 1));
+        } catch (final NumberFormatException e) {
+            port = -1;
+        }
+        if (port < 0 || port > 65_535) {
+            problem("http.address", "it must be off, or HOST:PORT such as 127.0.0.1:9417");
+            return new NodeConfig.Http(null, 0);
+        }
+        final String host = address.substring(0, colon).replaceAll("^\\[|\\]$", "");
+        try {
+            if (!InetAddress.getByName(host).isLoopbackAddress()) {
+                problem("http.address", "only a loopback address is possible, since nothing there is authenticated");
+            }
+        } catch (final UnknownHostException e) {
+            problem("http.address", "the host is not known: " + e.getMessage());
+        }
+        return new NodeConfig.Http(host, port);
+    }
+
+    private Path defaultSocket(final String name) {
+        final String runtime = environment.getOrDefault("XDG_RUNTIME_DIR", "");
+        if (!runtime.isEmpty()) {
+            return Path.of(runtime, "kvasir", name + ".sock");
+        }
+        final String user = System.getProperty("user.name");
+        return "root".equals(user)
+                ? Path.of("/run/kvasir", name + ".sock")
+                : Path.of("/tmp/kvasir-" + user, name + ".sock");
+    }
+
+    private Path stateHome() {
+        final String home = environment.getOrDefault("XDG_STATE_HOME", "");
+        return home.isEmpty() ? Path.of(System.getProperty("user.home"), ".local", "state") : Path.of(home);
+    }
+
+    /** Of the file system that holds the directory, or will; 0 when it cannot be asked. */
+    private static long space(final Path directory, final boolean total) {
+        Path at = directory.toAbsolutePath();
+        while (at != null && !Files.exists(at)) {
+            at = at.getParent();
+        }
+        try {
+            return at == null
+                    ? 0
+                    : total
+                            ? Files.getFileStore(at).getTotalSpace()
+                            : Files.getFileStore(at).getUsableSpace();
+        } catch (final IOException e) {
+            return 0;
+        }
+    }
+
+    private JsonNode at(final String key) {
+        return document.at("/" + key.replace('.', '/'));
+    }
+
+    private String text(final String key) {
+        return at(key).asString();
+    }
+
+    private Path path(final String key) {
+        return Path.of(text(key)).toAbsolutePath().normalize();
+    }
+
+    private long size(final String key) {
+        try {
+            return ByteSize.parse(text(key));
+        } catch (final IllegalArgumentException e) {
+            problem(key, e.getMessage());
+            return 1 << 30;
+        }
+    }
+
+    private Duration duration(final String key) {
+        try {
+            return TimeSpan.parse(text(key));
+        } catch (final IllegalArgumentException e) {
+            problem(key, e.getMessage());
+            return Duration.ofSeconds(1);
+        }
+    }
+
+    private Duration positive(final String key) {
+        final Duration duration = duration(key);
+        if (duration.isZero()) {
+            problem(key, "it must be longer than 0");
+        }
+        return duration;
+    }
+
+    private void problem(final String key, final String rule) {
+        final JsonNode value = at(key);
+        problems.add(sources.getOrDefault(key, "default") + ": " + key + (value.isValueNode() ? " is " + value : "")
+                + "; " + rule);
+    }
+}

@@ -1,0 +1,55 @@
+package io.kvasir.node.config;
+
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+
+/** A node's settings, checked and complete. {@link ConfigLoader} makes it; the schema describes each. */
+public record NodeConfig(
+        Node node,
+        Engine engine,
+        Dram dram,
+        Ssd ssd,
+        Lease lease,
+        long reserveQuotaBytes,
+        List<Tenant> tenants,
+        Http http,
+        Log log) {
+
+    public record Node(String name, Duration shutdownLimit) {}
+
+    public record Engine(
+            Path socket,
+            int maxConnections,
+            int maxFrameBytes,
+            Duration defaultDeadline,
+            Duration spin,
+            Duration stallLimit,
+            int eventsKept) {}
+
+    public record Dram(Path directory, long capacityBytes, long regionBytes) {}
+
+    /** Capacity 0: there is no SSD tier. */
+    public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}
+
+    public record Lease(Duration standard, Duration max, double quota) {}
+
+    /**
+     * @param user name or uid; empty: any, with the token
+     * @param group name or gid; empty: the peer's own
+     * @param token empty: none is asked for
+     */
+    public record Tenant(String name, String user, String group, String token) {
+        /** Without the token. */
+        @Override
+        public String toString() {
+            return "Tenant[name=" + name + ", user=" + user + ", group=" + group + ", token="
+                    + (token.isEmpty() ? "none" : "set") + "]";
+        }
+    }
+
+    /** Null host: no HTTP. */
+    public record Http(String host, int port) {}
+
+    public record Log(String level, String format) {}
+}

@@ -1,0 +1,117 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.ByteString;
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.SlotRecord;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** The rules of the schema; a refusal names the field, the value and the rule. */
+final class Check {
+    /** Keys or slots in one request. */
+    static final int MAX_ITEMS = 65_536;
+
+    static final long MAX_OBJECT_BYTES = 1L << 30;
+    private static final int[] NONE = {};
+
+    private Check() {}
+
+    /** n x 32 bytes; returns a copy. */
+    static byte[] keys(final ByteString keys) {
+        count("keys", keys.size(), Hash256.BYTES);
+        return keys.toByteArray();
+    }
+
+    static byte[] slots(final ByteString slots) {
+        count("slots", slots.size(), SlotRecord.BYTES);
+        return slots.toByteArray();
+    }
+
+    /** Empty, or {@code each} bytes for each of {@code count}. */
+    static byte[] optional(final String field, final ByteString bytes, final int count, final int each) {
+        if (!bytes.isEmpty() && bytes.size() != (long) count * each) {
+            throw CallException.invalid(
+                    field + " has " + bytes.size() + " bytes; it must be empty or " + count + " x " + each);
+        }
+        return bytes.toByteArray();
+    }
+
+    static int[] shards(final List<Integer> shards, final int declared) {
+        if (shards.isEmpty()) {
+            return NONE;
+        }
+        if (shards.size() > declared) {
+            throw CallException.invalid(
+                    "shards has " + shards.size() + " entries; the session declared " + declared + " shards");
+        }
+        final int[] indices = new int[shards.size()];
+        for (int i = 0; i < indices.length; i++) {
+            indices[i] = shard(shards.get(i), declared);
+        }
+        return indices;
+    }
+
+    static int shard(final int shard, final int declared) {
+        if (shard < 0 || shard >= declared) {
+            throw CallException.invalid("shard is " + Integer.toUnsignedString(shard) + "; the session declared "
+                    + declared + " shards, counted from 0");
+        }
+        return shard;
+    }
+
+    static long[] lengths(final List<Long> lengths, final int count) {
+        if (lengths.size() != 1 && lengths.size() != count) {
+            throw CallException.invalid(
+                    "lengths has " + lengths.size() + " values for " + count + " keys; it must have 1, or 1 for each");
+        }
+        final long[] values = new long[lengths.size()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = lengths.get(i);
+            if (values[i] < 1 || values[i] > MAX_OBJECT_BYTES) {
+                throw CallException.invalid("lengths[" + i + "] is " + Long.toUnsignedString(values[i])
+                        + "; it must be 1 to " + MAX_OBJECT_BYTES);
+            }
+        }
+        return values;
+    }
+
+    static int[] chunkIndex(final List<Integer> values, final int count) {
+        if (values.size() > 1 && values.size() != count) {
+            throw CallException.invalid("chunk_index has " + values.size() + " values for " + count
+                    + " slots; it must have none, 1, or 1 for each");
+        }
+        final int[] indices = new int[values.size()];
+        for (int i = 0; i < indices.length; i++) {
+            indices[i] = values.get(i);
+        }
+        return indices;
+    }
+
+    /** Milliseconds as nanoseconds; what is longer than a century is a century. */
+    static long nanos(final long unsignedMs) {
+        final long most = TimeUnit.DAYS.toMillis(36_525);
+        return TimeUnit.MILLISECONDS.toNanos(Long.compareUnsigned(unsignedMs, most) > 0 ? most : unsignedMs);
+    }
+
+    /** Refuses what could only be answered by a frame that is too long. */
+    static void answerFits(final long records, final int maxFrameBytes) {
+        final long bytes = records * SlotRecord.BYTES;
+        final long most = maxFrameBytes / 2;
+        if (bytes > most) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "the answer would have " + records + " slot records (" + bytes + " bytes); engine.max_frame allows "
+                            + most / SlotRecord.BYTES + "; ask in several calls");
+        }
+    }
+
+    private static void count(final String field, final int size, final int each) {
+        if (size % each != 0) {
+            throw CallException.invalid(field + " has " + size + " bytes; it must be a multiple of " + each);
+        }
+        if (size / each > MAX_ITEMS) {
+            throw CallException.invalid(field + " has " + size / each + " entries; at most " + MAX_ITEMS);
+        }
+    }
+}

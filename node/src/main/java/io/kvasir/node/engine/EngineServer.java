@@ -1,0 +1,596 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.ByteString;
+import com.google.protobuf.CodedInputStream;
+import com.google.protobuf.CodedOutputStream;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.UnsafeByteOperations;
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Request;
+import io.kvasir.node.engine.v1.Response;
+import io.kvasir.storage.ObjectStore;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import jdk.net.ExtendedSocketOptions;
+import org.agrona.concurrent.Agent;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The engine API's server and the object store's owner: one thread reads sockets, answers calls and drives the store, so
+ * no call changes threads. {@link #doWork()} never blocks; {@link #await} sleeps until there is work.
+ */
+public final class EngineServer implements Agent, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(EngineServer.class);
+    private static final int BUFFER_BYTES = 256 * 1024;
+    /** Reads of one connection before the others have their turn. */
+    private static final int READS_IN_A_ROW = 4;
+
+    private static final int ACCEPTS_IN_A_ROW = 64;
+    /** Half-sent frames of all connections; beyond it, who sends more is ended. */
+    private static final long MAX_KEPT_BYTES = 64L * 1024 * 1024;
+    /** Unread answers of one connection, in frames of the largest size. */
+    private static final int OUTPUT_FRAMES = 4;
+
+    private static final long ACCEPT_PAUSE_NS = 100_000_000;
+
+    private final EngineContext ctx;
+    private final EngineMetrics metrics;
+    private final Selector selector;
+    private final ServerSocketChannel listener;
+    private final SelectionKey listenerKey;
+    private final ObjectStore store;
+    private final Calls calls;
+    private final HeldRequests held;
+    private final ByteString incarnation;
+    private final ByteBuffer in = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final ByteBuffer staged = ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final Set<Connection> connections = new LinkedHashSet<>();
+    private final List<Connection> ending = new ArrayList<>();
+    private final FrameCutter.Sink sink = this::onFrame;
+    private volatile boolean asleep;
+    private Connection stagedFor;
+    private Connection reading;
+    private long keptBytes;
+    private long nowNs;
+    private long sweptNs;
+    private long acceptAgainNs = Long.MAX_VALUE;
+    private boolean accepting = true;
+
+    /** Takes over {@code listener}, which is bound; makes the store. */
+    public EngineServer(final EngineContext context, final ServerSocketChannel listener) {
+        this.ctx = context.conclude();
+        this.listener = listener;
+        this.metrics = new EngineMetrics(ctx.registry());
+        this.incarnation = UnsafeByteOperations.unsafeWrap(ctx.incarnation());
+        try {
+            selector = Selector.open();
+            listener.configureBlocking(false);
+            listenerKey = listener.register(selector, SelectionKey.OP_ACCEPT);
+        } catch (final IOException e) {
+            throw new UncheckedIOException("the engine API's socket cannot be watched: " + ctx.socket(), e);
+        }
+        nowNs = ctx.nanoClock().nanoTime();
+        sweptNs = nowNs;
+        store = ctx.store().apply(this::wakeup);
+        store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
+        held = new HeldRequests(this, metrics, nowNs);
+        calls = new Calls(ctx, this, store, held, metrics);
+    }
+
+    /** Wakes the owner when it sleeps; from any thread. */
+    public void wakeup() {
+        if (asleep) {
+            selector.wakeup();
+        }
+    }
+
+    @Override
+    public String roleName() {
+        return "engine";
+    }
+
+    @Override
+    public int doWork() {
+        nowNs = ctx.nanoClock().nanoTime();
+        int work = 0;
+        try {
+            work += selector.selectNow(this::onKey);
+        } catch (final IOException e) {
+            throw new UncheckedIOException("the engine API's selector failed", e);
+        }
+        work += driveStore();
+        work += held.doWork(nowNs);
+        flushStaged();
+        sweep();
+        work += endConnections();
+        return work;
+    }
+
+    /** Sleeps until a socket or the store has something, a timer is due, or {@code maxMs} passed; returns the work done. */
+    public int await(final long maxMs) {
+        asleep = true;
+        int work = 0;
+        try {
+            work += driveStore();
+            if (work == 0) {
+                work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
+            }
+        } catch (final IOException e) {
+            throw new UncheckedIOException("the engine API's selector failed", e);
+        } finally {
+            asleep = false;
+        }
+        return work;
+    }
+
+    /** True once calls can be served; owner thread. */
+    public boolean isReady() {
+        return store.isReady();
+    }
+
+    /** For people; owner thread. */
+    public String describeStore() {
+        return store.describe();
+    }
+
+    /** No new connections. */
+    public void stopAccepting() {
+        accepting = false;
+        listenerKey.cancel();
+        try {
+            listener.close();
+        } catch (final IOException e) {
+            LOG.warn("The engine API's socket did not close", e);
+        }
+    }
+
+    /** Ends what is held with what there is, then every connection, then the store within {@code boundNs}. */
+    public void shutdown(final long boundNs) {
+        final long end = ctx.nanoClock().nanoTime() + boundNs;
+        stopAccepting();
+        held.endAll();
+        flushStaged();
+        for (final Connection connection : List.copyOf(connections)) {
+            end(connection);
+        }
+        endConnections();
+        store.shutdown(Math.max(0, end - ctx.nanoClock().nanoTime()));
+        close();
+    }
+
+    /** Closes sockets; the store is closed by {@link #shutdown}. */
+    @Override
+    public void close() {
+        for (final Connection connection : List.copyOf(connections)) {
+            closeQuietly(connection.channel);
+        }
+        connections.clear();
+        try {
+            listener.close();
+            selector.close();
+        } catch (final IOException e) {
+            LOG.warn("The engine API's selector did not close", e);
+        }
+    }
+
+    // ---- for the calls
+
+    long nowNs() {
+        return nowNs;
+    }
+
+    void answer(final Held request, final Response.Builder response) {
+        answer(request.connection, request.requestId, request.call, request.arrivedNs, response);
+    }
+
+    void answer(
+            final Connection connection,
+            final long id,
+            final Request.CallCase call,
+            final long arrivedNs,
+            final Response.Builder response) {
+        send(connection, response.setId(id));
+        metrics.call(call, ctx.nanoClock().nanoTime() - arrivedNs);
+    }
+
+    void refuse(final Connection connection, final long id, final Error.Code code, final String message) {
+        metrics.error(code);
+        send(
+                connection,
+                Response.newBuilder()
+                        .setId(id)
+                        .setError(Error.newBuilder().setCode(code).setMessage(message)));
+    }
+
+    /** Runs one held request's turn with the same care as a call. */
+    void guarded(final Held request, final Runnable turn) {
+        try {
+            turn.run();
+        } catch (final CallException e) {
+            refuse(request.connection, request.requestId, e.code(), e.getMessage());
+        } catch (final RuntimeException e) {
+            internal(request.connection, request.requestId, request.call, e);
+        }
+    }
+
+    // ---- the duty cycle
+
+    private int driveStore() {
+        try {
+            return store.doWork();
+        } catch (final RuntimeException e) {
+            metrics.fault(Fault.INTERNAL);
+            LOG.error("The object store's duty cycle failed", e);
+            return 0;
+        }
+    }
+
+    private void onKey(final SelectionKey key) {
+        if (!key.isValid()) {
+            return;
+        }
+        final Connection connection = (Connection) key.attachment();
+        if (connection == null) {
+            acceptSome();
+            return;
+        }
+        if (key.isWritable()) {
+            writeQueued(connection);
+        }
+        if (!connection.ending && key.isValid() && key.isReadable()) {
+            readSome(connection);
+            flushStaged();
+        }
+    }
+
+    private void acceptSome() {
+        for (int i = 0; i < ACCEPTS_IN_A_ROW && accepting; i++) {
+            final SocketChannel channel;
+            try {
+                channel = listener.accept();
+            } catch (final IOException e) {
+                metrics.fault(Fault.ACCEPT_FAILED);
+                LOG.warn("A connection cannot be accepted, next try in 100 ms: {}", e.getMessage());
+                listenerKey.interestOps(0);
+                acceptAgainNs = nowNs + ACCEPT_PAUSE_NS;
+                return;
+            }
+            if (channel == null) {
+                return;
+            }
+            metrics.accepted.inc();
+            try {
+                channel.configureBlocking(false);
+                admit(channel);
+            } catch (final IOException e) {
+                metrics.fault(Fault.SOCKET_ERROR);
+                closeQuietly(channel);
+            }
+        }
+    }
+
+    private void admit(final SocketChannel channel) throws IOException {
+        if (connections.size() >= ctx.maxConnections()) {
+            metrics.fault(Fault.CONNECTION_LIMIT);
+            metrics.error(Error.Code.RESOURCE_EXHAUSTED);
+            final Response refusal = Response.newBuilder()
+                    .setIncarnation(incarnation)
+                    .setError(Error.newBuilder()
+                            .setCode(Error.Code.RESOURCE_EXHAUSTED)
+                            .setMessage("engine.max_connections is " + ctx.maxConnections() + ", all in use"))
+                    .build();
+            final ByteBuffer frame = frame(refusal, refusal.getSerializedSize());
+            channel.write(frame);
+            channel.close();
+            return;
+        }
+        final SelectionKey key = channel.register(selector, SelectionKey.OP_READ);
+        final Connection connection = new Connection(
+                channel, channel.getOption(ExtendedSocketOptions.SO_PEERCRED), key, ctx.maxFrameBytes(), nowNs);
+        key.attach(connection);
+        connections.add(connection);
+        metrics.connections.set(connections.size());
+    }
+
+    private void readSome(final Connection connection) {
+        reading = connection;
+        try {
+            for (int i = 0; i < READS_IN_A_ROW && !connection.ending; i++) {
+                in.clear();
+                final int count = connection.channel.read(in);
+                if (count < 0) {
+                    if (connection.cutter.keptBytes() > 0) {
+                        metrics.fault(Fault.TRUNCATED_FRAME);
+                    }
+                    end(connection);
+                    return;
+                }
+                if (count == 0) {
+                    return;
+                }
+                metrics.bytesIn.inc(count);
+                final boolean between = connection.cutter.keptBytes() == 0;
+                connection.cutter.feed(in.flip(), sink);
+                countKept(connection, between);
+                if (count < in.capacity() || connection.outputBytes > 0) {
+                    return;
+                }
+            }
+        } catch (final FrameCutter.LengthException e) {
+            breakOff(connection, Fault.FRAME_LENGTH, Error.Code.INVALID_ARGUMENT, e.getMessage());
+        } catch (final IOException e) {
+            metrics.fault(Fault.SOCKET_ERROR);
+            end(connection);
+        } finally {
+            reading = null;
+        }
+    }
+
+    private void countKept(final Connection connection, final boolean between) {
+        final int kept = connection.cutter.keptBytes();
+        if (kept > 0 && (between || connection.countedBytes > kept)) {
+            connection.frameSinceNs = nowNs;
+        }
+        keptBytes += kept - connection.countedBytes;
+        connection.countedBytes = kept;
+        if (keptBytes > MAX_KEPT_BYTES && kept > 0) {
+            breakOff(
+                    connection,
+                    Fault.FRAME_MEMORY,
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "half-sent frames of all connections together exceed " + MAX_KEPT_BYTES + " bytes");
+        }
+    }
+
+    private boolean onFrame(final byte[] bytes, final int offset, final int length) {
+        final Connection connection = reading;
+        final Request request;
+        try {
+            final CodedInputStream input =
+                    UnsafeByteOperations.unsafeWrap(bytes, offset, length).newCodedInput();
+            input.enableAliasing(true);
+            request = Request.parseFrom(input);
+        } catch (final InvalidProtocolBufferException e) {
+            breakOff(
+                    connection,
+                    Fault.UNDECODABLE_FRAME,
+                    Error.Code.INVALID_ARGUMENT,
+                    "a frame of " + length + " bytes is no Request: " + e.getMessage());
+            return false;
+        } catch (final IOException e) {
+            throw new UncheckedIOException("reading from an array", e);
+        }
+        final long id = request.getId();
+        if (id == 0 || connection.held.containsKey(id)) {
+            breakOff(
+                    connection,
+                    Fault.UNDECODABLE_FRAME,
+                    Error.Code.INVALID_ARGUMENT,
+                    "id is " + Long.toUnsignedString(id) + "; it must not be 0 and not be in use by a held request");
+            return false;
+        }
+        final long arrivedNs = ctx.nanoClock().nanoTime();
+        try {
+            final Response.Builder response = calls.call(connection, request, arrivedNs);
+            if (response != null) {
+                answer(connection, id, request.getCallCase(), arrivedNs, response);
+            }
+        } catch (final CallException e) {
+            refuse(connection, id, e.code(), e.getMessage());
+        } catch (final IllegalArgumentException e) {
+            refuse(connection, id, Error.Code.INVALID_ARGUMENT, e.getMessage());
+        } catch (final RuntimeException e) {
+            internal(connection, id, request.getCallCase(), e);
+        }
+        return !connection.ending;
+    }
+
+    private void internal(
+            final Connection connection, final long id, final Request.CallCase call, final RuntimeException e) {
+        metrics.fault(Fault.INTERNAL);
+        LOG.error("A call of {} failed inside the node", call, e);
+        refuse(connection, id, Error.Code.INTERNAL, call + " failed inside the node; its log says why");
+    }
+
+    /** Says why, then ends this connection. */
+    private void breakOff(final Connection connection, final Fault fault, final Error.Code code, final String message) {
+        metrics.fault(fault);
+        LOG.atInfo()
+                .addKeyValue("reason", fault)
+                .addKeyValue("tenant", connection.tenant == null ? "" : connection.tenant.name())
+                .log("Ending a connection: {}", message);
+        refuse(connection, 0, code, message);
+        end(connection);
+    }
+
+    private void end(final Connection connection) {
+        if (!connection.ending) {
+            connection.ending = true;
+            ending.add(connection);
+        }
+    }
+
+    private int endConnections() {
+        if (ending.isEmpty()) {
+            return 0;
+        }
+        flushStaged();
+        final int count = ending.size();
+        for (int i = 0; i < ending.size(); i++) {
+            final Connection connection = ending.get(i);
+            connections.remove(connection);
+            keptBytes -= connection.countedBytes;
+            held.dropAll(connection);
+            try {
+                calls.connectionEnded(connection);
+            } catch (final RuntimeException e) {
+                metrics.fault(Fault.INTERNAL);
+                LOG.error("A connection's end failed", e);
+            }
+            closeQuietly(connection.channel);
+        }
+        ending.clear();
+        metrics.connections.set(connections.size());
+        return count;
+    }
+
+    /** Ends who keeps the node waiting; looks a few times in each stall limit. */
+    private void sweep() {
+        if (nowNs >= acceptAgainNs && accepting) {
+            acceptAgainNs = Long.MAX_VALUE;
+            listenerKey.interestOps(SelectionKey.OP_ACCEPT);
+        }
+        final long limit = ctx.stallLimit().toNanos();
+        if (nowNs - sweptNs < limit / 8) {
+            return;
+        }
+        sweptNs = nowNs;
+        for (final Connection connection : connections) {
+            if (connection.attachment == null && nowNs - connection.acceptedNs > limit) {
+                breakOff(connection, Fault.NO_HELLO, Error.Code.DEADLINE_EXCEEDED, "no Hello in " + ctx.stallLimit());
+            } else if (connection.countedBytes > 0 && nowNs - connection.frameSinceNs > limit) {
+                breakOff(
+                        connection,
+                        Fault.SLOW_FRAME,
+                        Error.Code.DEADLINE_EXCEEDED,
+                        "a frame was not whole in " + ctx.stallLimit());
+            } else if (connection.outputBytes > 0 && nowNs - connection.outputSinceNs > limit) {
+                metrics.fault(Fault.SLOW_READER);
+                end(connection);
+            }
+        }
+    }
+
+    // ---- output
+
+    private void send(final Connection connection, final Response.Builder builder) {
+        if (connection.ending) {
+            return;
+        }
+        Response response = builder.setIncarnation(incarnation).build();
+        int size = response.getSerializedSize();
+        if (size > ctx.maxFrameBytes()) {
+            metrics.error(Error.Code.RESOURCE_EXHAUSTED);
+            response = Response.newBuilder()
+                    .setId(response.getId())
+                    .setIncarnation(incarnation)
+                    .setError(Error.newBuilder()
+                            .setCode(Error.Code.RESOURCE_EXHAUSTED)
+                            .setMessage(
+                                    "the answer has " + size + " bytes; engine.max_frame is " + ctx.maxFrameBytes()))
+                    .build();
+            size = response.getSerializedSize();
+        }
+        final int total = FrameCutter.PREFIX_BYTES + size;
+        if (stagedFor != connection || staged.remaining() < total) {
+            flushStaged();
+        }
+        if (connection.outputBytes > 0) {
+            queue(connection, frame(response, size));
+        } else if (total > staged.capacity()) {
+            write(connection, frame(response, size));
+        } else {
+            stagedFor = connection;
+            encode(response, size, staged);
+        }
+    }
+
+    private void flushStaged() {
+        final Connection connection = stagedFor;
+        if (connection == null) {
+            return;
+        }
+        stagedFor = null;
+        staged.flip();
+        write(connection, staged);
+        staged.clear();
+    }
+
+    /** Writes at once what the socket takes, keeps a copy of the rest. Nothing is queued. */
+    private void write(final Connection connection, final ByteBuffer bytes) {
+        try {
+            metrics.bytesOut.inc(connection.channel.write(bytes));
+            if (bytes.hasRemaining()) {
+                connection.outputSinceNs = nowNs;
+                queue(
+                        connection,
+                        ByteBuffer.allocate(bytes.remaining()).put(bytes).flip());
+            }
+        } catch (final IOException e) {
+            metrics.fault(Fault.SOCKET_ERROR);
+            end(connection);
+        }
+    }
+
+    private void queue(final Connection connection, final ByteBuffer bytes) {
+        connection.output.add(bytes);
+        connection.outputBytes += bytes.remaining();
+        if (connection.outputBytes > (long) OUTPUT_FRAMES * ctx.maxFrameBytes()) {
+            metrics.fault(Fault.OUTPUT_LIMIT);
+            end(connection);
+        } else {
+            // What it asks next has to wait until it has read what it asked before.
+            connection.key.interestOps(SelectionKey.OP_WRITE);
+        }
+    }
+
+    private void writeQueued(final Connection connection) {
+        try {
+            final ByteBuffer[] batch = connection.output.toArray(new ByteBuffer[0]);
+            final long written = connection.channel.write(batch);
+            metrics.bytesOut.inc((double) written);
+            if (written > 0) {
+                connection.outputBytes -= written;
+                connection.outputSinceNs = nowNs;
+                while (!connection.output.isEmpty() && !connection.output.peek().hasRemaining()) {
+                    connection.output.remove();
+                }
+            }
+            if (connection.output.isEmpty()) {
+                connection.key.interestOps(SelectionKey.OP_READ);
+            }
+        } catch (final IOException e) {
+            metrics.fault(Fault.SOCKET_ERROR);
+            end(connection);
+        }
+    }
+
+    private static ByteBuffer frame(final Response response, final int size) {
+        final ByteBuffer buffer =
+                ByteBuffer.allocate(FrameCutter.PREFIX_BYTES + size).order(ByteOrder.LITTLE_ENDIAN);
+        encode(response, size, buffer);
+        return buffer.flip();
+    }
+
+    private static void encode(final Response response, final int size, final ByteBuffer target) {
+        target.putInt(size);
+        final ByteBuffer body = target.slice(target.position(), size);
+        final CodedOutputStream output = CodedOutputStream.newInstance(body);
+        try {
+            response.writeTo(output);
+            output.flush();
+        } catch (final IOException e) {
+            throw new UncheckedIOException("writing to a buffer of the right size", e);
+        }
+        target.position(target.position() + size);
+    }
+
+    private static void closeQuietly(final SocketChannel channel) {
+        try {
+            channel.close();
+        } catch (final IOException e) {
+            LOG.debug("A connection did not close", e);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+package io.kvasir.node.engine;
+
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Events;
+import io.kvasir.node.engine.v1.Request;
+import io.kvasir.node.engine.v1.Response;
+import io.kvasir.storage.ObjectEvent;
+import io.kvasir.storage.ObjectStore;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** Events: what happened to a tenant's objects. */
+final class EventCalls {
+    private final EngineContext ctx;
+    private final EngineServer server;
+    private final HeldRequests held;
+    private final Map<String, EventRing> rings = new HashMap<>();
+
+    EventCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+        this.ctx = ctx;
+        this.server = server;
+        this.held = held;
+        store.onEvent(this::onEvent);
+    }
+
+    Response.Builder events(
+            final Connection connection,
+            final long id,
+            final Events events,
+            final long arrivedNs,
+            final long deadlineNs) {
+        if (connection.tenant == null) {
+            throw new CallException(Error.Code.NOT_ATTACHED, "Hello has to come first");
+        }
+        final EventRing ring = ring(connection.tenant.name());
+        final long after = events.getAfter();
+        if (after < 0 || after > ring.last()) {
+            throw CallException.invalid(
+                    "after is " + Long.toUnsignedString(after) + "; the last event of this tenant is " + ring.last());
+        }
+        final int limit =
+                events.getLimit() <= 0 ? EventRing.MAX_EVENTS : Math.min(events.getLimit(), EventRing.MAX_EVENTS);
+        if (after < ring.last() || events.getWaitMs() == 0) {
+            return Response.newBuilder().setEvents(ring.after(after, limit));
+        }
+        final long waitNs = TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(events.getWaitMs()));
+        final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ReadCalls.ANSWER_NS);
+        final HeldEvents waiting = new HeldEvents(connection, id, arrivedNs, untilNs, ring, after, limit);
+        held.add(waiting);
+        ring.await(waiting);
+        return null;
+    }
+
+    private void onEvent(final ObjectEvent event) {
+        final EventRing ring = ring(event.tenant());
+        ring.add(event, ctx.epochClock().time());
+        for (final Held waiter : ring.takeWaiters()) {
+            held.wake(waiter);
+        }
+    }
+
+    private EventRing ring(final String tenant) {
+        return rings.computeIfAbsent(tenant, name -> new EventRing(ctx.eventsKept()));
+    }
+
+    private final class HeldEvents extends Held {
+        private final EventRing ring;
+        private final long after;
+        private final int limit;
+
+        HeldEvents(
+                final Connection connection,
+                final long requestId,
+                final long arrivedNs,
+                final long untilNs,
+                final EventRing ring,
+                final long after,
+                final int limit) {
+            super(connection, requestId, Request.CallCase.EVENTS, arrivedNs, untilNs);
+            this.ring = ring;
+            this.after = after;
+            this.limit = limit;
+        }
+
+        @Override
+        void ready() {
+            held.remove(this);
+            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit)));
+        }
+
+        @Override
+        void expire() {
+            ring.forget(this);
+            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit)));
+        }
+
+        @Override
+        void drop() {
+            ring.forget(this);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.UnsafeByteOperations;
+import io.kvasir.node.engine.v1.Event;
+import io.kvasir.node.engine.v1.EventsResult;
+import io.kvasir.node.engine.v1.Shard;
+import io.kvasir.node.engine.v1.Tier;
+import io.kvasir.storage.ObjectEvent;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The last events of one tenant, numbered from 1, and who waits for the next. */
+final class EventRing {
+    /** Events in one answer. */
+    static final int MAX_EVENTS = 4096;
+
+    private final ObjectEvent[] events;
+    private final long[] unixMs;
+    private final List<Held> waiters = new ArrayList<>();
+    private long last;
+
+    EventRing(final int kept) {
+        events = new ObjectEvent[kept];
+        unixMs = new long[kept];
+    }
+
+    void add(final ObjectEvent event, final long nowMs) {
+        final int at = (int) (last % events.length);
+        events[at] = event;
+        unixMs[at] = nowMs;
+        last++;
+    }
+
+    long last() {
+        return last;
+    }
+
+    void await(final Held held) {
+        waiters.add(held);
+    }
+
+    void forget(final Held held) {
+        waiters.remove(held);
+    }
+
+    /** Those who waited; they have to ask again. */
+    List<Held> takeWaiters() {
+        if (waiters.isEmpty()) {
+            return List.of();
+        }
+        final List<Held> taken = List.copyOf(waiters);
+        waiters.clear();
+        return taken;
+    }
+
+    EventsResult after(final long after, final int limit) {
+        final long oldest = Math.max(1, last - events.length + 1);
+        final long first = Math.max(oldest, after + 1);
+        final EventsResult.Builder result = EventsResult.newBuilder();
+        if (after > 0) {
+            result.setLost(first - after - 1);
+        }
+        final long end = Math.min(last, first + limit - 1);
+        for (long sequence = first; sequence <= end; sequence++) {
+            result.addEvents(event(sequence));
+        }
+        return result.build();
+    }
+
+    private Event event(final long sequence) {
+        final int at = (int) ((sequence - 1) % events.length);
+        final ObjectEvent event = events[at];
+        return Event.newBuilder()
+                .setSequence(sequence)
+                .setKind(event.removed() ? Event.Kind.REMOVED : Event.Kind.STORED)
+                .setTier(Tier.forNumber(event.tier().code()))
+                .setNamespace(
+                        UnsafeByteOperations.unsafeWrap(event.id().namespace().toBytes()))
+                .setKey(UnsafeByteOperations.unsafeWrap(event.id().key().toBytes()))
+                .setShard(shard(event.id().shard()))
+                .setUnixMs(unixMs[at])
+                .build();
+    }
+
+    static Shard shard(final io.kvasir.storage.Shard shard) {
+        return Shard.newBuilder()
+                .setLayerBegin(shard.layerBegin())
+                .setLayerEnd(shard.layerEnd())
+                .setHeadBegin(shard.headBegin())
+                .setHeadEnd(shard.headEnd())
+                .setKvGroup(shard.kvGroup())
+                .setPpRank(shard.ppRank())
+                .setPpSize(shard.ppSize())
+                .setCpRank(shard.cpRank())
+                .setCpSize(shard.cpSize())
+                .build();
+    }
+}

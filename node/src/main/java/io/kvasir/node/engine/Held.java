@@ -1,0 +1,47 @@
+package io.kvasir.node.engine;
+
+import io.kvasir.node.engine.v1.Request;
+
+/** A request whose answer waits: for pending objects, for room, or for events. Ends once, in one of three ways. */
+abstract class Held {
+    final Connection connection;
+    final long requestId;
+    final Request.CallCase call;
+    final long arrivedNs;
+    /** When what there is must be answered. */
+    final long untilNs;
+    /** Of the server's timer wheel. */
+    long timer;
+
+    private boolean ended;
+
+    Held(
+            final Connection connection,
+            final long requestId,
+            final Request.CallCase call,
+            final long arrivedNs,
+            final long untilNs) {
+        this.connection = connection;
+        this.requestId = requestId;
+        this.call = call;
+        this.arrivedNs = arrivedNs;
+        this.untilNs = untilNs;
+    }
+
+    /** What was waited for came: answers, or goes on waiting for what came up meanwhile. */
+    abstract void ready();
+
+    /** The budget ends: answers what there is. */
+    abstract void expire();
+
+    /** Cancelled, or the connection is gone: gives back what was got. Does not answer. */
+    abstract void drop();
+
+    final boolean ended() {
+        return ended;
+    }
+
+    final void end() {
+        ended = true;
+    }
+}

@@ -1,0 +1,246 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.ByteString;
+import com.google.protobuf.UnsafeByteOperations;
+import io.kvasir.node.engine.v1.Attach;
+import io.kvasir.node.engine.v1.AttachResult;
+import io.kvasir.node.engine.v1.CreateSession;
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.GroupRule;
+import io.kvasir.node.engine.v1.Hello;
+import io.kvasir.node.engine.v1.HelloResult;
+import io.kvasir.node.engine.v1.JoinSession;
+import io.kvasir.node.engine.v1.Namespace;
+import io.kvasir.node.engine.v1.OpenNamespace;
+import io.kvasir.node.engine.v1.OpenNamespaceResult;
+import io.kvasir.node.engine.v1.Region;
+import io.kvasir.node.engine.v1.Response;
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.HitRule;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.RegionInfo;
+import io.kvasir.storage.Shard;
+import io.kvasir.storage.ShardSet;
+import java.security.MessageDigest;
+import java.security.SecureRandom;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.agrona.collections.Long2ObjectHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Hello, Attach and OpenNamespace, and the sessions they make. */
+final class JoinCalls {
+    private static final Logger LOG = LoggerFactory.getLogger(JoinCalls.class);
+    static final int PROTOCOL = 1;
+    private static final int SECRET_BYTES = 16;
+    private static final int MAX_TEXT = 1024;
+    private static final int MAX_NAMESPACE_BYTES = 64 * 1024;
+    private static final int MAX_QUIESCED = 4096;
+
+    private final EngineContext ctx;
+    private final ObjectStore store;
+    private final EngineMetrics metrics;
+    private final SecureRandom random = new SecureRandom();
+    private final Long2ObjectHashMap<Session> sessions = new Long2ObjectHashMap<>();
+
+    JoinCalls(final EngineContext ctx, final ObjectStore store, final EngineMetrics metrics) {
+        this.ctx = ctx;
+        this.store = store;
+        this.metrics = metrics;
+    }
+
+    Response.Builder hello(final Connection connection, final Hello hello) {
+        if (hello.getProtocol() != PROTOCOL) {
+            throw new CallException(
+                    Error.Code.UNSUPPORTED,
+                    "the engine speaks protocol " + Integer.toUnsignedString(hello.getProtocol())
+                            + ", this node speaks " + PROTOCOL);
+        }
+        if (connection.attachment != null) {
+            throw CallException.invalid("Hello came already; a connection says it once");
+        }
+        text("client", hello.getClient());
+        final Optional<TenantGrant> grant =
+                ctx.tenants().admit(connection.peer, hello.getToken().toByteArray());
+        if (grant.isEmpty()) {
+            throw new CallException(
+                    Error.Code.UNAUTHENTICATED,
+                    "user " + connection.peer.user().getName() + " with "
+                            + (hello.getToken().isEmpty() ? "no token" : "this token")
+                            + " belongs to no tenant of this node");
+        }
+        connection.tenant = grant.get();
+        connection.storeTenant = store.openTenant(connection.tenant.name(), connection.tenant.gid());
+        connection.attachment = store.openAttachment(connection.storeTenant);
+        LOG.atInfo()
+                .addKeyValue("tenant", connection.tenant.name())
+                .addKeyValue("attachment", Long.toHexString(connection.attachment.id()))
+                .log("Hello from {}", hello.getClient());
+        return Response.newBuilder()
+                .setHello(HelloResult.newBuilder()
+                        .setProtocol(PROTOCOL)
+                        .setNode(ctx.nodeName())
+                        .setTenant(connection.tenant.name())
+                        .setDirectory(connection.storeTenant.directory())
+                        .setAttachment(connection.attachment.id())
+                        .setLockFile(connection.attachment.lockFile())
+                        .setMaxFrameBytes(ctx.maxFrameBytes()));
+    }
+
+    Response.Builder attach(final Connection connection, final Attach attach) {
+        if (connection.attachment == null) {
+            throw new CallException(Error.Code.NOT_ATTACHED, "Hello has to come first");
+        }
+        if (connection.session != null) {
+            throw CallException.invalid("Attach came already; a connection belongs to one session");
+        }
+        if (attach.getQuiescedCount() > MAX_QUIESCED) {
+            throw CallException.invalid(
+                    "quiesced has " + attach.getQuiescedCount() + " entries; at most " + MAX_QUIESCED);
+        }
+        if (!store.isAlive(connection.attachment)) {
+            throw CallException.invalid("nobody holds the lock on " + connection.attachment.lockFile()
+                    + "; take an exclusive POSIX record lock over the whole file before Attach");
+        }
+        final Session session = switch (attach.getSessionCase()) {
+            case CREATE -> create(connection, attach.getCreate());
+            case JOIN -> find(connection, attach.getJoin());
+            case SESSION_NOT_SET -> throw CallException.invalid("session is not set; it must be create or join");
+        };
+        for (int i = 0; i < attach.getQuiescedCount(); i++) {
+            store.quiesced(connection.storeTenant, attach.getQuiesced(i));
+        }
+        store.joinHolder(session.holder, connection.attachment);
+        session.connections.add(connection);
+        connection.session = session;
+        metrics.sessions.set(sessions.size());
+
+        final AttachResult.Builder result = AttachResult.newBuilder()
+                .setSession(session.id)
+                .setSecret(UnsafeByteOperations.unsafeWrap(session.secret.clone()));
+        session.shards().shards().forEach(shard -> result.addShards(EventRing.shard(shard)));
+        for (final RegionInfo region : store.regions(connection.storeTenant)) {
+            connection.learns(region.region());
+            result.addRegions(region(region));
+        }
+        for (int i = 0; i < session.namespaces().size(); i++) {
+            result.addNamespaces(OpenNamespaceResult.newBuilder()
+                    .setHandle(i + 1)
+                    .setId(bytes(session.namespaces().get(i).id())));
+        }
+        return Response.newBuilder().setAttach(result);
+    }
+
+    Response.Builder openNamespace(final Connection connection, final OpenNamespace call) {
+        final Session session = Calls.session(connection);
+        final Namespace namespace = call.getNamespace();
+        if (namespace.getSerializedSize() > MAX_NAMESPACE_BYTES) {
+            throw CallException.invalid(
+                    "namespace has " + namespace.getSerializedSize() + " bytes; at most " + MAX_NAMESPACE_BYTES);
+        }
+        if (namespace.getModel().isEmpty()) {
+            throw CallException.invalid("namespace.model is empty; it must name the model");
+        }
+        if (namespace.getChunkTokens() == 0) {
+            throw CallException.invalid("namespace.chunk_tokens is 0; it must be at least 1");
+        }
+        final Hash256 id = NamespaceId.of(session.tenant.name(), namespace);
+        final int handle = session.open(id, namespace.getChunkTokens());
+        if (handle == 0) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED, "a session opens at most " + Session.MAX_NAMESPACES + " namespaces");
+        }
+        store.rememberNamespace(id, session.tenant.name(), namespace.toByteArray());
+        return Response.newBuilder()
+                .setOpenNamespace(
+                        OpenNamespaceResult.newBuilder().setHandle(handle).setId(bytes(id)));
+    }
+
+    void connectionEnded(final Connection connection) {
+        final Session session = connection.session;
+        if (connection.attachment != null) {
+            store.closeAttachment(connection.attachment);
+        }
+        if (session != null && session.connections.remove(connection) && session.connections.isEmpty()) {
+            sessions.remove(session.id);
+            metrics.sessions.set(sessions.size());
+            store.closeHolder(session.holder);
+        }
+    }
+
+    static Region region(final RegionInfo region) {
+        return Region.newBuilder()
+                .setRegion(region.region())
+                .setSlotBytes(region.slotBytes())
+                .setSlots(region.slots())
+                .setDataFile(region.dataFile())
+                .setHeaderFile(region.headerFile())
+                .build();
+    }
+
+    private Session create(final Connection connection, final CreateSession create) {
+        text("create.name", create.getName());
+        final List<Shard> shards = new ArrayList<>(create.getShardsCount());
+        for (final io.kvasir.node.engine.v1.Shard shard : create.getShardsList()) {
+            shards.add(new Shard(
+                    shard.getLayerBegin(),
+                    shard.getLayerEnd(),
+                    shard.getHeadBegin(),
+                    shard.getHeadEnd(),
+                    shard.getKvGroup(),
+                    shard.getPpRank(),
+                    shard.getPpSize(),
+                    shard.getCpRank(),
+                    shard.getCpSize()));
+        }
+        final Map<Integer, HitRule> rules = new HashMap<>();
+        for (final GroupRule rule : create.getGroupsList()) {
+            final HitRule hit = switch (rule.getHit()) {
+                case ALL_CHUNKS -> new HitRule.AllChunks();
+                case TRAILING_WINDOW -> new HitRule.TrailingWindow(rule.getWindowChunks());
+                case UNRECOGNIZED ->
+                    throw CallException.invalid("groups.hit is " + rule.getHitValue() + ", no rule of this node");
+            };
+            if (rules.put(rule.getKvGroup(), hit) != null) {
+                throw CallException.invalid("groups names KV group " + rule.getKvGroup() + " twice");
+            }
+        }
+        final ObjectStore.LeaseHolder holder = store.openHolder(connection.storeTenant, new ShardSet(shards, rules));
+        final byte[] secret = new byte[SECRET_BYTES];
+        random.nextBytes(secret);
+        long id = random.nextLong();
+        while (id == 0 || sessions.containsKey(id)) {
+            id = random.nextLong();
+        }
+        final Session session = new Session(id, secret, create.getName(), connection.tenant, holder);
+        sessions.put(id, session);
+        return session;
+    }
+
+    private Session find(final Connection connection, final JoinSession join) {
+        final Session session = sessions.get(join.getSession());
+        if (session == null
+                || !session.tenant.name().equals(connection.tenant.name())
+                || !MessageDigest.isEqual(session.secret, join.getSecret().toByteArray())) {
+            throw new CallException(
+                    Error.Code.UNKNOWN_SESSION,
+                    "session " + Long.toUnsignedString(join.getSession())
+                            + " ended, was made under another incarnation, or has another secret");
+        }
+        return session;
+    }
+
+    private static ByteString bytes(final Hash256 hash) {
+        return UnsafeByteOperations.unsafeWrap(hash.toBytes());
+    }
+
+    private static void text(final String field, final String value) {
+        if (value.length() > MAX_TEXT) {
+            throw CallException.invalid(field + " has " + value.length() + " characters; at most " + MAX_TEXT);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+package io.kvasir.ops;
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The Java side of the {@code kvasir} command. The launcher calls it with the subcommand and its arguments. */
+@Command(
+        name = "kvasir",
+        mixinStandardHelpOptions = true,
+        version = "kvasir 0.1.0",
+        description = "A KV-cache tier for LLM inference.",
+        subcommands = {NodeCommand.class, DoctorCommand.class})
+public final class Kvasir {
+    private Kvasir() {}
+
+    /** Exit codes: 0 success, 1 failure, 2 wrong arguments or configuration. */
+    public static void main(final String[] args) {
+        System.exit(commandLine().execute(args));
+    }
+
+    static CommandLine commandLine() {
+        return new CommandLine(new Kvasir());
+    }
+}

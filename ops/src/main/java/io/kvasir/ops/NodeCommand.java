@@ -1,0 +1,78 @@
+package io.kvasir.ops;
+
+import io.kvasir.node.Node;
+import io.kvasir.node.NodeException;
+import io.kvasir.node.config.ConfigException;
+import io.kvasir.node.config.ConfigLoader;
+import io.kvasir.storage.StorageException;
+import io.prometheus.client.CollectorRegistry;
+import io.prometheus.client.hotspot.DefaultExports;
+import java.util.concurrent.Callable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code kvasir node}: runs a node in the foreground until SIGTERM or SIGINT. */
+@Command(
+        name = "node",
+        mixinStandardHelpOptions = true,
+        description = "Runs a node on this machine until it is told to stop (SIGTERM or Ctrl-C).",
+        footer = {"", "docs/configuration.md lists every key. Exit codes: 0 stopped, 1 failed, 2 wrong configuration."})
+final class NodeCommand implements Callable<Integer> {
+    private static final Logger LOG = LoggerFactory.getLogger(NodeCommand.class);
+    private static final int FAILED = 1;
+    private static final int WRONG_USE = 2;
+
+    @Mixin
+    private ConfigOptions options;
+
+    @Option(names = "--print-config", description = "Prints the configuration that would be used, and ends.")
+    private boolean printConfig;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Override
+    public Integer call() throws InterruptedException {
+        final ConfigLoader.Loaded loaded;
+        try {
+            loaded = options.load();
+        } catch (final ConfigException e) {
+            return wrong(e);
+        }
+        if (printConfig) {
+            spec.commandLine().getOut().print(loaded.yaml());
+            spec.commandLine().getOut().flush();
+            return 0;
+        }
+        Logs.configure(loaded.config().log());
+        final CollectorRegistry registry = new CollectorRegistry(true);
+        DefaultExports.register(registry);
+        try (Node node = Node.start(loaded.config(), registry);
+                MetricsServer metrics = MetricsServer.start(loaded.config().http(), node)) {
+            final Thread stop = new Thread(node::close, "stop");
+            Runtime.getRuntime().addShutdownHook(stop);
+            if (metrics.address() != null) {
+                LOG.atInfo().addKeyValue("address", metrics.address()).log("Metrics and health are served");
+            }
+            node.await();
+            return 0;
+        } catch (final ConfigException e) {
+            return wrong(e);
+        } catch (final NodeException | StorageException e) {
+            LOG.debug("The node cannot run", e);
+            spec.commandLine().getErr().println("kvasir node: " + e.getMessage());
+            return FAILED;
+        }
+    }
+
+    private int wrong(final ConfigException e) {
+        spec.commandLine().getErr().println("kvasir node: the configuration cannot be used:");
+        e.problems().forEach(problem -> spec.commandLine().getErr().println("  " + problem));
+        return WRONG_USE;
+    }
+}

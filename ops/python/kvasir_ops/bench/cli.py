@@ -33,6 +33,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "peers": peers.run,
 }
 
+PLAIN_WIDTH = 140
 EXIT_COULD_NOT_RUN = 1
 EXIT_GOAL_MISSED = 3
 
@@ -80,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.runs < 1 or args.kills < 1:
         parser().error("--runs and --kills must be at least 1")
     # A notice on standard error for whoever waits; results on standard output.
-    console, notices = Console(), Console(stderr=True, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    notices = Console(stderr=True, highlight=False, soft_wrap=True)
     if args.sources:
         return _publish(args, [json.loads(source.read_text()) for source in args.sources], console)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -126,7 +126,8 @@ class ReserveCommit:
         )  # fmt: skip
         end = Deadline.after(10.0)
         begin = time.perf_counter()
-        granted = call.reserved(attachment.wire.call(call.reserve_request(handle, end), end).reserve)
+        call.take(attachment.wire.call(call.reserve_request(handle, end), end).reserve)
+        granted = call.has_slots()
         commit = call.commit_request()
         assert granted
         assert commit is not None

@@ -180,7 +180,8 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
     )  # fmt: skip
     attachment = client.attachment
     answer = attachment.wire.call(call.reserve_request(next(iter(attachment.handles.values())), end), end).reserve
-    assert call.reserved(answer)
+    call.take(answer)
+    assert call.has_slots()
     assert (call.statuses == SlotStatus.GRANTED).all(), f"not every slot was granted: {call.statuses}"
     attachment.mapped.announce(answer.regions)
     slots = call._slots

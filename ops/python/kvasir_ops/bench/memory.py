@@ -71,7 +71,7 @@ def run(context: Context) -> Generator[Record, None, None]:
                 allocated,
                 "the bytes of the request's keys and of the answer's slot records",
                 [float(LOOKUP_KEYS * (KEY_BYTES + SLOT_RECORD_BYTES))],
-                at_most(3),
+                at_most(4),
             )
 
 

@@ -1,5 +1,6 @@
 package io.kvasir.ops;
 
+import io.kvasir.node.config.NodeConfig;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -15,6 +16,7 @@ public final class Kvasir {
 
     /** Exit codes: 0 success, 1 failure, 2 wrong arguments or configuration. */
     public static void main(final String[] args) {
+        Logs.configure(new NodeConfig.Log("warn", "text"));
         System.exit(commandLine().execute(args));
     }
 

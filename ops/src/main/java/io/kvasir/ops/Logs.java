@@ -38,6 +38,8 @@ final class Logs {
         final ch.qos.logback.classic.Logger root = context.getLogger(org.slf4j.Logger.ROOT_LOGGER_NAME);
         root.addAppender(appender);
         root.setLevel(Level.WARN);
+        // It warns of the schema's own annotations at each start.
+        context.getLogger("com.networknt").setLevel(Level.ERROR);
         context.getLogger("io.kvasir").setLevel(Level.valueOf(log.level().toUpperCase(Locale.ROOT)));
     }
 }

@@ -69,10 +69,16 @@ class Kill:
     expected_newest: int = 0
     expected_ssd: int = 0
     hits: int = 0
-    lost_dram: int = 0
+    lost_headers: int = 0
+    lost_newest: int = 0
     lost_ssd: int = 0
     wrong: int = 0
     first_hit_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def lost_dram(self) -> int:
+        """Committed and not evicted, and gone."""
+        return self.lost_headers + self.lost_newest
 
     def as_json(self) -> dict[str, Any]:
         """For the record."""
@@ -163,9 +169,11 @@ class KillTest:
         begin = self.node.start()
         with self.node.client(deadline=10.0) as client:
             self._first_hits(client, result, known, in_headers, on_ssd, begin)
-            in_dram = list(dict.fromkeys([*in_headers, *newest]))
-            result.lost_dram = self._lost(client, known, in_dram, result)
-            result.lost_ssd = self._lost(client, known, sorted(set(on_ssd) - set(in_dram)), result)
+            checked = set(in_headers)
+            result.lost_headers = self._lost(client, known, in_headers, result)
+            result.lost_newest = self._lost(client, known, [key for key in newest if key not in checked], result)
+            checked.update(newest)
+            result.lost_ssd = self._lost(client, known, [key for key in on_ssd if key not in checked], result)
         return result
 
     def _await_acknowledgements(self, before: int) -> None:

@@ -1,5 +1,6 @@
 package io.kvasir.storage.ssd;
 
+import io.kvasir.storage.DirectoryLock;
 import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
@@ -234,7 +235,7 @@ public final class SsdTier implements AutoCloseable {
 
     private SsdTier(final Context context) {
         this.context = context;
-        this.lock = DirectoryLock.take(context.directory());
+        this.lock = DirectoryLock.take(context.directory(), "ssd");
         try {
             final Path extents = Files.createDirectories(context.directory().resolve("extents"));
             this.direct = context.directIo() && DirectIo.works(context.directory());
@@ -510,6 +511,11 @@ public final class SsdTier implements AutoCloseable {
         state.close();
         lock.close();
         return true;
+    }
+
+    /** For tests, which hold places as a reader does. */
+    TierState state() {
+        return state;
     }
 
     private static boolean join(final Thread thread, final long deadline) {

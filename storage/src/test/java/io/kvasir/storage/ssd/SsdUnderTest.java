@@ -24,12 +24,14 @@ final class SsdUnderTest implements TierUnderTest {
     private final Path directory;
     private final long capacityBytes;
     private final UnaryOperator<SsdTier.Context> settings;
+    private final MemorySegment destination;
     SsdTier tier;
 
     SsdUnderTest(final Path directory, final long capacityBytes, final UnaryOperator<SsdTier.Context> settings) {
         this.directory = directory;
         this.capacityBytes = capacityBytes;
         this.settings = settings;
+        this.destination = Arena.ofAuto().allocate(Math.min(capacityBytes, 128L << 20), SizeClass.PAGE);
         openTier();
     }
 
@@ -73,13 +75,9 @@ final class SsdUnderTest implements TierUnderTest {
 
     @Override
     public Optional<byte[]> get(final ObjectId id) {
-        try (Arena arena = Arena.ofShared()) {
-            final MemorySegment destination = arena.allocate(Math.min(capacityBytes, 128L << 20), SizeClass.PAGE);
-            return read(id, destination) instanceof ReadOutcome.Loaded loaded
-                    ? Optional.of(
-                            destination.asSlice(0, loaded.object().length()).toArray(ValueLayout.JAVA_BYTE))
-                    : Optional.empty();
-        }
+        return read(id, destination) instanceof ReadOutcome.Loaded loaded
+                ? Optional.of(destination.asSlice(0, loaded.object().length()).toArray(ValueLayout.JAVA_BYTE))
+                : Optional.empty();
     }
 
     @Override

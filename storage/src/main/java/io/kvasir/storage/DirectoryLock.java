@@ -1,6 +1,5 @@
-package io.kvasir.storage.ssd;
+package io.kvasir.storage;
 
-import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
@@ -10,14 +9,15 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 
 /** Keeps a second node out of a directory, for as long as this one's process lives. */
-final class DirectoryLock implements AutoCloseable {
+public final class DirectoryLock implements AutoCloseable {
     private final FileChannel channel;
 
     private DirectoryLock(final FileChannel channel) {
         this.channel = channel;
     }
 
-    static DirectoryLock take(final Path directory) {
+    /** @param owner what the messages name: the kind of tier */
+    public static DirectoryLock take(final Path directory, final String owner) {
         final Path file = directory.resolve("LOCK");
         FileChannel channel = null;
         try {
@@ -26,24 +26,24 @@ final class DirectoryLock implements AutoCloseable {
             final FileLock held = channel.tryLock();
             if (held == null) {
                 channel.close();
-                throw busy(directory);
+                throw busy(directory, owner);
             }
             return new DirectoryLock(channel);
         } catch (final OverlappingFileLockException e) {
             closeQuietly(channel);
-            throw busy(directory);
+            throw busy(directory, owner);
         } catch (final IOException e) {
             closeQuietly(channel);
             throw new StorageException(
-                    "ssd: " + directory + " cannot be used: " + e
+                    owner + ": " + directory + " cannot be used: " + e
                             + "; check that it exists, is writable, and its file system is not read-only",
                     e);
         }
     }
 
-    private static StorageException busy(final Path directory) {
+    private static StorageException busy(final Path directory, final String owner) {
         return new StorageException(
-                "ssd: another node has " + directory + "; stop it, or give this node a directory of its own");
+                owner + ": another node has " + directory + "; stop it, or give this node a directory of its own");
     }
 
     private static void closeQuietly(final FileChannel channel) {
@@ -52,7 +52,7 @@ final class DirectoryLock implements AutoCloseable {
                 channel.close();
             }
         } catch (final IOException e) {
-            throw new StorageException("ssd: a lock file cannot be closed", e);
+            throw new StorageException("a lock file cannot be closed", e);
         }
     }
 

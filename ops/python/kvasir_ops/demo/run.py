@@ -72,6 +72,8 @@ class Demo:
         self._display = display
         self._context = multiprocessing.get_context("spawn")
         self._reports: queue.Queue[RequestReport] = self._context.Queue()  # type: ignore[assignment]  # same methods
+        # Kept here: its semaphore has a name, which goes when this object goes, and the processes open it by that.
+        self._ticket = self._context.Value("i", 0)
         self._engines: list[SpawnProcess] = []
         self._reported: set[int] = set()
         self.frames: list[RenderableType] = []
@@ -119,6 +121,8 @@ class Demo:
         )
 
     def _kill_and_start(self, node: NodeProcess, probe: Probe, look: ThreadPoolExecutor) -> Restart:
+        now = list(self._tally.acknowledged)
+        expected = sorted(set(self._while_showing(look.submit(probe.tiers, now), node).values()))
         self._phase("kill -9 of the node")
         self.frames.append(panel(self._scene))
         killed_at = node.kill()
@@ -126,11 +130,11 @@ class Demo:
         # From this thread: the node ends with the thread that started it.
         node.start()
         known = self._acknowledged_before(killed_at)
-        first_hits = self._while_showing(look.submit(probe.first_hits, known, node.started_at), node)
+        first_hits = self._while_showing(look.submit(probe.first_hits, known, expected, node.started_at), node)
         # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
         self._wait_for_each_engine(node)
         checked = self._acknowledged_before(killed_at)
-        tiers = self._while_showing(look.submit(probe.tiers, checked), node)
+        tiers = self._while_showing(look.submit(probe.held, checked, node.started_at), node)
         restart = Restart(
             checked=len(checked),
             lost=len(checked) - len(tiers),
@@ -159,11 +163,10 @@ class Demo:
 
     def _start_engines(self, socket: str) -> None:
         plan = self._plan
-        ticket = self._context.Value("i", 0)
         for number in range(ENGINES):
             settings = EngineSettings(number, socket, plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s)
             process = self._context.Process(
-                target=run_engine, args=(settings, ticket, self._reports), daemon=True, name=f"engine-{number}"
+                target=run_engine, args=(settings, self._ticket, self._reports), daemon=True, name=f"engine-{number}"
             )
             process.start()
             self._engines.append(process)

@@ -1,0 +1,175 @@
+"""The suite ``control``: calls that move no bytes, beside a bare echo between the same two runtimes.
+
+The echo server is a JVM with the node's flags and the node's way of waiting (``io.kvasir.ops.bench.EchoServer``); the
+echo's client waits like ``kvasir.Client``. Echoes and calls take turns, a burst of each, within every run.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import statistics
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+
+from kvasir import Client, Deadline, SlotStatus
+from kvasir._calls import StoreCall
+
+from kvasir_ops.bench.context import Context
+from kvasir_ops.bench.node import Helper, Node, java
+from kvasir_ops.bench.objects import buffer, key_of, store_all
+from kvasir_ops.bench.records import Goal, Record, at_most, percentile, record
+from kvasir_ops.demo.content import Content
+
+ECHO_BYTES = 64
+OBJECT_BYTES = 4096
+LOOKUP_KEYS = 512
+RESERVE_KEYS = 64
+BURSTS = 20
+BURST = 50
+SPIN_US = 50
+"""The node's ``engine.spin``; the echo server is given the same."""
+
+
+class EchoClient:
+    """Waits as ``kvasir.Client`` does without ``spin``: poll() before each look at a non-blocking socket."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(path)
+        self._socket.setblocking(False)
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        self._message = bytes(range(ECHO_BYTES))
+        self._buffer = bytearray(ECHO_BYTES)
+
+    def echo(self) -> None:
+        """One round trip."""
+        view = memoryview(self._buffer)
+        self._socket.send(self._message)
+        got = 0
+        while got < ECHO_BYTES:
+            if not self._readable.poll(5000):
+                raise TimeoutError("the echo server does not answer")
+            got += self._socket.recv_into(view[got:])
+        assert self._buffer == self._message
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._socket.close()
+
+
+def run(context: Context) -> Generator[Record, None, None]:
+    """One node, one echo server."""
+    node = Node(
+        context.home,
+        context.directory / "control",
+        context.shared_memory / "control",
+        {"engine": {"spin": f"{SPIN_US}us"}, "dram": {"capacity": "512MiB"}, "ssd": {"capacity": 0}},
+    )
+    with ExitStack() as stack:
+        stack.enter_context(closing(node))
+        node.start()
+        client = stack.enter_context(node.client(deadline=10.0))
+        path = str(context.directory / "echo.sock")
+        command = java(context.home, "io.kvasir.ops.bench.EchoServer", path, str(SPIN_US))
+        stack.enter_context(closing(Helper(command)))
+        echo = stack.enter_context(closing(EchoClient(path)))
+        keys = [key_of("control", index) for index in range(LOOKUP_KEYS)]
+        store_all(client, keys, Content(OBJECT_BYTES))
+        packed = b"".join(keys)
+        yield _record(context, "control.ping", "ping", at_most(1.3), lambda: _ping(client), echo)
+        lookup = f"lookup of {LOOKUP_KEYS} keys, all hits, leased"
+        yield _record(
+            context, "control.lookup.512", lookup, at_most(1, plus=150), lambda: _lookup(client, packed), echo
+        )
+        reserve = ReserveCommit(client)
+        name = f"reserve and commit of {RESERVE_KEYS} objects, without the copies between them"
+        yield _record(context, "control.reserve_commit.64", name, at_most(2, plus=100), reserve.call, echo)
+
+
+def _ping(client: Client) -> float:
+    begin = time.perf_counter()
+    client.ping()
+    return time.perf_counter() - begin
+
+
+def _lookup(client: Client, packed: bytes) -> float:
+    begin = time.perf_counter()
+    lease = client.lookup(packed)
+    seconds = time.perf_counter() - begin
+    assert lease.hit_chunks == LOOKUP_KEYS
+    lease.release()
+    # The release is not waited for; a ping behind it keeps its work out of the next call's time.
+    client.ping()
+    return seconds
+
+
+class ReserveCommit:
+    """The two calls of a store with the client's own requests; what lies in the slots does not matter here."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._sources = buffer(RESERVE_KEYS, OBJECT_BYTES)
+        self._serial = 0
+
+    def call(self) -> float:
+        """Reserves and commits fresh keys; seconds of both calls, the building of requests included."""
+        keys = b"".join(key_of("reserve", self._serial + row) for row in range(RESERVE_KEYS))
+        self._serial += RESERVE_KEYS
+        attachment = self._client.attachment
+        handle = next(iter(attachment.handles.values()))
+        call = StoreCall(
+            keys, self._sources, shard=0, parents=None, chunk_index=None, crc32c=False,
+            block_hashes=None, priority=0, ttl=0.0, wait=1.0,
+        )  # fmt: skip
+        end = Deadline.after(10.0)
+        begin = time.perf_counter()
+        call.take(attachment.wire.call(call.reserve_request(handle, end), end).reserve)
+        granted = call.has_slots()
+        commit = call.commit_request()
+        assert granted
+        assert commit is not None
+        call.committed(attachment.wire.call(commit, end).commit)
+        seconds = time.perf_counter() - begin
+        assert (call.statuses == SlotStatus.COMMITTED).all(), f"not every object was committed: {call.statuses}"
+        return seconds
+
+
+def _record(context: Context, id: str, name: str, goal: Goal, call: Callable[[], float], echo: EchoClient) -> Record:
+    context.say(f"{id}: {context.runs} runs of {BURSTS * BURST} calls")
+    values: list[float] = []
+    references: list[float] = []
+    tails: list[float] = []
+    reference_tails: list[float] = []
+    for turn in range(context.runs + 1):
+        calls: list[float] = []
+        echoes: list[float] = []
+        for _ in range(BURSTS):
+            calls += [call() for _ in range(BURST)]
+            for _ in range(BURST):
+                begin = time.perf_counter()
+                echo.echo()
+                echoes.append(time.perf_counter() - begin)
+        if turn:  # round 0 lets both JVMs compile
+            values.append(statistics.median(calls) * 1e6)
+            references.append(statistics.median(echoes) * 1e6)
+            tails.append(percentile(calls, 0.99) * 1e6)
+            reference_tails.append(percentile(echoes, 0.99) * 1e6)
+    return record(
+        id,
+        f"{name}, p50",
+        "us",
+        values,
+        f"echo of {ECHO_BYTES} bytes, Python to Java over a Unix socket, the same way of waiting, p50",
+        references,
+        goal,
+        p99=_middle(tails),
+        reference_p99=_middle(reference_tails),
+        calls_per_run=BURSTS * BURST,
+    )
+
+
+def _middle(values: Sequence[float]) -> float:
+    return round(statistics.median(values), 1)

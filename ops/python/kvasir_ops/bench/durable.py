@@ -1,0 +1,73 @@
+"""Follows the node's events to know which objects it reported durable on SSD; the kill test asks it after each kill."""
+
+from __future__ import annotations
+
+import threading
+
+from kvasir import Client, KvasirError, Tier
+
+from kvasir_ops.bench.node import NAMESPACE
+
+WAIT_S = 0.1
+BATCH = 4096
+
+
+class DurableWatch:
+    """A thread with a client of its own, which keeps what was reported stored on SSD and not removed."""
+
+    def __init__(self, socket: str) -> None:
+        self._socket = socket
+        self._lock = threading.Lock()
+        self._durable: dict[bytes, None] = {}
+        self._gaps = 0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bench-durable", daemon=True)
+        self._thread.start()
+
+    def durable(self) -> list[bytes]:
+        """Keys that are durable by the last event that was seen, in the order in which they became so."""
+        with self._lock:
+            return list(self._durable)
+
+    @property
+    def gaps(self) -> int:
+        """Events that the node no longer had when this asked; after one, nothing older counts as durable."""
+        with self._lock:
+            return self._gaps
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        client: Client | None = None
+        incarnation = b""
+        after = 0
+        while not self._end.is_set():
+            try:
+                if client is None:
+                    client = Client.connect(self._socket, namespace=NAMESPACE, name="bench events", attach_deadline=1.0)
+                if client.incarnation != incarnation:
+                    incarnation, after = client.incarnation, 0
+                batch = client.events(after, limit=BATCH, wait=WAIT_S, deadline=2.0)
+            except KvasirError:
+                self._end.wait(0.02)
+                continue
+            with self._lock:
+                if batch.lost:
+                    self._gaps += batch.lost
+                    self._durable.clear()
+                for event in batch.events:
+                    after = event.sequence
+                    self._take(event.kind, event.tier, event.key)
+        if client is not None:
+            client.close()
+
+    def _take(self, kind: str, tier: Tier, key: bytes) -> None:
+        if kind == "CLEARED":
+            self._durable.clear()
+        elif tier == Tier.SSD:
+            self._durable.pop(key, None)
+            if kind == "STORED":
+                self._durable[key] = None

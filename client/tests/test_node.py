@@ -281,6 +281,7 @@ def test_attaching_and_closing_leaks_nothing(node: Node) -> None:
     assert _resources() == (descriptors, mappings)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later
 def test_a_forked_child_is_refused_and_harms_nothing(client: Client) -> None:
     keys, pages = fresh_keys(1), fresh_pages(1, 4096)
     client.store(keys, pages)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-from kvasir import Client, KvasirError, NodeUnavailableError, SlotStatus, Tier
+from kvasir import Client, KvasirError, NodeUnavailableError, Tier
 
 from kvasir_ops.demo.content import Content
 from kvasir_ops.demo.engine import NAMESPACE
@@ -45,10 +45,11 @@ class Probe:
         for first in range(0, len(chunks), _PEEK_BATCH):
             batch = chunks[first : first + _PEEK_BATCH]
             answer = self._client.lookup([key_of(chunk) for chunk in batch], peek=True, sparse=True)
-            for chunk, record in zip(batch, answer.slots[:, 0], strict=True):
-                on_ssd = record["status"] == SlotStatus.PENDING and record["tier"] == Tier.SSD
-                if record["status"] == SlotStatus.HIT or on_ssd:
-                    found[chunk] = Tier(int(record["tier"]))
+            for planned in answer.plan:
+                there = planned.status == "HIT" or (planned.status == "PENDING" and planned.tier == Tier.SSD)
+                if there:
+                    end = planned.first_chunk + planned.chunks
+                    found.update(dict.fromkeys(batch[planned.first_chunk : end], planned.tier))
         return found
 
     def first_hits(self, chunks: Sequence[int], expected: Collection[Tier], started_at: float) -> dict[str, float]:
@@ -70,13 +71,14 @@ class Probe:
                     found[name] = time.monotonic() - started_at
         return found
 
-    def held(self, chunks: Sequence[int], started_at: float) -> dict[int, Tier]:
-        """Where the chunks are, once the node has them all or :data:`WARM_BOUND_SECONDS` after its start are over."""
-        tiers = self.tiers(chunks)
-        while len(tiers) < len(chunks) and time.monotonic() - started_at < WARM_BOUND_SECONDS:
-            time.sleep(_PAUSE_SECONDS)
+    def held(self, chunks: Sequence[int], is_evicted: Callable[[int], bool], started_at: float) -> dict[int, Tier]:
+        """Where the chunks are, when none is missing that was not evicted, or when the node has had its time."""
+        while True:
             tiers = self.tiers(chunks)
-        return tiers
+            missing = [chunk for chunk in chunks if chunk not in tiers and not is_evicted(chunk)]
+            if not missing or time.monotonic() - started_at > WARM_BOUND_SECONDS:
+                return tiers
+            time.sleep(_PAUSE_SECONDS)
 
     def _wait_for_answer(self, started_at: float) -> None:
         while True:

@@ -160,7 +160,7 @@ public final class Node implements AutoCloseable {
                 .dramCapacity(config.dram().capacityBytes())
                 .regionBytes(config.dram().regionBytes())
                 .ssd(disk)
-                .catalogueDirectory(config.ssd().directory().resolve("catalogue"))
+                .catalogueDirectory(disk == null ? null : ssd.directory().resolve("catalogue"))
                 .defaultLease(config.lease().standard())
                 .maxLease(config.lease().max())
                 .leaseQuota(config.lease().quota())

@@ -30,6 +30,7 @@ final class NodeFixture implements AutoCloseable {
                 "dram.directory=" + directory.resolve("dram"),
                 "dram.capacity=32MiB",
                 "ssd.capacity=0",
+                "ssd.directory=" + directory.resolve("ssd"),
                 "http.address=off"));
         all.addAll(List.of(sets));
         config = ConfigLoader.load(null, Map.of(), all).config();

@@ -22,7 +22,15 @@ final class Logs {
         context.reset();
         final Encoder<ILoggingEvent> encoder;
         if ("json".equals(log.format())) {
-            encoder = new JsonEncoder();
+            final JsonEncoder json = new JsonEncoder();
+            json.setWithFormattedMessage(true);
+            json.setWithMessage(false);
+            json.setWithArguments(false);
+            json.setWithContext(false);
+            json.setWithMDC(false);
+            json.setWithSequenceNumber(false);
+            json.setWithNanoseconds(false);
+            encoder = json;
         } else {
             final PatternLayoutEncoder text = new PatternLayoutEncoder();
             text.setPattern(TEXT);

@@ -7,7 +7,6 @@ import java.nio.channels.SocketChannel;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
-import jdk.net.UnixDomainPrincipal;
 import org.agrona.collections.IntHashSet;
 
 /** State of one engine process's connection. Owned by the server's thread, which does the work. */
@@ -16,7 +15,6 @@ final class Connection {
     static final int MAX_HELD = 1024;
 
     final SocketChannel channel;
-    final UnixDomainPrincipal peer;
     final SelectionKey key;
     final FrameCutter cutter;
     final long acceptedNs;
@@ -39,14 +37,8 @@ final class Connection {
     boolean ending;
     private IntHashSet known;
 
-    Connection(
-            final SocketChannel channel,
-            final UnixDomainPrincipal peer,
-            final SelectionKey key,
-            final int maxFrameBytes,
-            final long acceptedNs) {
+    Connection(final SocketChannel channel, final SelectionKey key, final int maxFrameBytes, final long acceptedNs) {
         this.channel = channel;
-        this.peer = peer;
         this.key = key;
         this.cutter = new FrameCutter(maxFrameBytes);
         this.acceptedNs = acceptedNs;

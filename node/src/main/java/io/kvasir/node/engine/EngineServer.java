@@ -19,7 +19,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
-import jdk.net.ExtendedSocketOptions;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -34,7 +33,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     /** Reads of one connection before the others have their turn. */
     private static final int READS_IN_A_ROW = 4;
 
-    private static final int ACCEPTS_IN_A_ROW = 64;
+    private static final int ACCEPTS_IN_A_ROW = 16;
     /** Half-sent frames of all connections; beyond it, who sends more is ended. */
     private static final long MAX_KEPT_BYTES = 64L * 1024 * 1024;
 
@@ -300,8 +299,7 @@ public final class EngineServer implements Agent, AutoCloseable {
             return;
         }
         final SelectionKey key = channel.register(selector, SelectionKey.OP_READ);
-        final Connection connection = new Connection(
-                channel, channel.getOption(ExtendedSocketOptions.SO_PEERCRED), key, ctx.maxFrameBytes(), nowNs);
+        final Connection connection = new Connection(channel, key, ctx.maxFrameBytes(), nowNs);
         key.attach(connection);
         connections.add(connection);
         metrics.connections.set(connections.size());

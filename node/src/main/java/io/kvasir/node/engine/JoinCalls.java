@@ -21,6 +21,7 @@ import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.ShardSet;
+import java.io.IOException;
 import java.security.MessageDigest;
 import java.security.SecureRandom;
 import java.util.ArrayList;
@@ -28,6 +29,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import jdk.net.ExtendedSocketOptions;
+import jdk.net.UnixDomainPrincipal;
 import org.agrona.collections.Long2ObjectHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -64,12 +67,13 @@ final class JoinCalls {
             throw CallException.invalid("Hello came already; a connection says it once");
         }
         text("client", hello.getClient());
+        final UnixDomainPrincipal peer = peer(connection);
         final Optional<TenantGrant> grant =
-                ctx.tenants().admit(connection.peer, hello.getToken().toByteArray());
+                ctx.tenants().admit(peer, hello.getToken().toByteArray());
         if (grant.isEmpty()) {
             throw new CallException(
                     Error.Code.UNAUTHENTICATED,
-                    "user " + connection.peer.user().getName() + " with "
+                    "user " + peer.user().getName() + " with "
                             + (hello.getToken().isEmpty() ? "no token" : "this token")
                             + " belongs to no tenant of this node");
         }
@@ -232,6 +236,14 @@ final class JoinCalls {
                             + " ended, was made under another incarnation, or has another secret");
         }
         return session;
+    }
+
+    private static UnixDomainPrincipal peer(final Connection connection) {
+        try {
+            return connection.channel.getOption(ExtendedSocketOptions.SO_PEERCRED);
+        } catch (final IOException e) {
+            throw new CallException(Error.Code.UNAUTHENTICATED, "the kernel does not say who the peer is: " + e);
+        }
     }
 
     private static ByteString bytes(final Hash256 hash) {

@@ -4,7 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
 import java.util.concurrent.PriorityBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.IntConsumer;
+import java.util.function.Consumer;
 import java.util.zip.CRC32C;
 
 /**
@@ -12,7 +12,7 @@ import java.util.zip.CRC32C;
  * the bytes until the answer, which comes on the owner's thread.
  */
 public final class Checksums implements AutoCloseable {
-    private record Job(boolean urgent, long sequence, MemorySegment bytes, IntConsumer answer)
+    private record Job(boolean urgent, long sequence, MemorySegment[] objects, Consumer<int[]> answer)
             implements Comparable<Job> {
         @Override
         public int compareTo(final Job other) {
@@ -41,16 +41,20 @@ public final class Checksums implements AutoCloseable {
         return (int) crc.getValue();
     }
 
-    void sum(final MemorySegment bytes, final boolean urgent, final IntConsumer answer) {
-        queue.add(new Job(urgent, sequence.getAndIncrement(), bytes, answer));
+    /** Answers the checksums of all these objects at once: one wake-up for a batch. */
+    void sum(final MemorySegment[] objects, final boolean urgent, final Consumer<int[]> answer) {
+        queue.add(new Job(urgent, sequence.getAndIncrement(), objects, answer));
     }
 
     private void work() {
         try {
             while (true) {
                 final Job job = queue.take();
-                final int crc = of(job.bytes);
-                completions.execute(() -> job.answer.accept(crc));
+                final int[] sums = new int[job.objects.length];
+                for (int i = 0; i < sums.length; i++) {
+                    sums[i] = of(job.objects[i]);
+                }
+                completions.execute(() -> job.answer.accept(sums));
             }
         } catch (final InterruptedException closed) {
             Thread.currentThread().interrupt();

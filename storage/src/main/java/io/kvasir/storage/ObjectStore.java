@@ -7,9 +7,9 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.ArrayDeque;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -17,6 +17,7 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
 import org.agrona.collections.Int2IntHashMap;
 import org.agrona.collections.IntArrayList;
+import org.agrona.collections.IntArrayQueue;
 import org.agrona.collections.IntHashSet;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
@@ -30,7 +31,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ObjectStore.class);
     private static final long PROBE_NS = 100_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
-    private static final int VERIFIED_AT_ONCE = 16;
+    private static final int BATCHES_UNDER_WAY = 2;
+    private static final int BATCH_OBJECTS = 64;
+    private static final long BATCH_BYTES = 8 << 20;
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
@@ -104,11 +107,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Leases leases;
     private final Pins pins;
     private final Remembered remembered;
-    private final ArrayDeque<Integer> toVerify = new ArrayDeque<>();
-    /** Entry to serial: sums under way, and those of them that somebody waits for. */
-    private final Int2IntHashMap summing = new Int2IntHashMap(-1);
+    /** Entries without a checksum, and entries that an earlier node left. */
+    private final IntArrayQueue toCheck = new IntArrayQueue(DramTier.NONE);
+    /** Entry to serial: what somebody waits for. */
+    private final Int2IntHashMap verifying = new Int2IntHashMap(-1);
 
-    private final Int2IntHashMap summingUrgently = new Int2IntHashMap(-1);
+    private int batchesUnderWay;
 
     private Consumer<ObjectEvent> events = event -> {};
     private Consumer<Integer> regionRetired = region -> {};
@@ -136,10 +140,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
         leases = new Leases(
                 dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
-        planner = new LookupPlanner(dram, ssd, counters, entry -> sum(entry, true));
+        planner = new LookupPlanner(dram, ssd, counters, this::verifyNow);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
-        toVerify.addAll(dram.unverified());
+        dram.unverified().forEach(toCheck::addInt);
         try {
             if (context.ssd() != null) {
                 ssd.open(SsdTier.open(
@@ -541,7 +545,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             counters.stored.increment();
             counters.storedBytes.add(dram.length(entry));
             if (crc32c.length == 0) {
-                sum(entry, false);
+                toCheck.addInt(entry);
             }
             statuses[i] = SlotStatus.COMMITTED;
         }
@@ -573,23 +577,69 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     // ---- checksums
 
-    /** Sums an object that has no checksum yet, or verifies one that an earlier node left. */
-    private void sum(final int entry, final boolean urgent) {
+    /** Verifies an object that an earlier node left, before anything else: somebody waits for it. */
+    private void verifyNow(final int entry) {
         final int serial = dram.serial(entry);
-        final Int2IntHashMap underWay = urgent ? summingUrgently : summing;
-        if (underWay.get(entry) == serial) {
+        if (verifying.get(entry) == serial) {
             return;
         }
-        underWay.put(entry, serial);
+        verifying.put(entry, serial);
         dram.hold(entry);
-        checksums.sum(dram.payload(entry, dram.length(entry)), urgent, crc -> {
-            underWay.remove(entry);
-            dram.unhold(entry);
-            // It may have been condemned by an earlier answer, and gone with this hold.
-            if (dram.is(entry, serial)) {
-                summed(entry, crc);
+        checksums.sum(new MemorySegment[] {dram.payload(entry, dram.length(entry))}, true, sums -> {
+            verifying.remove(entry);
+            released(entry, serial, sums[0]);
+        });
+    }
+
+    /**
+     * Sums what was committed without a checksum, and verifies what an earlier node left, in the background: a batch at
+     * a time, so that a commit pays nothing for it and the owner is woken once for many objects.
+     */
+    private int checkSome() {
+        int started = 0;
+        while (!toCheck.isEmpty() && batchesUnderWay < BATCHES_UNDER_WAY) {
+            final int[] batch = new int[Math.min(toCheck.size(), BATCH_OBJECTS)];
+            int count = 0;
+            long bytes = 0;
+            while (!toCheck.isEmpty() && count < batch.length && bytes < BATCH_BYTES) {
+                final int entry = toCheck.pollInt();
+                if (dram.isLive(entry)
+                        && (dram.isUnverified(entry) || (dram.isReadable(entry) && !dram.isSummed(entry)))) {
+                    batch[count++] = entry;
+                    bytes += dram.length(entry);
+                }
+            }
+            if (count > 0) {
+                check(java.util.Arrays.copyOf(batch, count));
+                started++;
+            }
+        }
+        return started;
+    }
+
+    private void check(final int[] batch) {
+        final MemorySegment[] objects = new MemorySegment[batch.length];
+        final int[] serials = new int[batch.length];
+        for (int i = 0; i < batch.length; i++) {
+            dram.hold(batch[i]);
+            serials[i] = dram.serial(batch[i]);
+            objects[i] = dram.payload(batch[i], dram.length(batch[i]));
+        }
+        batchesUnderWay++;
+        checksums.sum(objects, false, sums -> {
+            batchesUnderWay--;
+            for (int i = 0; i < batch.length; i++) {
+                released(batch[i], serials[i], sums[i]);
             }
         });
+    }
+
+    private void released(final int entry, final int serial, final int crc) {
+        dram.unhold(entry);
+        // It may have been condemned by an earlier answer, and gone with this hold.
+        if (dram.is(entry, serial)) {
+            summed(entry, crc);
+        }
     }
 
     private void summed(final int entry, final int crc) {
@@ -611,19 +661,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
             counters.verified.increment();
             dram.verified(entry);
         }
-    }
-
-    /** What an earlier node left is verified in the background too, a little at a time. */
-    private int verifySome() {
-        int started = 0;
-        while (!toVerify.isEmpty() && summing.size() < VERIFIED_AT_ONCE) {
-            final int entry = toVerify.poll();
-            if (dram.isLive(entry) && dram.isUnverified(entry)) {
-                sum(entry, false);
-                started++;
-            }
-        }
-        return started;
     }
 
     // ---- pins, namespaces, events
@@ -759,7 +796,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
-        done += verifySome();
+        done += checkSome();
         done += waiters.run();
         return done;
     }

@@ -39,6 +39,8 @@ final class LookupPlanner {
         final long[] hashes;
         int hits;
         int pending;
+        private int[] held;
+        private int heldCount;
 
         Found(final int chunks, final int shards) {
             this.chunks = chunks;
@@ -181,6 +183,23 @@ final class LookupPlanner {
                 found.status[chunk * found.shards + s] = SlotStatus.NOT_NEEDED;
                 found.entries[chunk * found.shards + s] = DramTier.NONE;
             }
+        }
+    }
+
+    /** Keeps what was found where it is; what is being written stays anyway. */
+    void hold(final Found found) {
+        found.held = new int[found.entries.length];
+        for (final int entry : found.entries) {
+            if (entry != DramTier.NONE && !dram.isWriting(entry)) {
+                dram.hold(entry);
+                found.held[found.heldCount++] = entry;
+            }
+        }
+    }
+
+    void unhold(final Found found) {
+        for (int i = 0; i < found.heldCount; i++) {
+            dram.unhold(found.held[i]);
         }
     }
 

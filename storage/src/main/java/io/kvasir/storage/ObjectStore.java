@@ -10,7 +10,9 @@ import io.kvasir.storage.ssd.SsdTier;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ThreadLocalRandom;
@@ -111,6 +113,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final IntArrayQueue toCheck = new IntArrayQueue(DramTier.NONE);
     /** Entry to serial: what somebody waits for. */
     private final Int2IntHashMap verifying = new Int2IntHashMap(-1);
+
+    private final Map<Hash256, String> tenants = new HashMap<>();
 
     private int batchesUnderWay;
 
@@ -234,6 +238,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
             return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse, false));
         }
         if (found.pending > 0) {
+            // A promotion may evict; nothing that this lookup found may go for it.
+            planner.hold(found);
             planner.fetch(
                     found,
                     (TenantArena) owner.tenant,
@@ -243,6 +249,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                     query.sparse,
                     query.recomputeNsPerChunk,
                     nowNs);
+            planner.unhold(found);
         }
         final int chunks = query.sparse ? found.chunks : found.hits;
         dropUnreadable(found, chunks);
@@ -349,6 +356,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
 
         void keep(final byte[] records, final int i) {
+            final ByteBuffer kept = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
+            final int region = kept.getInt(i * SlotRecord.BYTES + SlotRecord.REGION);
+            if (kept.get(i * SlotRecord.BYTES) == SlotStatus.GRANTED && seen.add(region)) {
+                regions.add(region);
+            }
             buffer.put(records, i * SlotRecord.BYTES, SlotRecord.BYTES);
         }
 
@@ -649,21 +661,34 @@ public final class ObjectStore implements Agent, AutoCloseable {
         if (dram.isSummed(entry) && dram.crc32c(entry) != crc) {
             LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
             counters.corrupt.increment();
-            if (dram.isHeld(entry)) {
-                dram.condemn(entry);
-            } else {
-                dram.drop(entry);
-            }
+            dram.dropOrCondemn(entry);
             return;
         }
-        dram.setCrc32c(entry, crc);
+        if (!dram.isSummed(entry)) {
+            dram.setCrc32c(entry, crc);
+            counters.summed.increment();
+        }
         if (dram.isUnverified(entry)) {
             counters.verified.increment();
             dram.verified(entry);
         }
     }
 
-    // ---- pins, namespaces, events
+    // ---- removal, pins, namespaces, events
+
+    /** Removes an object from DRAM and SSD; what is leased goes with its last lease. False when it was in neither. */
+    public boolean remove(final ObjectId id) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        final boolean here = entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry);
+        if (here) {
+            dram.dropOrCondemn(entry);
+        }
+        final boolean onSsd = isDurable(id.hash64());
+        if (onSsd) {
+            ssd.remove(id);
+        }
+        return here || onSsd;
+    }
 
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */
     public int pin(
@@ -700,6 +725,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
     public void rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
+        tenants.put(namespace, tenant);
         remembered.namespace(namespace, tenant, fields);
     }
 
@@ -711,8 +737,16 @@ public final class ObjectStore implements Agent, AutoCloseable {
         pins.restore(catalogue, context.clock().time());
     }
 
+    /** Events of the SSD tier name no tenant; its objects' namespaces do. */
     private void emit(final ObjectEvent event) {
-        events.accept(event);
+        if (event.tenant() != null) {
+            events.accept(event);
+            return;
+        }
+        final String tenant = tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf);
+        if (tenant != null) {
+            events.accept(new ObjectEvent(tenant, event.id(), event.tier(), event.removed()));
+        }
     }
 
     private void leftSsd(final ObjectId id) {
@@ -833,6 +867,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     public int dramObjects() {
         return dram.objects();
+    }
+
+    /** Objects in DRAM that leases or the node's own work keep. */
+    public int heldObjects() {
+        return dram.heldObjects();
     }
 
     public long dramUsedBytes() {

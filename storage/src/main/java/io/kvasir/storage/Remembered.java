@@ -64,6 +64,13 @@ final class Remembered {
         });
     }
 
+    /** Null when it is not known, or not known yet. */
+    String tenantOf(final Hash256 namespace) {
+        return catalogue == null
+                ? null
+                : catalogue.namespace(namespace).map(NamespaceInfo::tenant).orElse(null);
+    }
+
     void pinned(final ObjectId id, final long expiryUnixMs, final int priority) {
         later(target -> {
             if (!target.pin(id, new Pin(expiryUnixMs, priority))) {

@@ -118,6 +118,12 @@ final class SsdShelf implements SsdListener {
         gone.accept(id);
     }
 
+    /** Lookups miss it from now on; the tier removes it in its own time. */
+    void remove(final ObjectId id) {
+        lengths.remove(id.hash64());
+        tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
+    }
+
     // ---- SSD to DRAM
 
     /** Expected time until bytes that are asked for now are here. */

@@ -25,6 +25,9 @@ public final class StorageCounters {
     public final LongAdder adopted = new LongAdder();
 
     public final LongAdder adoptedDamaged = new LongAdder();
+    /** Objects that came without a checksum and have one now. */
+    public final LongAdder summed = new LongAdder();
+
     public final LongAdder verified = new LongAdder();
     /** Objects whose bytes do not fit their checksum; each was dropped. */
     public final LongAdder corrupt = new LongAdder();

@@ -124,6 +124,26 @@ class StoreWithSsdTest {
         }
     }
 
+    /** A lookup of more than DRAM holds promotes into slots that must not be those of its own hits. */
+    @Test
+    void shouldNotEvictForAPromotionWhatTheSameLookupFound() throws IOException {
+        storeAll();
+        final long[] all = java.util.stream.LongStream.range(0, OBJECTS).toArray();
+        for (int round = 0; round < 20; round++) {
+            final ObjectStore.LookupResult found = fixture.store.lookup(
+                    fixture.holder,
+                    new ObjectStore.LookupQuery(
+                            StoreFixture.NAMESPACE, StoreFixture.keys(all), new int[0], 0, false, true, 0, 0));
+            for (int i = 0; i < OBJECTS; i++) {
+                if (found.slots()[i * SlotRecord.BYTES] == SlotStatus.HIT) {
+                    assertArrayEquals(StoreFixture.content(i, LENGTH), fixture.read(found.slots(), i), "object " + i);
+                }
+            }
+            fixture.store.release(fixture.holder, found.lease(), new int[0]);
+            fixture.until("promotions ended", () -> fixture.store.doWork() == 0);
+        }
+    }
+
     @Test
     void shouldKeepPinsOverARestart() throws IOException {
         fixture.store(1, LENGTH);

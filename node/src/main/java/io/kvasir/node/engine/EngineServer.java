@@ -38,6 +38,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private static final long MAX_KEPT_BYTES = 64L * 1024 * 1024;
 
     private static final long ACCEPT_PAUSE_NS = 100_000_000;
+    private static final long DUTY_FAILURE_NS = 1_000_000_000;
 
     private final EngineContext ctx;
     private final EngineMetrics metrics;
@@ -59,6 +60,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private long sweptNs;
     private long acceptAgainNs = Long.MAX_VALUE;
     private boolean accepting = true;
+    private long dutyFailureNs = System.nanoTime() - DUTY_FAILURE_NS;
 
     /** Takes over {@code listener}, which is bound; makes the store. */
     public EngineServer(final EngineContext context, final ServerSocketChannel listener) {
@@ -226,7 +228,10 @@ public final class EngineServer implements Agent, AutoCloseable {
             return store.doWork();
         } catch (final RuntimeException e) {
             metrics.fault(Fault.INTERNAL);
-            LOG.error("The object store's duty cycle failed", e);
+            if (nowNs - dutyFailureNs > DUTY_FAILURE_NS) {
+                dutyFailureNs = nowNs;
+                LOG.error("The object store's duty cycle failed; further failures of this second are only counted", e);
+            }
             return 0;
         }
     }

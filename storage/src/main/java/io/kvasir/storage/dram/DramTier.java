@@ -48,6 +48,7 @@ public final class DramTier implements AutoCloseable {
     private int nextRegion = ThreadLocalRandom.current().nextInt(1, 1 << 30);
 
     private long usedBytes;
+    private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
@@ -310,6 +311,7 @@ public final class DramTier implements AutoCloseable {
 
     public void hold(final int entry) {
         if (entries.holds[entry]++ == 0) {
+            held++;
             entries.region[entry].held();
         }
     }
@@ -317,6 +319,7 @@ public final class DramTier implements AutoCloseable {
     public void unhold(final int entry) {
         assert entries.holds[entry] > 0 : "a hold was given back twice";
         if (--entries.holds[entry] == 0) {
+            held--;
             entries.region[entry].unheld();
             if (entries.state[entry] == Entries.CONDEMNED) {
                 drop(entry);
@@ -355,6 +358,9 @@ public final class DramTier implements AutoCloseable {
             final long length,
             final int codec) {
         final long slotBytes = SizeClass.slotBytes(length);
+        if (slotBytes > context.capacity()) {
+            return NO_ROOM;
+        }
         if (attachment != null && attachment.reservedBytes + slotBytes > context.reserveQuota()) {
             return QUOTA;
         }
@@ -451,14 +457,18 @@ public final class DramTier implements AutoCloseable {
         context.listener().settled(entry, entries.serial[entry]);
     }
 
-    /** Its bytes are wrong and somebody still holds it: nobody else gets it, and it goes with the last hold. */
-    public void condemn(final int entry) {
+    /** Nobody gets it any more; while somebody holds it, it keeps its slot. */
+    public void dropOrCondemn(final int entry) {
+        if (entries.holds[entry] == 0) {
+            drop(entry);
+            return;
+        }
         entries.state[entry] = Entries.CONDEMNED;
         context.listener().settled(entry, entries.serial[entry]);
     }
 
     /** Removes a committed object that nobody holds. */
-    public void drop(final int entry) {
+    void drop(final int entry) {
         assert entries.holds[entry] == 0 : "a held object was dropped";
         final Region region = entries.region[entry];
         final int slot = entries.slot[entry];
@@ -767,6 +777,11 @@ public final class DramTier implements AutoCloseable {
 
     public int objects() {
         return entries.live();
+    }
+
+    /** Objects that leases or the node's own work keep. */
+    public int heldObjects() {
+        return held;
     }
 
     /** Bytes of slots that hold or await an object. */

@@ -14,7 +14,7 @@ final class Entries {
     static final byte UNVERIFIED = 2;
 
     static final byte COMMITTED = 3;
-    /** Its bytes are wrong; it goes when the last hold ends. */
+    /** Removed, or its bytes are wrong; it goes when the last hold ends. */
     static final byte CONDEMNED = 4;
 
     Region[] region = new Region[1024];

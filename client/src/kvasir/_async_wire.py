@@ -58,6 +58,9 @@ class AsyncWire(BaseWire):
             return result_of(await answer)
         finally:
             timer.cancel()
+            if answer.done() and not answer.cancelled():
+                # Looked at, so that asyncio does not report it: a failure to send ends all calls, this one included.
+                answer.exception()
             if self._waiting.pop(identity, None) is not None:
                 self._discarded.add(identity)
 

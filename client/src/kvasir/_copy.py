@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kvasir._memory import copy
+from kvasir._memory import copy as copy
 from kvasir.deadline import Deadline
 from kvasir.errors import InvalidArgumentError
 from kvasir.pieces import Pieces

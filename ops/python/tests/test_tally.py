@@ -38,7 +38,7 @@ def finished(restart: Restart | None = None, **changes: object) -> Summary:
     tally.add(report(1, **given))
     return summarise(
         tally,
-        restart or Restart(checked=2, lost=0, first_hit_seconds={"dram": 1.0}, in_dram=1, on_ssd=1),
+        restart or Restart(checked=2, evicted=0, lost=0, first_hit_seconds={"dram": 1.0}, in_dram=1, on_ssd=1),
         dram_bytes=1,
         ssd_bytes=2,
         seconds=3.0,
@@ -74,9 +74,9 @@ def test_good_run_has_no_failures() -> None:
     [
         (finished(wrong_bytes=1), "1 wrong bytes"),
         (finished(hits={}), "no hit at all"),
-        (finished(Restart(2, 1, {"dram": 1.0}, 1, 0)), "1 objects lost"),
-        (finished(Restart(0, 0, {"dram": 1.0}, 0, 0)), "nothing was acknowledged before the kill"),
-        (finished(Restart(2, 0, {}, 1, 1)), "no hit after the restart"),
+        (finished(Restart(2, 0, 1, {"dram": 1.0}, 1, 0)), "1 objects lost"),
+        (finished(Restart(0, 0, 0, {"dram": 1.0}, 0, 0)), "nothing was acknowledged before the kill"),
+        (finished(Restart(2, 0, 0, {}, 1, 1)), "no hit after the restart"),
     ],
 )
 def test_what_fails_a_run(summary: Summary, reason: str) -> None:

@@ -196,6 +196,8 @@ def summary_table(summary: Summary) -> Table:
         ("kill -9: requests served without it", f"{summary.requests_without_tier}", ""),
         ("kill -9: start to first verified hit", restart or "none", ""),
         ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}", ""),
+        ("  evicted for room before it", f"{summary.objects_evicted_before:,}", ""),
+        ("  lost", f"{summary.objects_lost:,}", ""),
     ]  # fmt: skip
     for row in rows:
         table.add_row(*row)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-from kvasir import Client, KvasirError, SlotStatus, Tier
+from kvasir import Client, KvasirError, NodeUnavailableError, Tier
 
 from kvasir_ops.demo.content import Content
 from kvasir_ops.demo.engine import NAMESPACE
 from kvasir_ops.demo.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
+# By then both tiers are open; what the node does not have then, it has lost.
+WARM_BOUND_SECONDS = 15.0
 _ASK_SECONDS = 0.5
 _PAUSE_SECONDS = 0.01
 _PEEK_BATCH = 512
@@ -24,7 +26,12 @@ class Probe:
     """A client of its own that attached before the kill and, like any engine, attaches again by itself."""
 
     def __init__(self, socket: str, object_bytes: int) -> None:
-        self._client = Client.connect(socket, namespace=NAMESPACE, name="demo probe")
+        """Attaches, as soon as the node that is starting answers.
+
+        Raises:
+            KvasirError: it did not within its bound.
+        """
+        self._client = _connect(socket)
         self._content = Content(object_bytes)
         self._page = np.ones((1, object_bytes), dtype=np.uint8)
 
@@ -38,33 +45,46 @@ class Probe:
         for first in range(0, len(chunks), _PEEK_BATCH):
             batch = chunks[first : first + _PEEK_BATCH]
             answer = self._client.lookup([key_of(chunk) for chunk in batch], peek=True, sparse=True)
-            for chunk, record in zip(batch, answer.slots[:, 0], strict=True):
-                on_ssd = record["status"] == SlotStatus.PENDING and record["tier"] == Tier.SSD
-                if record["status"] == SlotStatus.HIT or on_ssd:
-                    found[chunk] = Tier(int(record["tier"]))
+            for planned in answer.plan:
+                there = planned.status == "HIT" or (planned.status == "PENDING" and planned.tier == Tier.SSD)
+                if there:
+                    end = planned.first_chunk + planned.chunks
+                    found.update(dict.fromkeys(batch[planned.first_chunk : end], planned.tier))
         return found
 
-    def first_hits(self, chunks: Sequence[int], started_at: float) -> dict[str, float]:
+    def first_hits(self, chunks: Sequence[int], expected: Collection[Tier], started_at: float) -> dict[str, float]:
         """Seconds from ``started_at`` until the first of ``chunks`` was loaded and right, by the tier that had it.
+
+        Waits for the ``expected`` tiers; one that gives nothing within :data:`WARM_BOUND_SECONDS` is not in the answer.
 
         Raises:
             KvasirError: the node did not answer within its bound.
         """
-        tiers = self._first_answer(chunks, started_at)
+        self._wait_for_answer(started_at)
         found: dict[str, float] = {}
-        for tier in (Tier.DRAM, Tier.SSD):
-            candidates = [chunk for chunk in chunks if tiers.get(chunk) == tier]
-            for chunk in candidates[-_CANDIDATES:]:
-                if self._loads(chunk):
-                    found[tier.name.lower()] = time.monotonic() - started_at
-                    break
+        while len(found) < len(expected) and time.monotonic() - started_at < WARM_BOUND_SECONDS:
+            tiers = self.tiers(chunks)
+            for tier in expected:
+                name = tier.name.lower()
+                candidates = [chunk for chunk in chunks if tiers.get(chunk) == tier]
+                if name not in found and any(self._loads(chunk) for chunk in candidates[-_CANDIDATES:]):
+                    found[name] = time.monotonic() - started_at
         return found
 
-    def _first_answer(self, chunks: Sequence[int], started_at: float) -> dict[int, Tier]:
+    def held(self, chunks: Sequence[int], is_evicted: Callable[[int], bool], started_at: float) -> dict[int, Tier]:
+        """Where the chunks are, when none is missing that was not evicted, or when the node has had its time."""
+        while True:
+            tiers = self.tiers(chunks)
+            missing = [chunk for chunk in chunks if chunk not in tiers and not is_evicted(chunk)]
+            if not missing or time.monotonic() - started_at > WARM_BOUND_SECONDS:
+                return tiers
+            time.sleep(_PAUSE_SECONDS)
+
+    def _wait_for_answer(self, started_at: float) -> None:
         while True:
             try:
                 self._client.ping(deadline=_ASK_SECONDS)
-                return self.tiers(chunks)
+                return
             except KvasirError:
                 if time.monotonic() - started_at > RESTART_BOUND_SECONDS:
                     raise
@@ -79,3 +99,14 @@ class Probe:
         except KvasirError:
             return False
         return self._content.wrong_bytes(key, self._page[0]) == 0
+
+
+def _connect(socket: str) -> Client:
+    bound = time.monotonic() + RESTART_BOUND_SECONDS
+    while True:
+        try:
+            return Client.connect(socket, namespace=NAMESPACE, name="demo probe")
+        except NodeUnavailableError:
+            if time.monotonic() > bound:
+                raise
+            time.sleep(_PAUSE_SECONDS)

@@ -20,10 +20,11 @@ from rich.console import RenderableType
 
 from kvasir_ops.demo.display import Display, Scene, event_line, panel
 from kvasir_ops.demo.engine import EngineSettings, run_engine
+from kvasir_ops.demo.evictions import EvictionWatch
 from kvasir_ops.demo.probe import Probe
 from kvasir_ops.demo.sizes import Sizes
 from kvasir_ops.demo.tally import RequestReport, Restart, Summary, Tally, summarise
-from kvasir_ops.demo.trace import TraceRequest, endless_cache_hits
+from kvasir_ops.demo.trace import TraceRequest, endless_cache_hits, key_of
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
 
 ENGINES = 2
@@ -72,6 +73,8 @@ class Demo:
         self._display = display
         self._context = multiprocessing.get_context("spawn")
         self._reports: queue.Queue[RequestReport] = self._context.Queue()  # type: ignore[assignment]  # same methods
+        # Kept here: its semaphore has a name, which goes when this object goes, and the processes open it by that.
+        self._ticket = self._context.Value("i", 0)
         self._engines: list[SpawnProcess] = []
         self._reported: set[int] = set()
         self.frames: list[RenderableType] = []
@@ -97,13 +100,15 @@ class Demo:
             look = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="probe"))
             probe = self._while_showing(look.submit(Probe, str(places.socket), plan.sizes.object_bytes), node)
             stack.callback(probe.close)
+            watch = EvictionWatch(str(places.socket))
+            stack.callback(watch.close)
             self._say(f"the node answers after {time.monotonic() - node.started_at:.1f} s")
             stack.callback(self._end_engines)
             self._start_engines(str(places.socket))
 
             self._phase("replaying the trace")
             self._serve_until(len(plan.requests) // 2, node)
-            restart = self._kill_and_start(node, probe, look)
+            restart = self._kill_and_start(node, probe, watch, look)
             self._phase("replaying the trace, warm after kill -9")
             self._serve_until(len(plan.requests), node)
             self._phase("done")
@@ -118,7 +123,11 @@ class Demo:
             prefill_tokens_per_s=plan.prefill_tokens_per_s,
         )
 
-    def _kill_and_start(self, node: NodeProcess, probe: Probe, look: ThreadPoolExecutor) -> Restart:
+    def _kill_and_start(
+        self, node: NodeProcess, probe: Probe, watch: EvictionWatch, look: ThreadPoolExecutor
+    ) -> Restart:
+        now = list(self._tally.acknowledged)
+        expected = sorted(set(self._while_showing(look.submit(probe.tiers, now), node).values()))
         self._phase("kill -9 of the node")
         self.frames.append(panel(self._scene))
         killed_at = node.kill()
@@ -126,14 +135,19 @@ class Demo:
         # From this thread: the node ends with the thread that started it.
         node.start()
         known = self._acknowledged_before(killed_at)
-        first_hits = self._while_showing(look.submit(probe.first_hits, known, node.started_at), node)
+        first_hits = self._while_showing(look.submit(probe.first_hits, known, expected, node.started_at), node)
         # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
         self._wait_for_each_engine(node)
         checked = self._acknowledged_before(killed_at)
-        tiers = self._while_showing(look.submit(probe.tiers, checked), node)
+        tiers = self._while_showing(
+            look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), node.started_at), node
+        )
+        missing = [chunk for chunk in checked if chunk not in tiers]
+        evicted = sum(watch.is_evicted(key_of(chunk)) for chunk in missing)
         restart = Restart(
             checked=len(checked),
-            lost=len(checked) - len(tiers),
+            evicted=evicted,
+            lost=len(missing) - evicted,
             first_hit_seconds=first_hits,
             in_dram=sum(tier == Tier.DRAM for tier in tiers.values()),
             on_ssd=sum(tier == Tier.SSD for tier in tiers.values()),
@@ -141,7 +155,8 @@ class Demo:
         first = ", ".join(f"{tier.upper()} {seconds:.2f} s" for tier, seconds in first_hits.items())
         self._say(
             f"started again: first verified hit after {first or '(none)'}; of {restart.checked:,} objects acknowledged "
-            f"before the kill {restart.in_dram:,} are in DRAM, {restart.on_ssd:,} on SSD, {restart.lost} lost"
+            f"before the kill {restart.in_dram:,} are in DRAM, {restart.on_ssd:,} on SSD, "
+            f"{restart.evicted} had been evicted for room, {restart.lost} are lost"
         )
         return restart
 
@@ -159,11 +174,10 @@ class Demo:
 
     def _start_engines(self, socket: str) -> None:
         plan = self._plan
-        ticket = self._context.Value("i", 0)
         for number in range(ENGINES):
             settings = EngineSettings(number, socket, plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s)
             process = self._context.Process(
-                target=run_engine, args=(settings, ticket, self._reports), daemon=True, name=f"engine-{number}"
+                target=run_engine, args=(settings, self._ticket, self._reports), daemon=True, name=f"engine-{number}"
             )
             process.start()
             self._engines.append(process)

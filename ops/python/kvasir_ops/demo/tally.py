@@ -98,12 +98,14 @@ class Tally:
 class Restart:
     """What ``kill -9`` cost: looked at from outside, over the engine API.
 
-    ``checked`` objects were acknowledged as committed before the kill; ``lost`` of them the started node does not have.
+    ``checked`` objects were acknowledged as committed before the kill. Of those that the started node does not have,
+    ``evicted`` had given way for room, as the node's events said, and the rest is ``lost``.
     ``first_hit_seconds`` is the time from the start of the new process to the first object, by tier, that was loaded
     and had the right bytes.
     """
 
     checked: int
+    evicted: int
     lost: int
     first_hit_seconds: Mapping[str, float]
     in_dram: int
@@ -132,6 +134,7 @@ class Summary:
     tokens_not_recomputed: int
     requests_without_tier: int
     objects_acknowledged: int
+    objects_evicted_before: int
     objects_lost: int
     restart_first_hit_seconds: Mapping[str, float]
     prefill_tokens_per_s: float
@@ -192,6 +195,7 @@ def summarise(
         tokens_not_recomputed=tally.tokens_not_recomputed,
         requests_without_tier=tally.without_tier,
         objects_acknowledged=restart.checked,
+        objects_evicted_before=restart.evicted,
         objects_lost=restart.lost,
         restart_first_hit_seconds=dict(restart.first_hit_seconds),
         prefill_tokens_per_s=prefill_tokens_per_s,

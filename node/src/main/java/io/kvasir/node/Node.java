@@ -122,9 +122,17 @@ public final class Node implements AutoCloseable {
         }
     }
 
-    /** Orderly: no new connections, what is in flight is answered or aborted, tiers are flushed, the socket removed. */
+    /** {@link #stop()}. */
     @Override
     public void close() {
+        stop();
+    }
+
+    /**
+     * Orderly and within {@code node.shutdown_limit}: no new connections, what is in flight is answered or aborted, tiers
+     * are flushed, the socket is removed. Any thread, any number of times.
+     */
+    public void stop() {
         stopping = true;
         server.wakeup();
         final Duration bound = config.node().shutdownLimit();
@@ -152,6 +160,7 @@ public final class Node implements AutoCloseable {
                 .dramCapacity(config.dram().capacityBytes())
                 .regionBytes(config.dram().regionBytes())
                 .ssd(disk)
+                .catalogueDirectory(config.ssd().directory().resolve("catalogue"))
                 .defaultLease(config.lease().standard())
                 .maxLease(config.lease().max())
                 .leaseQuota(config.lease().quota())

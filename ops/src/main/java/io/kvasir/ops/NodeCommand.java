@@ -36,6 +36,9 @@ final class NodeCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
+    /** True once the command's own exit code counts. */
+    private volatile boolean returning;
+
     @Override
     public Integer call() throws InterruptedException {
         final ConfigLoader.Loaded loaded;
@@ -54,20 +57,36 @@ final class NodeCommand implements Callable<Integer> {
         DefaultExports.register(registry);
         try (Node node = Node.start(loaded.config(), registry);
                 MetricsServer metrics = MetricsServer.start(loaded.config().http(), node)) {
-            final Thread stop = new Thread(node::close, "stop");
-            Runtime.getRuntime().addShutdownHook(stop);
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(node), "stop"));
             if (metrics.address() != null) {
                 LOG.atInfo().addKeyValue("address", metrics.address()).log("Metrics and health are served");
             }
             node.await();
+            returning = true;
             return 0;
         } catch (final ConfigException e) {
             return wrong(e);
         } catch (final NodeException | StorageException e) {
             LOG.debug("The node cannot run", e);
             spec.commandLine().getErr().println("kvasir node: " + e.getMessage());
+            returning = true;
             return FAILED;
         }
+    }
+
+    /** On a signal. Without halting, the JVM would end with the signal's exit code although all went well. */
+    private void stop(final Node node) {
+        if (returning) {
+            return;
+        }
+        int code = 0;
+        try {
+            node.stop();
+        } catch (final RuntimeException e) {
+            LOG.error("The node did not stop in order", e);
+            code = FAILED;
+        }
+        Runtime.getRuntime().halt(code);
     }
 
     private int wrong(final ConfigException e) {

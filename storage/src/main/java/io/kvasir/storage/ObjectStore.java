@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.catalogue.Catalogue;
 import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramContext;
 import io.kvasir.storage.dram.DramTier;
@@ -102,6 +103,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final LookupPlanner planner;
     private final Leases leases;
     private final Pins pins;
+    private final Remembered remembered;
     private final ArrayDeque<Integer> toVerify = new ArrayDeque<>();
     /** Entry to serial: sums under way, and those of them that somebody waits for. */
     private final Int2IntHashMap summing = new Int2IntHashMap(-1);
@@ -130,11 +132,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.clock(),
                 counters));
         checksums = new Checksums(this::complete);
-        ssd = new SsdShelf(dram, counters, this::emit, id -> {});
+        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
         leases = new Leases(
                 dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
         planner = new LookupPlanner(dram, ssd, counters, entry -> sum(entry, true));
-        pins = new Pins(dram, context.leaseQuotaBytes());
+        remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
+        pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         toVerify.addAll(dram.unverified());
         try {
             if (context.ssd() != null) {
@@ -142,6 +145,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                         context.ssd().completions(this::complete).listener(ssd).clock(context.javaClock())));
             }
         } catch (final RuntimeException failure) {
+            remembered.close();
             checksums.close();
             dram.close();
             throw failure;
@@ -626,11 +630,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final long ttlNs,
             final int priority) {
         final LookupPlanner.Found found = planner.look(((Leases.Holder) holder).shards, namespace, keys, true);
-        final long untilNs = context.nanoClock().nanoTime() + ttlNs;
+        final long nowMs = context.clock().time();
+        final long untilMs = Math.max(nowMs, nowMs + ttlNs / 1_000_000);
         int pinned = 0;
         for (int chunk = 0; chunk < found.chunks; chunk++) {
             if (found.chunkStatus(chunk) == SlotStatus.HIT
-                    && pins.pin(holder.tenant(), found.entries, chunk * found.shards, found.shards, untilNs)) {
+                    && pins.pin(found.entries, chunk * found.shards, found.shards, untilMs, priority)) {
                 pinned++;
             }
         }
@@ -652,15 +657,25 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
     public void rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
-        LOG.info("namespace {} of tenant {}, {} bytes of fields", namespace, tenant, fields.length);
+        remembered.namespace(namespace, tenant, fields);
     }
 
     public void onEvent(final Consumer<ObjectEvent> consumer) {
         events = consumer;
     }
 
+    private void catalogueOpened(final Catalogue catalogue) {
+        pins.restore(catalogue, context.clock().time());
+    }
+
     private void emit(final ObjectEvent event) {
         events.accept(event);
+    }
+
+    private void leftSsd(final ObjectId id) {
+        if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
+            remembered.gone(id.hash64(), context.clock().time(), 0);
+        }
     }
 
     private boolean isDurable(final long hash) {
@@ -677,6 +692,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
         @Override
         public void removed(final int entry) {
             pins.forget(entry);
+            if (!isDurable(dram.hash(entry))) {
+                remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
+            }
             emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, true));
         }
 
@@ -727,7 +745,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         if (nowNs - nextProbeNs >= 0) {
             nextProbeNs = nowNs + PROBE_NS;
             dram.probeAttachments();
-            pins.expire(nowNs);
+            pins.expire(context.clock().time());
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
@@ -812,6 +830,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         while ((completion = completions.poll()) != null) {
             completion.run();
         }
+        remembered.close();
         if (stopped) {
             dram.close();
         } else {

@@ -1,41 +1,44 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.catalogue.Catalogue;
 import io.kvasir.storage.dram.DramTier;
 import java.util.HashMap;
 import java.util.Map;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
 
-/** Entries that are not evicted until a time. What a tenant pins is bounded. Owned by {@link ObjectStore}. */
+/**
+ * Entries that are not evicted until a time; the catalogue keeps them over restarts. What a tenant pins is bounded.
+ * Owned by {@link ObjectStore}.
+ */
 final class Pins {
-    private record Pin(String tenant, long bytes, long untilNs) {}
+    private record Pin(String tenant, long bytes, long untilUnixMs) {}
 
     private final DramTier dram;
+    private final Remembered remembered;
     private final long quotaBytes;
     private final Int2ObjectHashMap<Pin> pins = new Int2ObjectHashMap<>();
     private final Map<String, Long> bytesByTenant = new HashMap<>();
 
-    Pins(final DramTier dram, final long quotaBytes) {
+    Pins(final DramTier dram, final Remembered remembered, final long quotaBytes) {
         this.dram = dram;
+        this.remembered = remembered;
         this.quotaBytes = quotaBytes;
     }
 
     /** Pins all of a chunk's entries or, past the tenant's quota, none. */
-    boolean pin(
-            final ObjectStore.Tenant tenant, final int[] entries, final int from, final int count, final long untilNs) {
+    boolean pin(final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
+        final String tenant = dram.tenantName(entries[from]);
         long bytes = 0;
         for (int i = from; i < from + count; i++) {
             bytes += pins.containsKey(entries[i]) ? 0 : dram.slotBytes(entries[i]);
         }
-        if (bytesByTenant.getOrDefault(tenant.name(), 0L) + bytes > quotaBytes) {
+        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quotaBytes) {
             return false;
         }
         for (int i = from; i < from + count; i++) {
-            forget(entries[i]);
-            final Pin pin = new Pin(tenant.name(), dram.slotBytes(entries[i]), untilNs);
-            pins.put(entries[i], pin);
-            bytesByTenant.merge(pin.tenant, pin.bytes, Long::sum);
-            dram.pin(entries[i], true);
+            put(entries[i], untilUnixMs);
+            remembered.pinned(dram.id(entries[i]), untilUnixMs, priority);
         }
         return true;
     }
@@ -44,6 +47,7 @@ final class Pins {
         if (!pins.containsKey(entry)) {
             return false;
         }
+        remembered.unpinned(dram.id(entry));
         forget(entry);
         dram.pin(entry, false);
         return true;
@@ -57,16 +61,35 @@ final class Pins {
         }
     }
 
-    void expire(final long nowNs) {
+    void expire(final long nowUnixMs) {
         if (pins.isEmpty()) {
             return;
         }
         final IntArrayList ended = new IntArrayList();
         pins.forEach((entry, pin) -> {
-            if (pin.untilNs - nowNs <= 0) {
+            if (pin.untilUnixMs <= nowUnixMs) {
                 ended.add(entry);
             }
         });
         ended.forEachInt(this::unpin);
+    }
+
+    /** Takes over the pins of an earlier node, as far as their objects are in DRAM. */
+    void restore(final Catalogue catalogue, final long nowUnixMs) {
+        catalogue.expirePins(nowUnixMs);
+        catalogue.forEachPin((id, pin) -> {
+            final int entry = dram.find(id.namespace(), id.key(), id.shard());
+            if (entry != DramTier.NONE && !dram.isWriting(entry)) {
+                put(entry, pin.expiryUnixMs());
+            }
+        });
+    }
+
+    private void put(final int entry, final long untilUnixMs) {
+        forget(entry);
+        final Pin pin = new Pin(dram.tenantName(entry), dram.slotBytes(entry), untilUnixMs);
+        pins.put(entry, pin);
+        bytesByTenant.merge(pin.tenant, pin.bytes, Long::sum);
+        dram.pin(entry, true);
     }
 }

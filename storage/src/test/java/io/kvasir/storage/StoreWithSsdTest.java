@@ -42,6 +42,7 @@ class StoreWithSsdTest {
                 .dramDirectory(arena.resolve("arena"))
                 .dramCapacity(8 << 20)
                 .regionBytes(1 << 20)
+                .catalogueDirectory(disk.resolve("catalogue"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(128 << 20));
     }
 
@@ -121,6 +122,20 @@ class StoreWithSsdTest {
                 }
             }
         }
+    }
+
+    @Test
+    void shouldKeepPinsOverARestart() throws IOException {
+        fixture.store(1, LENGTH);
+        assertEquals(
+                1,
+                fixture.store.pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), 3_600_000_000_000L, 0));
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        fixture.until(
+                "the pin is back",
+                () -> fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)) == 1);
     }
 
     @Test

@@ -1,8 +1,6 @@
 package io.kvasir.node.engine;
 
-import com.google.protobuf.ByteString;
 import com.google.protobuf.CodedInputStream;
-import com.google.protobuf.CodedOutputStream;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.UnsafeByteOperations;
 import io.kvasir.node.engine.v1.Error;
@@ -39,8 +37,6 @@ public final class EngineServer implements Agent, AutoCloseable {
     private static final int ACCEPTS_IN_A_ROW = 64;
     /** Half-sent frames of all connections; beyond it, who sends more is ended. */
     private static final long MAX_KEPT_BYTES = 64L * 1024 * 1024;
-    /** Unread answers of one connection, in frames of the largest size. */
-    private static final int OUTPUT_FRAMES = 4;
 
     private static final long ACCEPT_PAUSE_NS = 100_000_000;
 
@@ -52,14 +48,12 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final ObjectStore store;
     private final Calls calls;
     private final HeldRequests held;
-    private final ByteString incarnation;
+    private final Outbox outbox;
     private final ByteBuffer in = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-    private final ByteBuffer staged = ByteBuffer.allocateDirect(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     private final Set<Connection> connections = new LinkedHashSet<>();
     private final List<Connection> ending = new ArrayList<>();
     private final FrameCutter.Sink sink = this::onFrame;
     private volatile boolean asleep;
-    private Connection stagedFor;
     private Connection reading;
     private long keptBytes;
     private long nowNs;
@@ -72,7 +66,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         this.ctx = context.conclude();
         this.listener = listener;
         this.metrics = new EngineMetrics(ctx.registry());
-        this.incarnation = UnsafeByteOperations.unsafeWrap(ctx.incarnation());
+        this.outbox = new Outbox(ctx, metrics, this::end);
         try {
             selector = Selector.open();
             listener.configureBlocking(false);
@@ -111,7 +105,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         }
         work += driveStore();
         work += held.doWork(nowNs);
-        flushStaged();
+        outbox.flush();
         sweep();
         work += endConnections();
         return work;
@@ -160,7 +154,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         final long end = ctx.nanoClock().nanoTime() + boundNs;
         stopAccepting();
         held.endAll();
-        flushStaged();
+        outbox.flush();
         for (final Connection connection : List.copyOf(connections)) {
             end(connection);
         }
@@ -200,13 +194,13 @@ public final class EngineServer implements Agent, AutoCloseable {
             final Request.CallCase call,
             final long arrivedNs,
             final Response.Builder response) {
-        send(connection, response.setId(id));
+        outbox.send(connection, response.setId(id));
         metrics.call(call, ctx.nanoClock().nanoTime() - arrivedNs);
     }
 
     void refuse(final Connection connection, final long id, final Error.Code code, final String message) {
         metrics.error(code);
-        send(
+        outbox.send(
                 connection,
                 Response.newBuilder()
                         .setId(id)
@@ -218,8 +212,10 @@ public final class EngineServer implements Agent, AutoCloseable {
         try {
             turn.run();
         } catch (final CallException e) {
+            held.remove(request);
             refuse(request.connection, request.requestId, e.code(), e.getMessage());
         } catch (final RuntimeException e) {
+            held.remove(request);
             internal(request.connection, request.requestId, request.call, e);
         }
     }
@@ -241,16 +237,28 @@ public final class EngineServer implements Agent, AutoCloseable {
             return;
         }
         final Connection connection = (Connection) key.attachment();
-        if (connection == null) {
-            acceptSome();
-            return;
+        try {
+            if (connection == null) {
+                acceptSome();
+            } else {
+                serve(connection, key);
+            }
+        } catch (final RuntimeException e) {
+            metrics.fault(Fault.INTERNAL);
+            LOG.error("A connection's turn failed inside the node", e);
+            if (connection != null) {
+                end(connection);
+            }
         }
+    }
+
+    private void serve(final Connection connection, final SelectionKey key) {
         if (key.isWritable()) {
-            writeQueued(connection);
+            outbox.writeQueued(connection);
         }
         if (!connection.ending && key.isValid() && key.isReadable()) {
             readSome(connection);
-            flushStaged();
+            outbox.flush();
         }
     }
 
@@ -284,14 +292,10 @@ public final class EngineServer implements Agent, AutoCloseable {
         if (connections.size() >= ctx.maxConnections()) {
             metrics.fault(Fault.CONNECTION_LIMIT);
             metrics.error(Error.Code.RESOURCE_EXHAUSTED);
-            final Response refusal = Response.newBuilder()
-                    .setIncarnation(incarnation)
-                    .setError(Error.newBuilder()
-                            .setCode(Error.Code.RESOURCE_EXHAUSTED)
-                            .setMessage("engine.max_connections is " + ctx.maxConnections() + ", all in use"))
-                    .build();
-            final ByteBuffer frame = frame(refusal, refusal.getSerializedSize());
-            channel.write(frame);
+            outbox.refuse(
+                    channel,
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "engine.max_connections is " + ctx.maxConnections() + ", all in use");
             channel.close();
             return;
         }
@@ -425,14 +429,14 @@ public final class EngineServer implements Agent, AutoCloseable {
         if (ending.isEmpty()) {
             return 0;
         }
-        flushStaged();
+        outbox.flush();
         final int count = ending.size();
         for (int i = 0; i < ending.size(); i++) {
             final Connection connection = ending.get(i);
             connections.remove(connection);
             keptBytes -= connection.countedBytes;
-            held.dropAll(connection);
             try {
+                held.dropAll(connection);
                 calls.connectionEnded(connection);
             } catch (final RuntimeException e) {
                 metrics.fault(Fault.INTERNAL);
@@ -470,120 +474,6 @@ public final class EngineServer implements Agent, AutoCloseable {
                 end(connection);
             }
         }
-    }
-
-    // ---- output
-
-    private void send(final Connection connection, final Response.Builder builder) {
-        if (connection.ending) {
-            return;
-        }
-        Response response = builder.setIncarnation(incarnation).build();
-        int size = response.getSerializedSize();
-        if (size > ctx.maxFrameBytes()) {
-            metrics.error(Error.Code.RESOURCE_EXHAUSTED);
-            response = Response.newBuilder()
-                    .setId(response.getId())
-                    .setIncarnation(incarnation)
-                    .setError(Error.newBuilder()
-                            .setCode(Error.Code.RESOURCE_EXHAUSTED)
-                            .setMessage(
-                                    "the answer has " + size + " bytes; engine.max_frame is " + ctx.maxFrameBytes()))
-                    .build();
-            size = response.getSerializedSize();
-        }
-        final int total = FrameCutter.PREFIX_BYTES + size;
-        if (stagedFor != connection || staged.remaining() < total) {
-            flushStaged();
-        }
-        if (connection.outputBytes > 0) {
-            queue(connection, frame(response, size));
-        } else if (total > staged.capacity()) {
-            write(connection, frame(response, size));
-        } else {
-            stagedFor = connection;
-            encode(response, size, staged);
-        }
-    }
-
-    private void flushStaged() {
-        final Connection connection = stagedFor;
-        if (connection == null) {
-            return;
-        }
-        stagedFor = null;
-        staged.flip();
-        write(connection, staged);
-        staged.clear();
-    }
-
-    /** Writes at once what the socket takes, keeps a copy of the rest. Nothing is queued. */
-    private void write(final Connection connection, final ByteBuffer bytes) {
-        try {
-            metrics.bytesOut.inc(connection.channel.write(bytes));
-            if (bytes.hasRemaining()) {
-                connection.outputSinceNs = nowNs;
-                queue(
-                        connection,
-                        ByteBuffer.allocate(bytes.remaining()).put(bytes).flip());
-            }
-        } catch (final IOException e) {
-            metrics.fault(Fault.SOCKET_ERROR);
-            end(connection);
-        }
-    }
-
-    private void queue(final Connection connection, final ByteBuffer bytes) {
-        connection.output.add(bytes);
-        connection.outputBytes += bytes.remaining();
-        if (connection.outputBytes > (long) OUTPUT_FRAMES * ctx.maxFrameBytes()) {
-            metrics.fault(Fault.OUTPUT_LIMIT);
-            end(connection);
-        } else {
-            // What it asks next has to wait until it has read what it asked before.
-            connection.key.interestOps(SelectionKey.OP_WRITE);
-        }
-    }
-
-    private void writeQueued(final Connection connection) {
-        try {
-            final ByteBuffer[] batch = connection.output.toArray(new ByteBuffer[0]);
-            final long written = connection.channel.write(batch);
-            metrics.bytesOut.inc((double) written);
-            if (written > 0) {
-                connection.outputBytes -= written;
-                connection.outputSinceNs = nowNs;
-                while (!connection.output.isEmpty() && !connection.output.peek().hasRemaining()) {
-                    connection.output.remove();
-                }
-            }
-            if (connection.output.isEmpty()) {
-                connection.key.interestOps(SelectionKey.OP_READ);
-            }
-        } catch (final IOException e) {
-            metrics.fault(Fault.SOCKET_ERROR);
-            end(connection);
-        }
-    }
-
-    private static ByteBuffer frame(final Response response, final int size) {
-        final ByteBuffer buffer =
-                ByteBuffer.allocate(FrameCutter.PREFIX_BYTES + size).order(ByteOrder.LITTLE_ENDIAN);
-        encode(response, size, buffer);
-        return buffer.flip();
-    }
-
-    private static void encode(final Response response, final int size, final ByteBuffer target) {
-        target.putInt(size);
-        final ByteBuffer body = target.slice(target.position(), size);
-        final CodedOutputStream output = CodedOutputStream.newInstance(body);
-        try {
-            response.writeTo(output);
-            output.flush();
-        } catch (final IOException e) {
-            throw new UncheckedIOException("writing to a buffer of the right size", e);
-        }
-        target.position(target.position() + size);
     }
 
     private static void closeQuietly(final SocketChannel channel) {

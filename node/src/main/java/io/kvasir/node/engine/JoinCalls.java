@@ -242,5 +242,8 @@ final class JoinCalls {
         if (value.length() > MAX_TEXT) {
             throw CallException.invalid(field + " has " + value.length() + " characters; at most " + MAX_TEXT);
         }
+        if (value.chars().anyMatch(Character::isISOControl)) {
+            throw CallException.invalid(field + " has control characters; it is shown to people");
+        }
     }
 }

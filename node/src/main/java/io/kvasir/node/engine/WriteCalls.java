@@ -68,7 +68,7 @@ final class WriteCalls {
             return answered(connection, result);
         }
         final long waitNs = reserve.getWaitMs() == 0
-                ? Long.MAX_VALUE / 2
+                ? ctx.defaultDeadline().toNanos()
                 : TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(reserve.getWaitMs()));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ReadCalls.ANSWER_NS);
         final HeldReserve waiting = new HeldReserve(connection, id, arrivedNs, untilNs, wanted, result);

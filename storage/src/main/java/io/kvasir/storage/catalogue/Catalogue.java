@@ -3,6 +3,7 @@ package io.kvasir.storage.catalogue;
 import io.kvasir.storage.DirectoryLock;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.Shard;
 import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -228,6 +229,18 @@ public final class Catalogue implements AutoCloseable {
         final int before = pins.size();
         pins.entrySet().removeIf(entry -> pin(entry.getValue()).expiryUnixMs() <= nowUnixMs);
         return before - pins.size();
+    }
+
+    public void forEachPin(final BiConsumer<ObjectId, Pin> consumer) {
+        pins.forEach((key, value) -> consumer.accept(id(key), pin(value)));
+    }
+
+    private static ObjectId id(final byte[] key) {
+        final ByteBuffer buffer = ByteBuffer.wrap(key).order(ByteOrder.LITTLE_ENDIAN);
+        return new ObjectId(
+                Hash256.read(key, 0),
+                Hash256.read(key, Hash256.BYTES),
+                Shard.of(buffer.getLong(2 * Hash256.BYTES), buffer.getLong(2 * Hash256.BYTES + Long.BYTES)));
     }
 
     private static Pin pin(final byte[] value) {

@@ -302,6 +302,7 @@ public final class DramTier implements AutoCloseable {
     // ---- reading
 
     public void touch(final int entry) {
+        entries.uses[entry]++;
         policy.touch(entry);
     }
 
@@ -324,6 +325,11 @@ public final class DramTier implements AutoCloseable {
 
     public boolean isHeld(final int entry) {
         return entries.holds[entry] > 0;
+    }
+
+    /** Times that it was leased since it came to DRAM. */
+    public int uses(final int entry) {
+        return entries.uses[entry];
     }
 
     public void pin(final int entry, final boolean pinned) {

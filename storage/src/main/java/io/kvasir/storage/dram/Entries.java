@@ -23,6 +23,8 @@ final class Entries {
     byte[] state = new byte[1024];
     /** Leases, pins and the node's own work that need the bytes to stay. */
     int[] holds = new int[1024];
+
+    int[] uses = new int[1024];
     /** Entries that name this one as their parent. */
     int[] children = new int[1024];
 
@@ -48,6 +50,7 @@ final class Entries {
         state[entry] = initialState;
         holds[entry] = 0;
         children[entry] = 0;
+        uses[entry] = 0;
         parent[entry] = NONE;
         pinned[entry] = false;
         promoted[entry] = false;
@@ -81,6 +84,7 @@ final class Entries {
             state = Arrays.copyOf(state, size);
             holds = Arrays.copyOf(holds, size);
             children = Arrays.copyOf(children, size);
+            uses = Arrays.copyOf(uses, size);
             parent = Arrays.copyOf(parent, size);
             parentSerial = Arrays.copyOf(parentSerial, size);
             serial = Arrays.copyOf(serial, size);

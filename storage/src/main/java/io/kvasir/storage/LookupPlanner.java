@@ -11,7 +11,8 @@ import java.util.List;
  * lookup, not per key. Owned by {@link ObjectStore}.
  */
 final class LookupPlanner {
-    private static final byte ON_SSD = 100;
+    /** A planner's own status, beside those of {@link SlotStatus}: not in DRAM, but on SSD. */
+    static final byte ON_SSD = 100;
 
     private final DramTier dram;
     private final SsdShelf ssd;

@@ -127,6 +127,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.reserveQuotaBytes(),
                 context.policy(),
                 this::isDurable,
+                this::mayDropUndemoted,
                 listener,
                 this::complete,
                 context.clock(),
@@ -316,8 +317,13 @@ public final class ObjectStore implements Agent, AutoCloseable {
         void add(final byte status, final int entry) {
             final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
             if (!named) {
-                // Statuses above the schema's are the planner's own kinds of pending.
-                buffer.putLong(status > SlotStatus.NOT_RESERVED ? SlotStatus.PENDING : status)
+                final boolean onSsd = status == LookupPlanner.ON_SSD;
+                final byte code = onSsd ? SlotStatus.PENDING : status;
+                final TierKind tier = onSsd ? TierKind.SSD : TierKind.DRAM;
+                buffer.put(code)
+                        .put(code == SlotStatus.PENDING ? tier.code() : 0)
+                        .putShort((short) 0)
+                        .putInt(0)
                         .putLong(0)
                         .putLong(0)
                         .putLong(0);
@@ -676,6 +682,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
         if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
             remembered.gone(id.hash64(), context.clock().time(), 0);
         }
+    }
+
+    private boolean mayDropUndemoted() {
+        return ssd == null || ssd.isStalled(context.nanoClock().nanoTime());
     }
 
     private boolean isDurable(final long hash) {

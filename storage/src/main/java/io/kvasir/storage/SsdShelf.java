@@ -28,6 +28,7 @@ final class SsdShelf implements SsdListener {
     private static final int SCANNED_AT_ONCE = 256;
     private static final long RESCAN_NS = 10_000_000;
     private static final long PAUSE_NS = 1_000_000_000;
+    private static final long STALLED_NS = 200_000_000;
     private static final double WEIGHT = 0.1;
 
     private final DramTier dram;
@@ -47,6 +48,7 @@ final class SsdShelf implements SsdListener {
     private int cursorSerial;
     private long coldBytes;
     private long notBeforeNs;
+    private long progressNs = System.nanoTime();
 
     SsdShelf(
             final DramTier dram,
@@ -176,6 +178,11 @@ final class SsdShelf implements SsdListener {
 
     // ---- DRAM to SSD
 
+    /** True when waiting for a demotion is in vain: there is no usable tier, or nothing became durable for a while. */
+    boolean isStalled(final long nowNs) {
+        return tier == null || failure != null || nowNs - progressNs > STALLED_NS;
+    }
+
     /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
     int demote(final long nowNs) {
         if (!warm || failure != null || nowNs - notBeforeNs < 0) {
@@ -244,6 +251,7 @@ final class SsdShelf implements SsdListener {
 
     private void written(final long hash, final long length, final WriteOutcome outcome) {
         if (outcome.status() == WriteOutcome.Status.DURABLE) {
+            progressNs = System.nanoTime();
             counters.demoted.increment();
             counters.demotedBytes.add(length);
         } else if (!outcome.isStored()) {

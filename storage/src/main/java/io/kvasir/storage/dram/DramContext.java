@@ -4,6 +4,7 @@ import io.kvasir.storage.StorageCounters;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.nio.file.Path;
 import java.util.concurrent.Executor;
+import java.util.function.BooleanSupplier;
 import java.util.function.LongPredicate;
 import java.util.function.Supplier;
 import org.agrona.concurrent.EpochClock;
@@ -16,6 +17,8 @@ import org.agrona.concurrent.EpochClock;
  * @param regionBytes size of a region file
  * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
  * @param durable whether an object with this hash is on SSD, so that its slot can go at once
+ * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
+ *     progress; else a reserve waits for it
  * @param completions runs what other threads finished on the owner's thread
  */
 public record DramContext(
@@ -25,6 +28,7 @@ public record DramContext(
         long reserveQuota,
         Supplier<EvictionPolicy> policy,
         LongPredicate durable,
+        BooleanSupplier mayDropUndemoted,
         Listener listener,
         Executor completions,
         EpochClock clock,

@@ -44,7 +44,9 @@ public final class DramTier implements AutoCloseable {
     private final Long2LongHashMap index = new Long2LongHashMap(NONE);
     private final EvictionPolicy policy;
     private final Victims victims;
-    private int nextRegion = 1;
+    /** Random at each start: a name of an earlier node's region never comes again. */
+    private int nextRegion = ThreadLocalRandom.current().nextInt(1, 1 << 30);
+
     private long usedBytes;
 
     public DramTier(final DramContext context) {
@@ -504,6 +506,9 @@ public final class DramTier implements AutoCloseable {
             return null;
         }
         final int victim = victims.find(tenant, slotBytes, writer);
+        if (victim == Victims.WAIT) {
+            return null;
+        }
         if (victim != NONE) {
             final Region region = entries.region[victim];
             evict(victim);
@@ -547,7 +552,10 @@ public final class DramTier implements AutoCloseable {
 
     private Region cut(final ArenaFiles.Spare spare, final TenantArena tenant, final long slotBytes) {
         try {
-            final Region region = files.cut(spare, tenant, nextRegion++, slotBytes);
+            do {
+                nextRegion++;
+            } while (regions.containsKey(nextRegion));
+            final Region region = files.cut(spare, tenant, nextRegion, slotBytes);
             enlist(region);
             return region;
         } catch (final IOException failure) {
@@ -653,7 +661,6 @@ public final class DramTier implements AutoCloseable {
         final Map<Long, Attachments.Entry> writers = new HashMap<>();
         for (final Region region :
                 files.adopt(tenant, () -> context.counters().faults.increment())) {
-            nextRegion = Math.max(nextRegion, region.id + 1);
             if (regionBytes() + region.dataBytes() > context.capacity()) {
                 LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
                 files.delete(files.retire(region).file());

@@ -98,6 +98,10 @@ final class Region {
         return attachment == NODE || writer == attachment || writer == NODE;
     }
 
+    boolean isWrittenBy(final long attachment) {
+        return writer == attachment;
+    }
+
     void reserved(final long attachment) {
         reserved++;
         if (attachment != NODE) {

@@ -4,9 +4,13 @@ import io.kvasir.storage.policy.EvictionPolicy;
 
 /**
  * Chooses what gives way. Looks at a bounded number of the coldest objects, so that a reserve pays a bounded time:
- * first an object that is on SSD too and has no children here, then one that is not on SSD, then a parent.
+ * first an object that is on SSD too and has no children here, then a parent that is on SSD. What is nowhere else goes
+ * only when the SSD makes no progress.
  */
 final class Victims {
+    /** From {@link #find}: try again when there is room. */
+    static final int WAIT = -2;
+
     private static final int NONE = Entries.NONE;
     /** Objects of the wanted size that are weighed before a choice is made. */
     private static final int WEIGHED = 64;
@@ -23,33 +27,56 @@ final class Victims {
         this.context = context;
     }
 
-    /** An object whose slot this writer can have, or {@link Entries#NONE}. */
+    /**
+     * An object whose slot this writer can have; {@link #WAIT} when there will be one once another writer has finished
+     * or the SSD has what is on its way; {@link Entries#NONE} when there is none of this size.
+     *
+     * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
+     */
     int find(final TenantArena tenant, final long slotBytes, final long writer) {
+        int durable = NONE;
         int undemoted = NONE;
         int parent = NONE;
+        boolean busy = false;
         int weighed = 0;
         int looked = 0;
         for (int entry = policy.coldest();
                 entry != NONE && looked < LOOKED_AT && weighed < WEIGHED;
                 entry = policy.warmer(entry), looked++) {
             final Region region = entries.region[entry];
-            if (region.slotBytes != slotBytes || region.tenant != tenant || !region.admits(writer) || !mayGo(entry)) {
+            if (region.slotBytes != slotBytes || region.tenant != tenant) {
+                continue;
+            }
+            if (!region.admits(writer) || !mayGo(entry)) {
+                busy |= !entries.pinned[entry];
                 continue;
             }
             weighed++;
-            if (entries.children[entry] > 0) {
+            if (!context.durable().test(entries.hash[entry])) {
+                undemoted = undemoted == NONE ? entry : undemoted;
+            } else if (entries.children[entry] > 0) {
                 parent = parent == NONE ? entry : parent;
-            } else if (context.durable().test(entries.hash[entry])) {
+            } else if (region.isWrittenBy(writer)) {
                 return entry;
             } else {
-                undemoted = undemoted == NONE ? entry : undemoted;
+                durable = durable == NONE ? entry : durable;
             }
         }
-        return undemoted == NONE ? parent : undemoted;
+        if (durable != NONE) {
+            return durable;
+        }
+        if (parent != NONE) {
+            return parent;
+        }
+        if (undemoted != NONE) {
+            return context.mayDropUndemoted().getAsBoolean() ? undemoted : WAIT;
+        }
+        return busy ? WAIT : NONE;
     }
 
-    /** The region of the coldest object whose region nobody writes or reads and nothing in it is pinned. */
+    /** The region of the coldest object whose region nobody writes or reads, and in which all may go. */
     Region regionToMove() {
+        final boolean undemotedToo = context.mayDropUndemoted().getAsBoolean();
         int looked = 0;
         Region refused = null;
         for (int entry = policy.coldest(); entry != NONE && looked < LOOKED_AT; entry = policy.warmer(entry)) {
@@ -58,7 +85,7 @@ final class Victims {
             if (region == refused) {
                 continue;
             }
-            if (region.isIdle() && nothingPinned(region)) {
+            if (region.isIdle() && mayGo(region, undemotedToo)) {
                 return region;
             }
             refused = region;
@@ -66,9 +93,10 @@ final class Victims {
         return null;
     }
 
-    private boolean nothingPinned(final Region region) {
+    private boolean mayGo(final Region region, final boolean undemotedToo) {
         for (final int entry : region.entryOf) {
-            if (entry != NONE && !mayGo(entry)) {
+            if (entry != NONE
+                    && (!mayGo(entry) || (!undemotedToo && !context.durable().test(entries.hash[entry])))) {
                 return false;
             }
         }

@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notices = Console(stderr=True, highlight=False, soft_wrap=True)
     if args.sources:
         return _publish(args, [json.loads(source.read_text()) for source in args.sources], console)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         records, failed = _run(args, given, notices)
     except KeyboardInterrupt:

@@ -165,12 +165,10 @@ def plot(records: Sequence[Record], place: Path) -> None:
         shown = [(title, value) for title, value in bars if value is not None]
         colours = ["#2f6fb0", *["#a8b4c0"] * (len(shown) - 1)]
         drawn = axis.bar([title for title, _ in shown], [value for _, value in shown], color=colours[: len(shown)])
-        axis.bar_label(drawn, fmt="{:.3g}")
+        axis.bar_label(drawn, fmt="{:.2f}" if job.unit == "GB/s" else "{:,.0f}")
         better = "more" if job.unit == "GB/s" else "less"
         axis.set(title=job.name, ylabel=f"{job.unit} ({better} is better)")
         axis.spines[["top", "right"]].set_visible(False)
-        if job.unit != "GB/s":
-            axis.set_yscale("log")
     place.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(place, metadata={"Date": None})
     pyplot.close(figure)

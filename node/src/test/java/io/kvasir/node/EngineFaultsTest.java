@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Events;
 import io.kvasir.node.engine.v1.Ping;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
@@ -142,13 +143,32 @@ class EngineFaultsTest {
     }
 
     @Test
-    void anIdInUseEndsTheConnection() throws IOException {
+    void anIdOf0EndsTheConnection() throws IOException {
         try (EngineClient client = fixture.attached()) {
-            client.write(EngineClient.frame(
-                    2, Request.newBuilder().setDeadlineMs(7).build().toByteArray()));
+            final byte[] body = Request.newBuilder().setDeadlineMs(7).build().toByteArray();
+            client.write(EngineClient.frame(body.length, body));
             assertEquals(0, client.read().getId());
             client.expectEnd();
         }
+        assertEquals(1, fixture.faults("undecodable_frame"));
+    }
+
+    @Test
+    void anIdInUseEndsTheConnection() throws IOException {
+        try (EngineClient client = fixture.attached()) {
+            final byte[] body = Request.newBuilder()
+                    .setId(77)
+                    .setDeadlineMs(30_000)
+                    .setEvents(Events.newBuilder().setWaitMs(30_000))
+                    .build()
+                    .toByteArray();
+            client.write(EngineClient.frame(body.length, body));
+            NodeFixture.await("the hold", () -> fixture.metric("kvasir_node_held_requests", null, null) == 1);
+            client.write(EngineClient.frame(body.length, body));
+            assertEquals(0, client.read().getId());
+            client.expectEnd();
+        }
+        NodeFixture.await("its end", () -> fixture.metric("kvasir_node_held_requests", null, null) == 0);
     }
 
     @Test

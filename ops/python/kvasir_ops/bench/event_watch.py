@@ -1,4 +1,4 @@
-"""Follows the node's events to know which objects it reported durable on SSD; the kill test asks it after each kill."""
+"""Follows the node's events for the kill test: what was reported durable on SSD, and what left DRAM."""
 
 from __future__ import annotations
 
@@ -12,22 +12,28 @@ WAIT_S = 0.1
 BATCH = 4096
 
 
-class DurableWatch:
-    """A thread with a client of its own, which keeps what was reported stored on SSD and not removed."""
+class EventWatch:
+    """A thread with a client of its own, which keeps what was reported stored and removed."""
 
     def __init__(self, socket: str) -> None:
         self._socket = socket
         self._lock = threading.Lock()
         self._durable: dict[bytes, None] = {}
+        self._left_dram: set[bytes] = set()
         self._gaps = 0
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bench-durable", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="bench-events", daemon=True)
         self._thread.start()
 
     def durable(self) -> list[bytes]:
         """Keys that are durable by the last event that was seen, in the order in which they became so."""
         with self._lock:
             return list(self._durable)
+
+    def left_dram(self) -> set[bytes]:
+        """Keys that were reported removed from DRAM and not stored there again."""
+        with self._lock:
+            return set(self._left_dram)
 
     @property
     def gaps(self) -> int:
@@ -67,7 +73,12 @@ class DurableWatch:
     def _take(self, kind: str, tier: Tier, key: bytes) -> None:
         if kind == "CLEARED":
             self._durable.clear()
+            self._left_dram.clear()
         elif tier == Tier.SSD:
             self._durable.pop(key, None)
             if kind == "STORED":
                 self._durable[key] = None
+        elif tier == Tier.DRAM and kind == "STORED":
+            self._left_dram.discard(key)
+        elif tier == Tier.DRAM:
+            self._left_dram.add(key)

@@ -39,6 +39,9 @@ final class LookupPlanner {
         final long[] hashes;
         int hits;
         int pending;
+        /** No room for more promotions now. The rest is pending all the same: who waits is woken when there is room. */
+        private boolean later;
+
         private int[] held;
         private int heldCount;
 
@@ -247,7 +250,7 @@ final class LookupPlanner {
             final long nowNs) {
         for (int s = 0; s < found.shards; s++) {
             final int i = chunk * found.shards + s;
-            if (found.status[i] == ON_SSD) {
+            if (found.status[i] == ON_SSD && !found.later) {
                 if (ssd.expectedNs(found.hashes[i]) > worthNs) {
                     return false;
                 }
@@ -256,6 +259,10 @@ final class LookupPlanner {
                         Hash256.read(keys, chunk * Hash256.BYTES),
                         set.shards().get(s));
                 final int entry = ssd.promote(tenant, found.hashes[i], id, nowNs);
+                if (entry == SsdShelf.LATER) {
+                    found.later = true;
+                    continue;
+                }
                 if (entry == DramTier.NONE) {
                     return false;
                 }

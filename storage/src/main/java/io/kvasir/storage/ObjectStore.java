@@ -383,12 +383,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
         final int end = query.sparse ? found.chunks : found.hits + found.pending;
         final int[] entries = new int[end * found.shards];
         int count = 0;
+        boolean wantsRoom = false;
         for (int i = 0; i < entries.length; i++) {
             if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
                 entries[count++] = found.entries[i];
             }
+            wantsRoom |= found.status[i] == LookupPlanner.ON_SSD;
         }
-        return count == 0 ? 0 : waiters.await(entries, count, wake);
+        if (count > 0) {
+            return waiters.await(entries, count, wake);
+        }
+        return wantsRoom ? waiters.awaitRoom(wake) : 0;
     }
 
     public void cancelWait(final long handle) {

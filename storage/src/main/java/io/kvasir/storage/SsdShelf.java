@@ -22,6 +22,12 @@ import org.slf4j.LoggerFactory;
 final class SsdShelf implements SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
     private static final long ABSENT = -1;
+    /** From {@link #promote}: ask again. */
+    static final int LATER = -4;
+
+    /** Room that does not come for so long is not waited for: the lookup is a miss. */
+    private static final long NO_ROOM_NS = 500_000_000;
+
     private static final int READS_IN_FLIGHT = 512;
     private static final int WRITES_IN_FLIGHT = 256;
     private static final long WRITE_BYTES_IN_FLIGHT = 128L << 20;
@@ -29,6 +35,9 @@ final class SsdShelf implements SsdListener {
     private static final long RESCAN_NS = 10_000_000;
     private static final long PAUSE_NS = 1_000_000_000;
     private static final long STALLED_NS = 200_000_000;
+    private static final long WARMING_NS = 5_000_000_000L;
+    private static final long ASKED_ANEW_NS = 1_000_000_000;
+    private static final long HURRIED_BYTES = 64L << 20;
     private static final double WEIGHT = 0.1;
 
     private final DramTier dram;
@@ -39,6 +48,7 @@ final class SsdShelf implements SsdListener {
     private SsdTier tier;
     private boolean warm;
     private String failure;
+    private long noRoomSinceNs;
     private int readsInFlight;
     private long readBytesInFlight;
     private double readBytesPerNs = 0.5;
@@ -49,6 +59,8 @@ final class SsdShelf implements SsdListener {
     private long coldBytes;
     private long notBeforeNs;
     private long progressNs = System.nanoTime();
+    private long askedNs = progressNs - ASKED_ANEW_NS;
+    private long askedFirstNs = progressNs;
 
     SsdShelf(
             final DramTier dram,
@@ -131,16 +143,26 @@ final class SsdShelf implements SsdListener {
         return (long) ((readBytesInFlight + Math.max(0, lengths.get(hash))) / readBytesPerNs);
     }
 
-    /** Starts to bring an object into DRAM; the entry that is being written, or {@link DramTier#NONE}. */
+    /**
+     * Starts to bring an object into DRAM.
+     *
+     * @return the entry that is being written; {@link #LATER} when there is no room for it just now; else
+     *     {@link DramTier#NONE}
+     */
     int promote(final TenantArena tenant, final long hash, final ObjectId id, final long nowNs) {
         final long length = lengths.get(hash);
-        if (length == ABSENT || readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
+        if (length == ABSENT) {
             return DramTier.NONE;
+        }
+        if (readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
+            return LATER;
         }
         final int entry = dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0);
         if (entry < 0) {
-            return DramTier.NONE;
+            noRoomSinceNs = noRoomSinceNs == 0 ? nowNs : noRoomSinceNs;
+            return nowNs - noRoomSinceNs > NO_ROOM_NS ? DramTier.NONE : LATER;
         }
+        noRoomSinceNs = 0;
         readsInFlight++;
         readBytesInFlight += length;
         final int serial = dram.serial(entry);
@@ -184,9 +206,22 @@ final class SsdShelf implements SsdListener {
 
     // ---- DRAM to SSD
 
-    /** True when waiting for a demotion is in vain: there is no usable tier, or nothing became durable for a while. */
+    /**
+     * Somebody needs the slot of an object that is nowhere else: demotion hurries. True when waiting for it is in vain:
+     * there is no usable tier, or nothing became durable for a while since it was first asked.
+     */
     boolean isStalled(final long nowNs) {
-        return tier == null || failure != null || nowNs - progressNs > STALLED_NS;
+        if (tier == null || failure != null) {
+            return true;
+        }
+        if (nowNs - askedNs > ASKED_ANEW_NS || progressNs - askedFirstNs > 0) {
+            askedFirstNs = nowNs;
+            if (writesInFlight == 0) {
+                notBeforeNs = nowNs;
+            }
+        }
+        askedNs = nowNs;
+        return nowNs - askedFirstNs > (warm ? STALLED_NS : WARMING_NS);
     }
 
     /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
@@ -196,7 +231,10 @@ final class SsdShelf implements SsdListener {
         }
         // The colder half of DRAM, but no more than half of the SSD: else each rescan would write anew what the tier
         // evicted for the last one.
-        final long margin = Math.min(dram.usedBytes() - dram.capacity() / 2, tier.capacityBytes() / 2);
+        final boolean hurried = nowNs - askedNs < STALLED_NS;
+        final long margin = Math.min(
+                Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0),
+                tier.capacityBytes() / 2);
         if (cursor != DramTier.NONE && !dram.is(cursor, cursorSerial)) {
             cursor = DramTier.NONE;
         }

@@ -245,13 +245,12 @@ final class ReadCalls {
             return wait != 0;
         }
 
-        /** Looks again, then gives back the earlier lease: in this order nothing is evicted in between. */
+        /** Gives back the earlier lease first, so that its quota is free; nothing is evicted in between. */
         ObjectStore.LookupResult again() {
-            final ObjectStore.LookupResult earlier = result;
-            result = store.lookup(connection.session.holder, query);
-            if (earlier.lease() != 0) {
-                store.release(connection.session.holder, earlier.lease(), ALL_SHARDS);
+            if (result.lease() != 0) {
+                store.release(connection.session.holder, result.lease(), ALL_SHARDS);
             }
+            result = store.lookup(connection.session.holder, query);
             return result;
         }
 

@@ -126,10 +126,7 @@ class DramContractTest extends TierContract {
 
         @Override
         public boolean remove(final ObjectId id) {
-            final boolean there = fixture.store.remove(id);
-            // What is being summed goes when the sum is done.
-            fixture.until("idle", () -> fixture.store.doWork() == 0 && fixture.store.heldObjects() == 0);
-            return there;
+            return fixture.store.remove(id);
         }
 
         @Override
@@ -141,6 +138,8 @@ class DramContractTest extends TierContract {
 
         @Override
         public long objects() {
+            // What is being summed and was removed meanwhile goes when the sum is done.
+            fixture.until("idle", () -> fixture.store.doWork() == 0 && fixture.store.heldObjects() == 0);
             return fixture.store.dramObjects();
         }
 

@@ -20,6 +20,7 @@ class EventWatch:
         self._lock = threading.Lock()
         self._durable: dict[bytes, None] = {}
         self._left_dram: set[bytes] = set()
+        self._removed: set[bytes] = set()
         self._gaps = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bench-events", daemon=True)
@@ -34,6 +35,16 @@ class EventWatch:
         """Keys that were reported removed from DRAM and not stored there again."""
         with self._lock:
             return set(self._left_dram)
+
+    def forget_removed(self) -> None:
+        """Begins :meth:`removed` anew."""
+        with self._lock:
+            self._removed.clear()
+
+    def removed(self) -> set[bytes]:
+        """Keys that were reported removed from a tier since :meth:`forget_removed`: evicted, or dropped as damaged."""
+        with self._lock:
+            return set(self._removed)
 
     @property
     def gaps(self) -> int:
@@ -71,6 +82,8 @@ class EventWatch:
             client.close()
 
     def _take(self, kind: str, tier: Tier, key: bytes) -> None:
+        if kind == "REMOVED":
+            self._removed.add(key)
         if kind == "CLEARED":
             self._durable.clear()
             self._left_dram.clear()

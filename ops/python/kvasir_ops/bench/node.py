@@ -87,6 +87,11 @@ class Node:
         """SIGTERM, and SIGKILL when that takes too long. Idempotent."""
         self._process.stop()
 
+    def damaged_objects(self) -> int:
+        """Objects that the node has dropped, since its first start, because their bytes did not fit their checksum."""
+        log = self._process.places.log.read_text(encoding="utf-8", errors="replace")
+        return log.count("does not fit its checksum") + log.count("is not what was written")
+
     def anonymous_bytes(self) -> int:
         """Resident anonymous memory of the process."""
         for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():

@@ -26,7 +26,7 @@ final class SsdShelf implements SsdListener {
     static final int LATER = -4;
 
     /** Room that does not come for so long is not waited for: the lookup is a miss. */
-    private static final long NO_ROOM_NS = 500_000_000;
+    private static final long NO_ROOM_NS = 1_000_000_000;
 
     private static final int READS_IN_FLIGHT = 512;
     private static final int WRITES_IN_FLIGHT = 256;
@@ -36,7 +36,7 @@ final class SsdShelf implements SsdListener {
     private static final long PAUSE_NS = 1_000_000_000;
     private static final long STALLED_NS = 200_000_000;
     private static final long WARMING_NS = 5_000_000_000L;
-    private static final long ASKED_ANEW_NS = 1_000_000_000;
+    private static final long ASKED_ANEW_NS = 500_000_000;
     private static final long HURRIED_BYTES = 64L << 20;
     private static final double WEIGHT = 0.1;
 
@@ -49,6 +49,7 @@ final class SsdShelf implements SsdListener {
     private boolean warm;
     private String failure;
     private long noRoomSinceNs;
+    private long noRoomLastNs;
     private int readsInFlight;
     private long readBytesInFlight;
     private double readBytesPerNs = 0.5;
@@ -159,7 +160,10 @@ final class SsdShelf implements SsdListener {
         }
         final int entry = dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0);
         if (entry < 0) {
-            noRoomSinceNs = noRoomSinceNs == 0 ? nowNs : noRoomSinceNs;
+            if (noRoomSinceNs == 0 || nowNs - noRoomLastNs > ASKED_ANEW_NS) {
+                noRoomSinceNs = nowNs;
+            }
+            noRoomLastNs = nowNs;
             return nowNs - noRoomSinceNs > NO_ROOM_NS ? DramTier.NONE : LATER;
         }
         noRoomSinceNs = 0;

@@ -32,6 +32,7 @@ import org.slf4j.LoggerFactory;
 public final class ObjectStore implements Agent, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ObjectStore.class);
     private static final long PROBE_NS = 100_000_000;
+    private static final long ROOM_NS = 50_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
     private static final int BATCHES_UNDER_WAY = 2;
     private static final int BATCH_OBJECTS = 64;
@@ -122,6 +123,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private Consumer<Integer> regionRetired = region -> {};
     private Consumer<Attachment> processEnded = attachment -> {};
     private long nextProbeNs;
+    private long nextRoomNs;
     private boolean closed;
 
     /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
@@ -832,6 +834,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
             nextProbeNs = nowNs + PROBE_NS;
             dram.probeAttachments();
             pins.expire(context.clock().time());
+        }
+        if (nowNs - nextRoomNs >= 0) {
+            // Who waits for room asks again even when none was made: only the asking tells that waiting is in vain.
+            nextRoomNs = nowNs + ROOM_NS;
+            waiters.roomMade();
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);

@@ -91,11 +91,6 @@ final class Remembered {
         }
     }
 
-    /** For {@code explain}: what is known of an object that is gone; null before the catalogue is open. */
-    Catalogue catalogue() {
-        return catalogue;
-    }
-
     private void later(final Consumer<Catalogue> change) {
         if (catalogue != null) {
             change.accept(catalogue);

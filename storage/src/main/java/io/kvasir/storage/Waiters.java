@@ -77,8 +77,4 @@ final class Waiters {
         }
         return done;
     }
-
-    int count() {
-        return live.size();
-    }
 }

@@ -134,8 +134,4 @@ public final class Attachments {
     long quarantinedBytes() {
         return quarantinedBytes;
     }
-
-    int quarantinedAttachments() {
-        return departed.size();
-    }
 }

@@ -132,10 +132,6 @@ public final class DramTier implements AutoCloseable {
         }
     }
 
-    public boolean mayTouch(final long attachment) {
-        return attachments.mayTouch(attachment);
-    }
-
     /** Frees what departed processes had, as far as their locks are free. */
     public void probeAttachments() {
         attachments.probe(id -> end(attachments.departed(id)));
@@ -326,10 +322,6 @@ public final class DramTier implements AutoCloseable {
             }
             context.listener().roomMade();
         }
-    }
-
-    public boolean isHeld(final int entry) {
-        return entries.holds[entry] > 0;
     }
 
     /** Times that it was leased since it came to DRAM. */
@@ -695,19 +687,15 @@ public final class DramTier implements AutoCloseable {
                 }
             }
         }
-        probeAttachmentsQuietly(writers);
+        for (final Attachments.Entry writer : List.copyOf(writers.values())) {
+            endIfStopped(writer);
+        }
         for (final Region region : tenant.regions) {
             for (final int entry : region.entryOf) {
                 if (entry != NONE) {
                     link(entry, headers(entry).parent(entries.slot[entry]));
                 }
             }
-        }
-    }
-
-    private void probeAttachmentsQuietly(final Map<Long, Attachments.Entry> writers) {
-        for (final Attachments.Entry writer : List.copyOf(writers.values())) {
-            endIfStopped(writer);
         }
     }
 

@@ -7,7 +7,6 @@ package io.kvasir.ops.simulate;
  * @param timeSaved the same, each chunk weighed with the prefill time that the cost-aware policy assumes for it
  * @param pulled chunks that came from a peer
  * @param moved last copies that went to a peer instead of being dropped
- * @param handedOver last copies that a peer which had pulled them before keeps instead
  * @param staleHints holders that the directory named and that had it no more
  * @param pullMsP50 time of a request's pulls on links without other traffic
  * @param entriesPerLookup directory entries read for a lookup that asked the directory
@@ -32,7 +31,6 @@ record Outcome(
         long pulled,
         long evicted,
         long moved,
-        long handedOver,
         long staleHints,
         double pullMsP50,
         double pullMsP99,

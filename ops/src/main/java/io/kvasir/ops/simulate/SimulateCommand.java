@@ -35,7 +35,7 @@ import tools.jackson.databind.json.JsonMapper;
             "Exit codes: 0 done, 1 a trace cannot be read, 2 wrong arguments."
         })
 public final class SimulateCommand implements Callable<Integer> {
-    private static final long TOLD_NS = 1_000_000_000;
+    private static final long TOLD_NS = 5_000_000_000L;
     private static final int MOST_NODES = 1_000;
 
     @Parameters(
@@ -95,13 +95,6 @@ public final class SimulateCommand implements Callable<Integer> {
 
     @Option(names = "--requests", paramLabel = "N", description = "Only the first N requests of a trace.")
     private int limit = Integer.MAX_VALUE;
-
-    @Option(
-            names = "--move-factor",
-            paramLabel = "X",
-            description = "A last copy moves to a full peer whose next victim has been idle X times as long"
-                    + " (default: that of the node).")
-    private double moveFactor = Placement.STANDARD.colder();
 
     @Option(
             names = "--spread-uses",
@@ -193,7 +186,7 @@ public final class SimulateCommand implements Callable<Integer> {
         require(copies >= 0, "--copies is " + copies + "; it must be at least 0");
         require(limit >= 1, "--requests is " + limit + "; it must be at least 1");
         require(linkGbps > 0 && chunkMib > 0, "--link-gbps and --chunk-mib must be above 0");
-        require(moveFactor >= 1 && spreadUses >= 1, "--move-factor and --spread-uses must be at least 1");
+        require(spreadUses >= 1, "--spread-uses is " + spreadUses + "; it must be at least 1");
         require(plot == null, "--plot is drawn by the launcher: call ./kvasir simulate");
     }
 
@@ -221,7 +214,7 @@ public final class SimulateCommand implements Callable<Integer> {
                                     policy,
                                     routing,
                                     sharing,
-                                    new Placement(moveFactor, spreadUses),
+                                    new Placement(spreadUses),
                                     linkGbps,
                                     (long) (chunkMib * (1 << 20)),
                                     seed));

@@ -55,7 +55,6 @@ final class SimulatedCluster {
     private double worthSaved;
     private long evicted;
     private long moved;
-    private long handedOver;
     private long stale;
     private long changes;
     private long lookups;
@@ -148,7 +147,7 @@ final class SimulatedCluster {
         // From the end on, so that parents are warmer than their children.
         for (int i = hits - 1; i >= 0; i--) {
             final SimulatedNode user = i < here || sources[i] == null ? node : sources[i];
-            user.touch(user.find(wanted[i]), nowMs);
+            user.touch(user.find(wanted[i]));
         }
         local += here;
         return hits;
@@ -171,14 +170,12 @@ final class SimulatedCluster {
                 break;
             }
             holder.lease(holder.find(wanted[end]), request);
-            final int entry =
-                    node.store(wanted[end], end == 0 ? NONE : wanted[end - 1], end, true, false, request, nowMs, nowMs);
+            final int entry = node.store(wanted[end], end == 0 ? NONE : wanted[end - 1], end, true, false, request);
             if (entry == NONE) {
                 break;
             }
             changed(node);
             sources[end] = holder;
-            holder.pulledBy(holder.find(wanted[end]), node.number);
             bytes[holder.number] += scenario.chunkBytes();
             pulled++;
         }
@@ -264,14 +261,14 @@ final class SimulatedCluster {
     private void keep(final SimulatedNode node, final int[] wanted, final int i) {
         final int there = node.find(wanted[i]);
         if (there != NONE) {
-            node.touch(there, nowMs);
+            node.touch(there);
             node.lease(there, request);
             return;
         }
         final int before = i == 0 ? NONE : wanted[i - 1];
         place[wanted[i]] = i;
         above[wanted[i]] = before;
-        if (node.store(wanted[i], before, i, false, false, request, nowMs, nowMs) != NONE) {
+        if (node.store(wanted[i], before, i, false, false, request) != NONE) {
             changed(node);
         }
     }
@@ -283,29 +280,14 @@ final class SimulatedCluster {
         if (locator == null || !Placement.isWorthMoving(node.isCopy(entry), false, moving)) {
             return;
         }
-        final int heir = node.heir(entry);
-        final int inherited = heir == NONE ? NONE : nodes.get(heir).find(node.chunk(entry));
-        if (inherited != NONE) {
-            nodes.get(heir).inherit(inherited);
-            handedOver++;
-            return;
-        }
-        final long idleMs = node.idleMs(entry, nowMs);
-        final int taker = scenario.placement()
-                .taker(
-                        SimulatedNode.slotBytes(),
-                        idleMs,
-                        nodes.size(),
-                        node.number,
-                        peer -> rooms[peer],
-                        random.nextLong());
+        final int taker = Placement.taker(
+                SimulatedNode.slotBytes(), nodes.size(), node.number, peer -> rooms[peer], random.nextLong());
         if (taker == Placement.NOBODY) {
             return;
         }
         final SimulatedNode peer = nodes.get(taker);
         final int chunk = node.chunk(entry);
-        if (!peer.has(chunk)
-                && peer.store(chunk, above[chunk], place[chunk], false, true, request, nowMs, nowMs - idleMs) != NONE) {
+        if (!peer.has(chunk) && peer.store(chunk, above[chunk], place[chunk], false, true, request) != NONE) {
             changed(peer);
             moved++;
         }
@@ -373,7 +355,6 @@ final class SimulatedCluster {
                 pulled,
                 evicted,
                 moved,
-                handedOver,
                 stale,
                 percentileMs(times, 0.5),
                 percentileMs(times, 0.99),

@@ -35,18 +35,13 @@ final class SimulatedNode {
     private final CopiesFirst policy;
     private final Chains chains = new Chains();
     private final VictimSearch search;
-    private final EvictionPolicy.Scan scan;
     private final Placement placement;
     private final Eviction eviction;
     private final Int2IntHashMap entryOf = new Int2IntHashMap(NONE);
     private final int[] chunk;
     private final int[] uses;
-    private final double[] lastUseMs;
     private final boolean[] pulled;
     private final int[] leasedBy;
-    /** The peer that pulled each entry last. */
-    private final int[] pulledBy;
-
     private final int[] free;
     private int freeCount;
 
@@ -63,13 +58,10 @@ final class SimulatedNode {
         this.eviction = eviction;
         policy = new CopiesFirst(kind.create());
         search = new VictimSearch(policy, chains);
-        scan = policy.scan();
         chunk = new int[slots];
         uses = new int[slots];
-        lastUseMs = new double[slots];
         pulled = new boolean[slots];
         leasedBy = new int[slots];
-        pulledBy = new int[slots];
         Arrays.fill(leasedBy, NONE);
         free = new int[slots];
         for (int slot = slots - 1; slot >= 0; slot--) {
@@ -93,34 +85,14 @@ final class SimulatedNode {
         return policy.isCopied(entry);
     }
 
-    long idleMs(final int entry, final double nowMs) {
-        return (long) Math.max(0, nowMs - lastUseMs[entry]);
-    }
-
     /** The request keeps the entry until the next one comes. */
     void lease(final int entry, final int request) {
         leasedBy[entry] = request;
     }
 
-    void pulledBy(final int entry, final int peer) {
-        pulledBy[entry] = peer;
-    }
-
-    /** The peer that pulled the entry last, or {@link #NONE}. */
-    int heir(final int entry) {
-        return pulledBy[entry];
-    }
-
-    /** What was a copy is the last one now. */
-    void inherit(final int entry) {
-        pulled[entry] = false;
-        policy.copied(entry, false);
-    }
-
-    void touch(final int entry, final double nowMs) {
+    void touch(final int entry) {
         policy.touch(entry);
         uses[entry]++;
-        lastUseMs[entry] = nowMs;
         if (policy.isCopied(entry)) {
             policy.copied(entry, placement.givesWayFirst(pulled[entry], true, uses[entry]));
         }
@@ -140,9 +112,7 @@ final class SimulatedNode {
             final int chunkIndex,
             final boolean isPulled,
             final boolean moved,
-            final int request,
-            final double nowMs,
-            final double lastUse) {
+            final int request) {
         if (freeCount == 0) {
             final int victim =
                     search.find(entry -> leasedBy[entry] == request ? Verdict.LATER : Verdict.BEST, () -> true);
@@ -156,10 +126,8 @@ final class SimulatedNode {
         entryOf.put(stored, entry);
         chunk[entry] = stored;
         uses[entry] = 0;
-        lastUseMs[entry] = lastUse;
         pulled[entry] = isPulled;
         leasedBy[entry] = request;
-        pulledBy[entry] = NONE;
         chains.add(entry);
         final ObjectId id = SimulatedCluster.id(stored);
         policy.add(entry, id.hash64(), BYTES, chunkIndex, 0);
@@ -197,10 +165,7 @@ final class SimulatedNode {
     }
 
     PeerRoom room(final double nowMs, final double bytesPerMs) {
-        scan.restart();
-        final int coldest = scan.next();
-        return new PeerRoom(freeCount * BYTES, coldest == NONE ? 0 : idleMs(coldest, nowMs), (long)
-                (Math.max(0, linkFreeMs - nowMs) * bytesPerMs));
+        return new PeerRoom(freeCount * BYTES, (long) (Math.max(0, linkFreeMs - nowMs) * bytesPerMs));
     }
 
     static long slotBytes() {

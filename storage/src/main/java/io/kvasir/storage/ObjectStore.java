@@ -122,6 +122,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.reserveQuotaBytes(),
                 context.policy(),
                 this::isDurable,
+                () -> context.ssd() != null,
                 this::mayDropUndemoted,
                 listener,
                 this::complete,

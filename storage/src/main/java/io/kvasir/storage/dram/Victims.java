@@ -34,6 +34,7 @@ final class Victims {
      * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
      */
     int find(final TenantArena tenant, final long slotBytes, final long writer) {
+        final int weighAtMost = context.demotes().getAsBoolean() ? WEIGHED : 1;
         int durable = NONE;
         int undemoted = NONE;
         int parent = NONE;
@@ -41,7 +42,7 @@ final class Victims {
         int weighed = 0;
         int looked = 0;
         for (int entry = policy.coldest();
-                entry != NONE && looked < LOOKED_AT && weighed < WEIGHED;
+                entry != NONE && looked < LOOKED_AT && weighed < weighAtMost;
                 entry = policy.warmer(entry), looked++) {
             final Region region = entries.region[entry];
             if (region.slotBytes != slotBytes || region.tenant != tenant) {

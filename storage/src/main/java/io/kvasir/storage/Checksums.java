@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.PriorityBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
@@ -24,12 +25,13 @@ public final class Checksums implements AutoCloseable {
 
     private final PriorityBlockingQueue<Job> queue = new PriorityBlockingQueue<>();
     private final AtomicLong sequence = new AtomicLong();
+    private final ExecutorService worker;
     private final Executor completions;
-    private final Thread thread;
 
-    public Checksums(final Executor completions) {
+    /** @param worker one thread, which this owns from now on */
+    Checksums(final ExecutorService worker, final Executor completions) {
+        this.worker = worker;
         this.completions = completions;
-        thread = Thread.ofPlatform().daemon().name("kvasir-checksums").start(this::work);
     }
 
     /** CRC32C of the segment. */
@@ -44,31 +46,25 @@ public final class Checksums implements AutoCloseable {
     /** Answers the checksums of all these objects at once: one wake-up for a batch. */
     void sum(final MemorySegment[] objects, final boolean urgent, final Consumer<int[]> answer) {
         queue.add(new Job(urgent, sequence.getAndIncrement(), objects, answer));
+        worker.execute(this::work);
     }
 
+    /** Does the most urgent job, which need not be the one that it was started for. */
     private void work() {
-        try {
-            while (true) {
-                final Job job = queue.take();
-                final int[] sums = new int[job.objects.length];
-                for (int i = 0; i < sums.length; i++) {
-                    sums[i] = of(job.objects[i]);
-                }
-                completions.execute(() -> job.answer.accept(sums));
+        final Job job = queue.poll();
+        if (job != null) {
+            final int[] sums = new int[job.objects.length];
+            for (int i = 0; i < sums.length; i++) {
+                sums[i] = of(job.objects[i]);
             }
-        } catch (final InterruptedException closed) {
-            Thread.currentThread().interrupt();
+            completions.execute(() -> job.answer.accept(sums));
         }
     }
 
     /** Answers of jobs that have not begun do not come any more. */
     @Override
     public void close() {
-        thread.interrupt();
-        try {
-            thread.join();
-        } catch (final InterruptedException stopped) {
-            Thread.currentThread().interrupt();
-        }
+        queue.clear();
+        worker.close();
     }
 }

@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
@@ -122,15 +121,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.reserveQuotaBytes(),
                 context.policy(),
                 this::isDurable,
+                () -> context.ssd() != null,
                 this::mayDropUndemoted,
                 listener,
                 this::complete,
                 context.clock(),
+                context.random(),
+                context.worker("kvasir-region-allocator"),
                 counters));
-        verifier = new Verifier(dram, counters, this::complete);
+        verifier = new Verifier(dram, counters, context.worker("kvasir-checksums"), this::complete);
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
-        leases = new Leases(
-                dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
+        leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         planner = new LookupPlanner(dram, ssd, counters, verifier::verifyNow);
         lookups = new Lookups(dram, planner, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context.clock(), counters);
@@ -385,7 +386,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     private boolean mayDropUndemoted() {
-        return ssd == null || ssd.isStalled(context.nanoClock().nanoTime());
+        return context.ssd() == null
+                || ssd == null
+                || ssd.isStalled(context.nanoClock().nanoTime());
     }
 
     private boolean isDurable(final long hash) {

@@ -38,6 +38,11 @@ final class Reservations {
             final ObjectStore.ReserveResult before) {
         final int count = keys.length / Hash256.BYTES;
         final SlotRecords records = new SlotRecords(dram, count);
+        final long[] hashes = new long[count];
+        for (int i = 0; i < count; i++) {
+            hashes[i] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
+        }
+        dram.expect(hashes);
         int noRoom = 0;
         for (int i = 0; i < count; i++) {
             if (before != null && before.slots()[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {
@@ -45,7 +50,7 @@ final class Reservations {
                 continue;
             }
             final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
-            final long hash = ObjectId.hash64(namespace, key, shard);
+            final long hash = hashes[i];
             final int there = dram.find(hash, namespace, key, shard);
             if (there != DramTier.NONE) {
                 final boolean busy = dram.isWriting(there) || dram.isCondemned(there);

@@ -6,7 +6,12 @@ import io.kvasir.storage.ssd.SsdTier;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.SplittableRandom;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.random.RandomGenerator;
 import org.agrona.concurrent.EpochClock;
 import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemEpochClock;
@@ -27,6 +32,8 @@ public final class StoreContext {
     private Runnable wakeup = () -> {};
     private EpochClock clock = SystemEpochClock.INSTANCE;
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
+    private RandomGenerator random = new SplittableRandom();
+    private Function<String, ExecutorService> workers = StoreContext::thread;
 
     /** Directory of the arena, on a tmpfs. */
     public StoreContext dramDirectory(final Path value) {
@@ -158,6 +165,31 @@ public final class StoreContext {
                 return java.time.Instant.ofEpochMilli(clock.time());
             }
         };
+    }
+
+    /** Draws the numbers of attachments, regions and leases. Used by the owner's thread. */
+    public StoreContext random(final RandomGenerator value) {
+        random = value;
+        return this;
+    }
+
+    RandomGenerator random() {
+        return random;
+    }
+
+    /** Makes, by name, what runs the slow work beside the owner's thread; a daemon thread for each unless it is set. */
+    public StoreContext workers(final Function<String, ExecutorService> value) {
+        workers = value;
+        return this;
+    }
+
+    ExecutorService worker(final String name) {
+        return workers.apply(name);
+    }
+
+    static ExecutorService thread(final String name) {
+        return Executors.newSingleThreadExecutor(
+                Thread.ofPlatform().daemon().name(name).factory());
     }
 
     public StoreContext nanoClock(final NanoClock value) {

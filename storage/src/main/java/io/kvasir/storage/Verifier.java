@@ -4,6 +4,7 @@ import io.kvasir.storage.dram.DramTier;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import org.agrona.collections.Int2IntHashMap;
 import org.agrona.collections.IntArrayQueue;
 import org.slf4j.Logger;
@@ -29,10 +30,14 @@ final class Verifier implements AutoCloseable {
 
     private int batchesUnderWay;
 
-    Verifier(final DramTier dram, final StorageCounters counters, final Executor completions) {
+    Verifier(
+            final DramTier dram,
+            final StorageCounters counters,
+            final ExecutorService worker,
+            final Executor completions) {
         this.dram = dram;
         this.counters = counters;
-        checksums = new Checksums(completions);
+        checksums = new Checksums(worker, completions);
         dram.unverified().forEach(toCheck::addInt);
     }
 

@@ -4,9 +4,11 @@ import io.kvasir.storage.StorageCounters;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.nio.file.Path;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import java.util.function.BooleanSupplier;
 import java.util.function.LongPredicate;
 import java.util.function.Supplier;
+import java.util.random.RandomGenerator;
 import org.agrona.concurrent.EpochClock;
 
 /**
@@ -17,8 +19,11 @@ import org.agrona.concurrent.EpochClock;
  * @param regionBytes size of a region file
  * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
  * @param durable whether an object with this hash is on SSD, so that its slot can go at once
+ * @param demotes whether there is a tier below; else no object is ever durable and there is nothing to prefer
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
+ * @param random of the numbers of attachments and regions
+ * @param allocator runs the allocation of region files, which touches every page; the tier closes it
  * @param completions runs what other threads finished on the owner's thread
  */
 public record DramContext(
@@ -28,10 +33,13 @@ public record DramContext(
         long reserveQuota,
         Supplier<EvictionPolicy> policy,
         LongPredicate durable,
+        BooleanSupplier demotes,
         BooleanSupplier mayDropUndemoted,
         Listener listener,
         Executor completions,
         EpochClock clock,
+        RandomGenerator random,
+        ExecutorService allocator,
         StorageCounters counters) {
     static final long MIN_CAPACITY = 1 << 20;
 

@@ -14,7 +14,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ThreadLocalRandom;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
@@ -36,12 +35,14 @@ public final class DramTier implements AutoCloseable {
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
     private final CopiesFirst policy;
+    private final EvictionPolicy.Scan order;
     private long usedBytes;
     private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
         policy = new CopiesFirst(context.policy().get());
+        order = policy.scan();
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -75,9 +76,9 @@ public final class DramTier implements AutoCloseable {
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
-        long id = ThreadLocalRandom.current().nextLong();
+        long id = context.random().nextLong();
         while (id == Region.NODE || attachments.mayTouch(id)) {
-            id = ThreadLocalRandom.current().nextLong();
+            id = context.random().nextLong();
         }
         try {
             files.createLock(tenant, id);
@@ -163,6 +164,22 @@ public final class DramTier implements AutoCloseable {
         for (int i = 0; i < hashes.length; i++) {
             candidates[i] = index.first(hashes[i]);
         }
+    }
+
+    /**
+     * Slots for these objects will be asked for one after the other. Reads what that will need of the index, for them and
+     * for what has to go, while the loads still are independent of each other; changes nothing.
+     */
+    public void expect(final long[] hashes) {
+        final int[] ignored = new int[hashes.length];
+        probe(hashes, ignored);
+        final long[] coldest = new long[hashes.length];
+        int count = 0;
+        order.restart();
+        for (int entry = order.next(); entry != NONE && count < coldest.length; entry = order.next()) {
+            coldest[count++] = entries.hash[entry];
+        }
+        probe(coldest, ignored);
     }
 
     /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */
@@ -528,9 +545,8 @@ public final class DramTier implements AutoCloseable {
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        final EvictionPolicy.Scan scan = policy.scan();
-        scan.restart();
-        for (int entry = scan.next(); entry != NONE; entry = scan.next()) {
+        order.restart();
+        for (int entry = order.next(); entry != NONE; entry = order.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

@@ -3,7 +3,6 @@ package io.kvasir.storage.dram;
 import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.util.Collection;
-import java.util.concurrent.ThreadLocalRandom;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -30,7 +29,7 @@ final class Regions implements AutoCloseable {
     private final Int2ObjectHashMap<Region> byId = new Int2ObjectHashMap<>();
     private long bytes;
     /** Random at each start: a name of an earlier node's region never comes again. */
-    private int next = ThreadLocalRandom.current().nextInt(1, 1 << 30);
+    private int next;
 
     Regions(
             final DramContext context,
@@ -39,6 +38,7 @@ final class Regions implements AutoCloseable {
             final Victims victims,
             final Evictor evictor) {
         this.context = context;
+        next = context.random().nextInt(1, 1 << 30);
         this.files = files;
         this.entries = entries;
         this.victims = victims;

@@ -4,8 +4,6 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -19,8 +17,6 @@ final class SpareRegions implements AutoCloseable {
 
     private final ArenaFiles files;
     private final DramContext context;
-    private final ExecutorService allocator = Executors.newSingleThreadExecutor(
-            Thread.ofPlatform().daemon().name("kvasir-region-allocator").factory());
     private final List<ArenaFiles.Spare> spares = new ArrayList<>();
     private long number;
     private long allocating;
@@ -47,13 +43,17 @@ final class SpareRegions implements AutoCloseable {
 
     /** True when a file for such slots fits into the capacity beside what regions take; spares that are too small give way. */
     boolean mayGrow(final long slotBytes, final long regionBytes) {
+        final long needed = fileBytes(slotBytes);
+        if (allocating == 0 && spares.isEmpty() && regionBytes + needed > context.capacity()) {
+            // The usual state of a node that has run for a while: asked for each slot, so it costs nothing.
+            return false;
+        }
         if (context.clock().time() < notBefore) {
             return false;
         }
         if (allocating > 0) {
             return true;
         }
-        final long needed = fileBytes(slotBytes);
         if (regionBytes + spareBytes() + needed > context.capacity()) {
             spares.forEach(spare -> files.delete(spare.file()));
             spares.clear();
@@ -86,7 +86,7 @@ final class SpareRegions implements AutoCloseable {
     private void allocate(final long bytes) {
         allocating = bytes;
         final long file = ++number;
-        allocator.execute(() -> {
+        context.allocator().execute(() -> {
             try {
                 final ArenaFiles.Spare spare = files.allocateSpare(file, bytes);
                 context.completions().execute(() -> {
@@ -115,6 +115,6 @@ final class SpareRegions implements AutoCloseable {
 
     @Override
     public void close() {
-        allocator.close();
+        context.allocator().close();
     }
 }

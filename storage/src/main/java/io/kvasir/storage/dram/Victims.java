@@ -47,6 +47,10 @@ final class Victims {
         if (!region.admits(writer) || !mayGo(entry)) {
             return Verdict.LATER;
         }
+        if (!context.demotes().getAsBoolean()) {
+            // Nothing is on SSD, and nothing will be: no other is a better choice.
+            return Verdict.BEST;
+        }
         if (!context.durable().test(entries.hash[entry])) {
             return Verdict.LOST;
         }

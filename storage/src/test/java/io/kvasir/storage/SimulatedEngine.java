@@ -1,0 +1,59 @@
+package io.kvasir.storage;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** One process of an engine: its attachment, its lock, and what it has reserved and leased. Copies through the files. */
+final class SimulatedEngine {
+    record Leased(int object, long lease, byte[] slots, long untilNs) {}
+
+    final ObjectStore.Attachment attachment;
+    final ObjectStore.LeaseHolder holder;
+    final Map<Integer, byte[]> reserved = new TreeMap<>();
+    final List<Leased> leased = new ArrayList<>();
+    private final Path directory;
+    private final FileChannel lock;
+
+    SimulatedEngine(final ObjectStore store, final ObjectStore.Tenant tenant) throws IOException {
+        attachment = store.openAttachment(tenant);
+        directory = Path.of(tenant.directory());
+        lock = FileChannel.open(directory.resolve(attachment.lockFile()), StandardOpenOption.WRITE);
+        lock.lock();
+        if (!store.isAlive(attachment)) {
+            throw new AssertionError("the lock is not seen");
+        }
+        holder = store.openHolder(tenant, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
+        store.joinHolder(holder, attachment);
+    }
+
+    /** The process ends. */
+    void die() throws IOException {
+        lock.close();
+    }
+
+    void write(final RegionInfo region, final byte[] record, final byte[] bytes) throws IOException {
+        try (FileChannel channel = FileChannel.open(directory.resolve(region.dataFile()), StandardOpenOption.WRITE)) {
+            channel.write(ByteBuffer.wrap(bytes), position(region, record));
+        }
+    }
+
+    byte[] read(final RegionInfo region, final byte[] record) throws IOException {
+        final byte[] bytes =
+                new byte[Math.toIntExact(StoreFixture.record(record, 0).getLong(SlotRecord.LENGTH))];
+        try (FileChannel channel = FileChannel.open(directory.resolve(region.dataFile()), StandardOpenOption.READ)) {
+            channel.read(ByteBuffer.wrap(bytes), position(region, record));
+        }
+        return bytes;
+    }
+
+    private static long position(final RegionInfo region, final byte[] record) {
+        return region.slotBytes() * StoreFixture.record(record, 0).getInt(SlotRecord.SLOT);
+    }
+}

@@ -1,0 +1,537 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.kvasir.storage.policy.PolicyKind;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.SplittableRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.zip.CRC32C;
+import org.agrona.concurrent.CachedEpochClock;
+import org.agrona.concurrent.CachedNanoClock;
+
+/**
+ * The real store, without SSD, driven step by step beside a simple truth: its clocks, its workers and its random numbers
+ * are the simulation's, so a seed gives the same run each time. Several engines reserve, commit, look up, lease, die and
+ * fall silent; the node is killed, and memory is damaged while it is down. The truth knows what is reserved, leased,
+ * removed, expired or damaged; it does not know eviction, so that a miss is always right.
+ *
+ * <p>What must hold: a hit has the bytes of its key; a leased object stays; a slot has one owner, and a stamp never comes
+ * again; the capacity is kept; a restart loses nothing; who waits is woken; in the end nothing is left leased, reserved,
+ * quarantined or held, and the whole capacity can be had.
+ */
+final class StoreSimulation implements AutoCloseable {
+    enum Step {
+        RESERVE,
+        COMMIT,
+        COMMIT_TWICE,
+        ABORT,
+        LOOKUP,
+        LEASE,
+        RENEW,
+        RELEASE,
+        REMOVE,
+        PIN,
+        COPIED,
+        TIME,
+        WORK,
+        BACKGROUND,
+        DEPART,
+        SILENCE,
+        END,
+        QUIESCE,
+        RESTART,
+        DAMAGE
+    }
+
+    private static final List<Step> FAULTS =
+            List.copyOf(EnumSet.of(Step.DEPART, Step.SILENCE, Step.END, Step.QUIESCE, Step.RESTART, Step.DAMAGE));
+    private static final List<Step> USUAL = List.copyOf(EnumSet.complementOf(EnumSet.copyOf(FAULTS)));
+    private static final int KIB = 1024;
+    private static final int OBJECTS = 60;
+    private static final int ENGINES = 3;
+    private static final int[] LENGTHS = {1, 4 * KIB, 5 * KIB, 64 * KIB, 100 * KIB, 48 * KIB};
+    private static final long LEASE_NS = TimeUnit.SECONDS.toNanos(30);
+    private static final int ROUNDS = 2_000;
+
+    private final SplittableRandom random;
+    private final Path directory;
+    private final PolicyKind policy;
+    private final CachedNanoClock nanoClock = new CachedNanoClock();
+    private final CachedEpochClock clock = new CachedEpochClock();
+    private final byte[][] contents = new byte[OBJECTS][];
+    private final List<SimulatedEngine> engines = new ArrayList<>();
+    /** Their connection is gone, their process is not. */
+    private final List<SimulatedEngine> silent = new ArrayList<>();
+
+    private final Set<Integer> committed = new HashSet<>();
+    private final Map<Integer, Long> expiry = new HashMap<>();
+    private final Set<Integer> summed = new HashSet<>();
+    private final Map<Long, Long> lastStamp = new HashMap<>();
+    private final List<HandDrivenWorker> workers = new ArrayList<>();
+    private ObjectStore store;
+    private ObjectStore.Tenant tenant;
+    private int waits;
+    private int woken;
+    private int faults;
+
+    StoreSimulation(final long seed, final Path directory) throws IOException {
+        this.directory = directory;
+        random = new SplittableRandom(seed);
+        policy = List.of(PolicyKind.values()).get(random.nextInt(PolicyKind.values().length));
+        for (int object = 0; object < OBJECTS; object++) {
+            contents[object] = StoreFixture.content(object, LENGTHS[object % LENGTHS.length]);
+        }
+        nanoClock.update(1_000_000_000L);
+        clock.update(1_000_000_000_000L);
+        start();
+    }
+
+    private void start() throws IOException {
+        workers.clear();
+        store = new ObjectStore(new StoreContext()
+                .dramDirectory(directory.resolve("arena"))
+                .dramCapacity(1 << 20)
+                .regionBytes(64 * KIB)
+                .policy(policy::create)
+                .clock(clock)
+                .nanoClock(nanoClock)
+                .random(random.split())
+                .workers(name -> {
+                    final HandDrivenWorker worker = new HandDrivenWorker();
+                    workers.add(worker);
+                    return worker;
+                }));
+        tenant = store.openTenant("tests", -1);
+        for (int i = 0; i < ENGINES; i++) {
+            engines.add(new SimulatedEngine(store, tenant));
+        }
+    }
+
+    /** Faults so far: deaths, silences, restarts and damages. */
+    int faults() {
+        return faults;
+    }
+
+    void step() throws IOException {
+        final int dice = random.nextInt(1000);
+        // Faults come one in twenty steps.
+        final Step step =
+                dice < 50 ? FAULTS.get(random.nextInt(FAULTS.size())) : USUAL.get(random.nextInt(USUAL.size()));
+        step(step, random.nextInt(OBJECTS));
+    }
+
+    void step(final Step step, final int object) throws IOException {
+        final SimulatedEngine engine = engines.get(random.nextInt(engines.size()));
+        switch (step) {
+            case RESERVE -> reserve(engine, object);
+            case COMMIT -> commit(engine, any(engine));
+            case COMMIT_TWICE -> commitTwice(engine, any(engine));
+            case ABORT -> abort(engine, any(engine));
+            case LOOKUP -> load(engine, object);
+            case LEASE -> lease(engine, object);
+            case RENEW -> renew(engine);
+            case RELEASE -> release(engine);
+            case REMOVE -> remove(object);
+            case PIN -> store.pin(engine.holder, StoreFixture.NAMESPACE, StoreFixture.key(object), 500_000_000L, 0);
+            case COPIED -> store.copied(id(object), random.nextBoolean());
+            case TIME -> pass(random.nextLong(2_000_000_000L));
+            case WORK -> store.doWork();
+            case BACKGROUND -> workers.get(random.nextInt(workers.size())).runOne();
+            case DEPART -> depart(engine, true);
+            case SILENCE -> depart(engine, false);
+            case END -> end();
+            case QUIESCE -> quiesce();
+            case RESTART -> restart(List.of());
+            case DAMAGE -> restart(List.of(object, (object + 7) % OBJECTS));
+        }
+        faults += FAULTS.contains(step) ? 1 : 0;
+        assertTrue(store.dramUsedBytes() <= store.dramCapacityBytes(), "capacity");
+    }
+
+    private void pass(final long ns) {
+        nanoClock.update(nanoClock.nanoTime() + ns);
+        clock.update(clock.time() + ns / 1_000_000);
+    }
+
+    private int any(final SimulatedEngine engine) {
+        final List<Integer> mine = List.copyOf(engine.reserved.keySet());
+        return mine.isEmpty() ? -1 : mine.get(random.nextInt(mine.size()));
+    }
+
+    // ---- writing
+
+    private void reserve(final SimulatedEngine engine, final int object) {
+        final ObjectStore.ReserveResult result = tryReserve(engine, object);
+        final byte[] slots = result.slots();
+        switch (slots[SlotRecord.STATUS]) {
+            case SlotStatus.GRANTED -> {
+                assertFalse(isReserved(object), "one writer");
+                claim(slots);
+                engine.reserved.put(object, slots);
+            }
+            case SlotStatus.EXISTS -> assertTrue(committed.contains(object), "what exists was committed");
+            case SlotStatus.NO_ROOM -> {
+                waits++;
+                assertTrue(store.whenRoom(() -> woken++) != 0);
+            }
+            case SlotStatus.IN_FLIGHT, SlotStatus.QUOTA -> {
+                // Another engine writes it, or it is removed and still leased; or this engine has enough.
+            }
+            default -> throw new AssertionError("status " + slots[SlotRecord.STATUS]);
+        }
+    }
+
+    private ObjectStore.ReserveResult tryReserve(final SimulatedEngine engine, final int object) {
+        return store.reserve(
+                engine.attachment,
+                StoreFixture.NAMESPACE,
+                StoreFixture.SHARD,
+                StoreFixture.key(object),
+                new long[] {contents[object].length},
+                0);
+    }
+
+    private boolean isReserved(final int object) {
+        return engines.stream().anyMatch(engine -> engine.reserved.containsKey(object));
+    }
+
+    /** The slot is nobody else's, and its stamp is newer than any before. */
+    private void claim(final byte[] slots) {
+        final long place = place(slots);
+        for (final List<SimulatedEngine> some : List.of(engines, silent)) {
+            for (final SimulatedEngine other : some) {
+                for (final byte[] theirs : other.reserved.values()) {
+                    assertTrue(place != place(theirs), "a reserved slot was given away");
+                }
+                for (final SimulatedEngine.Leased theirs : other.leased) {
+                    assertTrue(place != place(theirs.slots()), "a leased slot was given away");
+                }
+            }
+        }
+        final long stamp = StoreFixture.record(slots, 0).getLong(SlotRecord.STAMP);
+        final Long before = lastStamp.put(place, stamp);
+        assertTrue(before == null || before < stamp, "a stamp came again");
+    }
+
+    private static long place(final byte[] slots) {
+        final ByteBuffer record = StoreFixture.record(slots, 0);
+        return Integer.toUnsignedLong(record.getInt(SlotRecord.REGION)) << 32
+                | Integer.toUnsignedLong(record.getInt(SlotRecord.SLOT));
+    }
+
+    private void commit(final SimulatedEngine engine, final int object) throws IOException {
+        if (object < 0) {
+            return;
+        }
+        final byte[] slots = engine.reserved.remove(object);
+        engine.write(region(slots), slots, contents[object]);
+        final boolean sum = random.nextBoolean();
+        final byte[] crc = sum ? crc(contents[object]) : new byte[0];
+        final long ttlNs = random.nextInt(4) == 0 ? 3_000_000_000L : 0;
+        final byte[] parent = object % 8 == 0 ? new byte[0] : StoreFixture.key(object - 1);
+        final byte[] status = store.commit(
+                engine.attachment, slots, parent, crc, new int[] {object % 8}, random.nextInt(5) - 2, ttlNs);
+        assertEquals(SlotStatus.COMMITTED, status[0]);
+        committed.add(object);
+        summed.remove(object);
+        expiry.remove(object);
+        if (sum) {
+            summed.add(object);
+        }
+        if (ttlNs != 0) {
+            expiry.put(object, clock.time() + ttlNs / 1_000_000);
+        }
+    }
+
+    private static byte[] crc(final byte[] bytes) {
+        final CRC32C crc = new CRC32C();
+        crc.update(bytes);
+        return ByteBuffer.allocate(4)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putInt((int) crc.getValue())
+                .array();
+    }
+
+    private void commitTwice(final SimulatedEngine engine, final int object) throws IOException {
+        if (object >= 0) {
+            final byte[] slots = engine.reserved.get(object);
+            commit(engine, object);
+            assertEquals(
+                    SlotStatus.NOT_RESERVED,
+                    store.commit(engine.attachment, slots, new byte[0], new byte[0], new int[0], 0, 0)[0]);
+            assertEquals(SlotStatus.NOT_RESERVED, store.abort(engine.attachment, slots)[0]);
+        }
+    }
+
+    private void abort(final SimulatedEngine engine, final int object) {
+        if (object >= 0) {
+            assertEquals(SlotStatus.ABORTED, store.abort(engine.attachment, engine.reserved.remove(object))[0]);
+        }
+    }
+
+    // ---- reading
+
+    private ObjectStore.LookupResult lookup(final SimulatedEngine engine, final int object, final boolean peek) {
+        final ObjectStore.LookupQuery query = new ObjectStore.LookupQuery(
+                StoreFixture.NAMESPACE, StoreFixture.key(object), new int[0], LEASE_NS, peek, false, 0, 0);
+        final boolean mayHit = mayHit(object);
+        final ObjectStore.LookupResult found = store.lookup(engine.holder, query);
+        if (found.hitChunks() == 1) {
+            assertTrue(mayHit, "a hit of what was never committed, was removed or has expired: " + object);
+        }
+        if (found.pendingChunks() == 1 && store.whenSettled(engine.holder, query, () -> woken++) != 0) {
+            waits++;
+        }
+        return found;
+    }
+
+    /** What has expired stays while it is held: by a lease, or by the node while it is summed. */
+    private boolean mayHit(final int object) {
+        return committed.contains(object) && (!hasExpired(object) || store.heldObjects() > 0);
+    }
+
+    private boolean hasExpired(final int object) {
+        final Long until = expiry.get(object);
+        return until != null && until <= clock.time();
+    }
+
+    private void load(final SimulatedEngine engine, final int object) throws IOException {
+        final ObjectStore.LookupResult found = lookup(engine, object, false);
+        if (found.hitChunks() == 1) {
+            assertBytes(engine, object, found.slots());
+            assertTrue(store.release(engine.holder, found.lease(), new int[0]));
+        }
+    }
+
+    private void lease(final SimulatedEngine engine, final int object) {
+        final ObjectStore.LookupResult found = lookup(engine, object, false);
+        if (found.hitChunks() == 1) {
+            engine.leased.add(
+                    new SimulatedEngine.Leased(object, found.lease(), found.slots(), nanoClock.nanoTime() + LEASE_NS));
+        }
+    }
+
+    private void renew(final SimulatedEngine engine) {
+        if (!engine.leased.isEmpty()) {
+            final SimulatedEngine.Leased one = engine.leased.removeFirst();
+            final boolean valid = one.untilNs() > nanoClock.nanoTime();
+            assertEquals(valid, store.resolve(engine.holder, one.lease(), new int[0]) != null, "a lease and its time");
+            assertEquals(valid, store.renew(engine.holder, one.lease(), LEASE_NS), "a lease and its time");
+            engine.leased.add(
+                    valid
+                            ? new SimulatedEngine.Leased(
+                                    one.object(), one.lease(), one.slots(), nanoClock.nanoTime() + LEASE_NS)
+                            : one);
+        }
+    }
+
+    private void release(final SimulatedEngine engine) throws IOException {
+        if (!engine.leased.isEmpty()) {
+            final SimulatedEngine.Leased one = engine.leased.removeFirst();
+            assertBytes(engine, one.object(), one.slots());
+            assertTrue(store.release(engine.holder, one.lease(), new int[0]), "a lease was lost");
+            assertFalse(store.release(engine.holder, one.lease(), new int[0]), "a lease was released twice");
+        }
+    }
+
+    private void assertBytes(final SimulatedEngine engine, final int object, final byte[] slots) throws IOException {
+        assertArrayEquals(contents[object], engine.read(region(slots), slots), "wrong bytes for object " + object);
+    }
+
+    private RegionInfo region(final byte[] slots) {
+        final RegionInfo region = store.region(StoreFixture.record(slots, 0).getInt(SlotRecord.REGION));
+        assertNotNull(region, "a region with a reserved or leased slot is gone");
+        return region;
+    }
+
+    private void remove(final int object) {
+        if (!isReserved(object)) {
+            store.remove(id(object));
+            committed.remove(object);
+        }
+    }
+
+    private static ObjectId id(final int object) {
+        return new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(object), 0), StoreFixture.SHARD);
+    }
+
+    // ---- faults
+
+    /** The connection is gone; the process too, or it goes on holding its lock. */
+    private void depart(final SimulatedEngine engine, final boolean dead) throws IOException {
+        if (dead) {
+            engine.die();
+        }
+        store.closeAttachment(engine.attachment);
+        store.closeHolder(engine.holder);
+        engines.remove(engine);
+        if (!dead) {
+            silent.add(engine);
+        }
+        engines.add(new SimulatedEngine(store, tenant));
+    }
+
+    /** A silent process ends at last, after it has looked at what it had leased. */
+    private void end() throws IOException {
+        if (!silent.isEmpty()) {
+            final SimulatedEngine engine = silent.remove(random.nextInt(silent.size()));
+            for (final SimulatedEngine.Leased one : engine.leased) {
+                assertBytes(engine, one.object(), one.slots());
+            }
+            engine.die();
+        }
+    }
+
+    /** A silent process says that its copies have stopped, and lives on. */
+    private void quiesce() throws IOException {
+        if (!silent.isEmpty()) {
+            final SimulatedEngine engine = silent.remove(random.nextInt(silent.size()));
+            store.quiesced(tenant, engine.attachment.id());
+            engine.die();
+        }
+    }
+
+    /** The node is killed and starts again; bytes of some objects are damaged while it is down. */
+    private void restart(final List<Integer> damaged) throws IOException {
+        final Map<Integer, byte[]> there = new HashMap<>();
+        for (int object = 0; object < OBJECTS; object++) {
+            final ObjectStore.LookupResult seen = lookup(engines.getFirst(), object, true);
+            if (seen.hitChunks() == 1) {
+                there.put(object, seen.slots());
+            }
+        }
+        final Map<Integer, RegionInfo> places = new HashMap<>();
+        there.forEach((object, slots) -> places.put(object, region(slots)));
+        final String path = tenant.directory();
+        store.shutdown(TimeUnit.SECONDS.toNanos(5));
+        final Set<Integer> lost = new HashSet<>();
+        for (final int object : damaged) {
+            if (there.containsKey(object) && summed.contains(object)) {
+                flip(Path.of(path, places.get(object).dataFile()), places.get(object), there.get(object));
+                lost.add(object);
+            }
+        }
+        for (final SimulatedEngine engine : engines) {
+            if (random.nextBoolean()) {
+                engine.die();
+            } else {
+                // It lives on with its lock, and what it had reserved stays its own.
+                engine.leased.clear();
+                silent.add(engine);
+            }
+        }
+        silent.forEach(engine -> engine.leased.clear());
+        engines.clear();
+        // Waits end with the node that they were made at.
+        waits = 0;
+        woken = 0;
+        start();
+        for (final int object : there.keySet()) {
+            final SimulatedEngine reader = engines.getFirst();
+            ObjectStore.LookupResult found = lookup(reader, object, false);
+            for (int round = 0; round < ROUNDS && found.pendingChunks() > 0; round++) {
+                work();
+                found = lookup(reader, object, false);
+            }
+            assertEquals(0, found.pendingChunks(), "an adopted object is never verified");
+            if (lost.contains(object)) {
+                assertEquals(0, found.hitChunks(), "damaged bytes were offered: object " + object);
+                committed.remove(object);
+            } else if (found.hitChunks() == 1) {
+                assertBytes(reader, object, found.slots());
+                assertTrue(store.release(reader.holder, found.lease(), new int[0]));
+            } else {
+                assertTrue(hasExpired(object), "lost by a restart: object " + object);
+            }
+        }
+    }
+
+    private void flip(final Path file, final RegionInfo region, final byte[] slots) throws IOException {
+        final ByteBuffer record = StoreFixture.record(slots, 0);
+        final long at = region.slotBytes() * record.getInt(SlotRecord.SLOT)
+                + random.nextLong(record.getLong(SlotRecord.LENGTH));
+        try (RandomAccessFile bytes = new RandomAccessFile(file.toFile(), "rw")) {
+            bytes.seek(at);
+            final int before = bytes.read();
+            bytes.seek(at);
+            bytes.write(before ^ 1 << random.nextInt(8));
+        }
+    }
+
+    // ---- the end
+
+    private void work() {
+        store.doWork();
+        workers.forEach(HandDrivenWorker::runOne);
+        pass(10_000_000);
+    }
+
+    /** Everybody goes; then nothing may be left, and the whole capacity can be had within bounded work. */
+    void finish() throws IOException {
+        for (final SimulatedEngine engine : List.copyOf(engines)) {
+            while (!engine.leased.isEmpty()) {
+                release(engine);
+            }
+            depart(engine, true);
+        }
+        while (!silent.isEmpty()) {
+            end();
+        }
+        for (int object = 0; object < OBJECTS; object++) {
+            store.unpin(engines.getFirst().holder, StoreFixture.NAMESPACE, StoreFixture.key(object));
+        }
+        for (int round = 0; round < ROUNDS && (waits > woken || isInUse()); round++) {
+            work();
+        }
+        assertEquals(waits, woken, "who waits is woken once");
+        assertEquals(0, store.leases(), "leaked leases");
+        assertEquals(0, store.leasedBytes(), "leaked leases");
+        assertEquals(0, store.quarantinedBytes(), "leaked quarantine");
+        assertEquals(0, store.heldObjects(), "leaked holds");
+        for (int object = 0; object < OBJECTS; object++) {
+            store.remove(id(object));
+        }
+        assertEquals(0, store.dramUsedBytes(), "leaked slots");
+        for (int object = 0; object < OBJECTS; object++) {
+            final SimulatedEngine engine = engines.get(object % engines.size());
+            ObjectStore.ReserveResult result = tryReserve(engine, object);
+            for (int round = 0; round < ROUNDS && result.noRoom() > 0; round++) {
+                work();
+                result = tryReserve(engine, object);
+            }
+            assertEquals(SlotStatus.GRANTED, result.slots()[SlotRecord.STATUS], "no room in an empty store");
+            engine.reserved.put(object, result.slots());
+            commit(engine, object);
+        }
+    }
+
+    private boolean isInUse() {
+        return store.heldObjects() > 0 || store.leases() > 0 || store.quarantinedBytes() > 0;
+    }
+
+    @Override
+    public void close() throws IOException {
+        store.close();
+        for (final List<SimulatedEngine> some : List.of(engines, silent)) {
+            for (final SimulatedEngine engine : some) {
+                engine.die();
+            }
+        }
+    }
+}

@@ -463,7 +463,10 @@ public final class DramTier implements AutoCloseable {
             drop(entry);
             return;
         }
-        entries.state[entry] = Entries.CONDEMNED;
+        if (entries.state[entry] != Entries.CONDEMNED) {
+            entries.state[entry] = Entries.CONDEMNED;
+            headers(entry).condemn(entries.slot[entry]);
+        }
         context.listener().settled(entry, entries.serial[entry]);
     }
 

@@ -159,6 +159,12 @@ final class HeaderTable {
         file.set(LONG, at + HEADER_CHECK, headerCheck(slot, generation));
     }
 
+    /** The object is not adopted by a later node; readers that hold it see the same stamp as before. */
+    void condemn(final int slot) {
+        final long at = at(slot) + HEADER_CHECK;
+        file.set(LONG, at, ~file.get(LONG, at));
+    }
+
     /** True when the header's own checksum fits the generation that it was committed under. */
     boolean isSound(final int slot, final long generation) {
         return file.get(LONG, at(slot) + HEADER_CHECK) == headerCheck(slot, generation);

@@ -136,7 +136,7 @@ def test_the_command_names_the_suites_that_there_are(capsys: pytest.CaptureFixtu
 
     with pytest.raises(SystemExit):
         main(["engin"])
-    assert "engine, control, ssd, restart, memory, peers" in capsys.readouterr().err
+    assert "engine, control, ssd, restart, memory, simulated, peers" in capsys.readouterr().err
 
 
 def test_rounding_keeps_six_digits() -> None:

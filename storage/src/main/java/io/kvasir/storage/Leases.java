@@ -1,9 +1,9 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
+import java.util.LinkedHashSet;
+import java.util.Set;
 import org.agrona.collections.Long2ObjectHashMap;
 import org.agrona.collections.LongHashSet;
 
@@ -61,7 +61,9 @@ final class Leases {
     private final DramTier dram;
     private final long quotaBytes;
     private final Long2ObjectHashMap<Lease> leases = new Long2ObjectHashMap<>();
-    private final List<Holder> closed = new ArrayList<>();
+    /** Holders that processes joined, until they are closed and all of those have ended. */
+    private final Set<Holder> joined = new LinkedHashSet<>();
+
     private long nextId;
     private long heldBytes;
 
@@ -138,16 +140,21 @@ final class Leases {
         holder.closed = true;
         if (holder.attachments.isEmpty()) {
             endAll(holder);
-        } else {
-            closed.add(holder);
+            joined.remove(holder);
         }
+    }
+
+    void join(final Holder holder, final long attachment) {
+        holder.attachments.add(attachment);
+        joined.add(holder);
     }
 
     /** A process ended or said that its copies have stopped. */
     void attachmentEnded(final long attachment) {
-        closed.removeIf(holder -> {
+        // Also before the holder is closed: what has ended by then is not waited for.
+        joined.removeIf(holder -> {
             holder.attachments.remove(attachment);
-            if (holder.attachments.isEmpty()) {
+            if (holder.closed && holder.attachments.isEmpty()) {
                 endAll(holder);
                 return true;
             }

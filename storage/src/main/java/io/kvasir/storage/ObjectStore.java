@@ -210,7 +210,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** An attachment joins the session: leases that are not released stay protected while one of these lives. */
     public void joinHolder(final LeaseHolder holder, final Attachment attachment) {
-        ((Leases.Holder) holder).attachments.add(attachment.id());
+        leases.join((Leases.Holder) holder, attachment.id());
     }
 
     /** Ends all leases; slots whose readers may still copy are not reused while an attachment's lock is held. */

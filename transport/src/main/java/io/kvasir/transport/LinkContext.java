@@ -354,7 +354,7 @@ public final class LinkContext implements Cloneable {
         within("max transfers", maxTransfers, 1, 1 << 20);
         within("max open objects", maxOpenObjects, 1, 1 << 16);
         within("max reservations", maxReservations, 1, 1 << 20);
-        within("max object bytes", maxObjectBytes, 1, 1L << 40);
+        within("max object bytes", maxObjectBytes, 1, Integer.MAX_VALUE);
         positive("idle close", idleClose);
         positive("handshake timeout", handshakeTimeout);
         positive("silence", silence);

@@ -3,32 +3,46 @@ package io.kvasir.transport;
 /** How the transfer of one object ended. Numbers travel: append only. */
 public enum Outcome {
     /** All bytes arrived, their checksum is the version's, and {@link Reservation#complete()} was called. */
-    STORED,
+    STORED(1),
     /** No holder has it (any more). */
-    MISSING,
+    MISSING(2),
     /** Bytes and checksum differed at every holder that was asked; each was told. */
-    CORRUPT,
+    CORRUPT(3),
     /** The receiving side has no room for it, or does not want it. */
-    REFUSED,
+    REFUSED(4),
     /** The receiving side has it already; nothing was moved. */
-    ALREADY_THERE,
+    ALREADY_THERE(5),
     /** By {@link Transfer#cancel()}. */
-    CANCELLED,
+    CANCELLED(6),
     /** The deadline came first. */
-    DEADLINE,
+    DEADLINE(7),
     /** No holder could be reached, or each went away or fell silent. */
-    UNREACHABLE,
+    UNREACHABLE(8),
     /** The peer does not know the cluster secret, or this node does not. */
-    NOT_PROVEN,
+    NOT_PROVEN(9),
     /** The peer speaks another version of the protocol. */
-    OTHER_PROTOCOL,
+    OTHER_PROTOCOL(10),
     /** A limit of this node or the peer was reached: links, transfers or objects under way. */
-    BUSY;
+    BUSY(11);
 
-    private static final Outcome[] ALL = values();
+    private final int number;
+
+    Outcome(final int number) {
+        this.number = number;
+    }
+
+    /** On the wire. */
+    int number() {
+        return number;
+    }
 
     /** Of its number on the wire; what this version does not know is {@link #REFUSED}. */
     static Outcome of(final int number) {
-        return number >= 0 && number < ALL.length ? ALL[number] : REFUSED;
+        for (final Outcome outcome : values()) {
+            if (outcome.number == number) {
+                return outcome;
+            }
+        }
+        return REFUSED;
     }
 }

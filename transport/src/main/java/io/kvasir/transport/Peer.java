@@ -6,7 +6,7 @@ package io.kvasir.transport;
  */
 public record Peer(String host, int port, Incarnation incarnation) {
     /** Longest host name that a handshake carries, in bytes of ASCII. */
-    public static final int MAX_HOST = 255;
+    public static final int MAX_HOST = 254;
 
     public Peer {
         if (host.isEmpty() || host.length() > MAX_HOST || !host.chars().allMatch(c -> c > ' ' && c < 0x7f)) {

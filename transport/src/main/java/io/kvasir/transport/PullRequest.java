@@ -16,12 +16,19 @@ public record PullRequest(
         Priority priority,
         ObjectSink sink,
         TransferListener listener) {
+    /** More are not asked. */
+    public static final int MAX_HOLDERS = 64;
+
     public PullRequest {
         holders = List.copyOf(holders);
         objects = List.copyOf(objects);
-        if (holders.isEmpty() || objects.isEmpty() || objects.size() > LinkContext.MAX_OBJECTS) {
-            throw new LinkException("a pull names " + objects.size() + " objects and " + holders.size()
-                    + " holders; it needs at least one holder and 1 to " + LinkContext.MAX_OBJECTS + " objects");
+        if (holders.isEmpty()
+                || holders.size() > MAX_HOLDERS
+                || objects.isEmpty()
+                || objects.size() > LinkContext.MAX_OBJECTS) {
+            throw new LinkException(
+                    "a pull names " + objects.size() + " objects and " + holders.size() + " holders; it needs 1 to "
+                            + MAX_HOLDERS + " holders and 1 to " + LinkContext.MAX_OBJECTS + " objects");
         }
     }
 }

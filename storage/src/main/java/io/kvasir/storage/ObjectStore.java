@@ -322,6 +322,19 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return here || onSsd;
     }
 
+    /**
+     * Says whether another holder has the object's bytes too, so that its copy in DRAM gives way before what is no copy.
+     * Every object starts as none. False when it is not in DRAM.
+     */
+    public boolean copied(final ObjectId id, final boolean copied) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        final boolean here = entry != DramTier.NONE && !dram.isWriting(entry);
+        if (here) {
+            dram.copied(entry, copied);
+        }
+        return here;
+    }
+
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */
     public int pin(
             final LeaseHolder holder,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from kvasir import Client, KvasirError, NodeUnavailableError, Tier
 
-from kvasir_ops.demo.content import Content
-from kvasir_ops.demo.engine import NAMESPACE
-from kvasir_ops.demo.trace import key_of
+from kvasir_ops.replay.content import Content
+from kvasir_ops.replay.engine import NAMESPACE
+from kvasir_ops.replay.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
 # By then both tiers are open; what the node does not have then, it has lost.
@@ -105,7 +105,7 @@ def _connect(socket: str) -> Client:
     bound = time.monotonic() + RESTART_BOUND_SECONDS
     while True:
         try:
-            return Client.connect(socket, namespace=NAMESPACE, name="demo probe")
+            return Client.connect(socket, namespace=NAMESPACE, name="replay probe")
         except NodeUnavailableError:
             if time.monotonic() > bound:
                 raise

@@ -1,4 +1,4 @@
-"""Looks at the node over ``kill -9`` from outside: when it gives hits again, and whether it lost anything."""
+"""Looks at a node from outside: what it has, when it gives hits after ``kill -9``, and whether it lost anything."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _PAUSE_SECONDS = 0.01
 _PEEK_BATCH = 512
 _FETCH_SECONDS = 2.0
 _CANDIDATES = 16
+_VERIFY_BATCH = 32
 
 
 class Probe:
@@ -46,8 +47,7 @@ class Probe:
             batch = chunks[first : first + _PEEK_BATCH]
             answer = self._client.lookup([key_of(chunk) for chunk in batch], peek=True, sparse=True)
             for planned in answer.plan:
-                there = planned.status == "HIT" or (planned.status == "PENDING" and planned.tier == Tier.SSD)
-                if there:
+                if planned.status in ("HIT", "PENDING"):
                     end = planned.first_chunk + planned.chunks
                     found.update(dict.fromkeys(batch[planned.first_chunk : end], planned.tier))
         return found
@@ -79,6 +79,30 @@ class Probe:
             if not missing or time.monotonic() - started_at > WARM_BOUND_SECONDS:
                 return tiers
             time.sleep(_PAUSE_SECONDS)
+
+    def verified(self, chunks: Sequence[int], bound: float) -> tuple[set[int], int]:
+        """Loads the chunks: those that came, and how many bytes of them were wrong.
+
+        Asks again for what did not come, until ``bound`` (``time.monotonic``): a copy that was damaged is a miss once.
+        """
+        loaded: set[int] = set()
+        wrong = 0
+        rows = np.ones((_VERIFY_BATCH, self._content.object_bytes), dtype=np.uint8)
+        while missing := [chunk for chunk in chunks if chunk not in loaded]:
+            for first in range(0, len(missing), _VERIFY_BATCH):
+                batch = missing[first : first + _VERIFY_BATCH]
+                keys = [key_of(chunk) for chunk in batch]
+                try:
+                    with self._client.lookup(keys, sparse=True, wait=_FETCH_SECONDS) as lease:
+                        came = self._client.load(lease, rows[: len(batch)]).loaded[:, 0]
+                except KvasirError:
+                    continue
+                for place in np.flatnonzero(came):
+                    loaded.add(batch[place])
+                    wrong += self._content.wrong_bytes(keys[place], rows[place])
+            if time.monotonic() > bound:
+                break
+        return loaded, wrong
 
     def _wait_for_answer(self, started_at: float) -> None:
         while True:

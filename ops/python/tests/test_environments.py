@@ -26,17 +26,18 @@ def package(tmp_path: Path) -> Callable[[str, str], str]:
     def make(name: str, word: str) -> str:
         place = tmp_path / word
         place.mkdir(exist_ok=True)
-        information = f"{name}-1.dist-info"
+        version = len(word)  # pip leaves alone what is there in the same version
+        information = f"{name}-{version}.dist-info"
         files = {
             f"{name}.py": f"WORD = {word!r}\n",
-            f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+            f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
             f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         record = "".join(f"{file},,\n" for file in [*files, f"{information}/RECORD"])
-        with zipfile.ZipFile(place / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        with zipfile.ZipFile(place / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
             for file, text in (files | {f"{information}/RECORD": record}).items():
                 wheel.writestr(file, text)
-        return str(place / f"{name}-1-py3-none-any.whl")
+        return str(place / f"{name}-{version}-py3-none-any.whl")
 
     return make
 
@@ -55,8 +56,9 @@ def test_environment_sees_its_base_and_its_own_packages_first(package: Callable[
     top = environment("top", package("own_thing", "top"), base)
     python = prepare(top, print)
     assert said(python, "import shared_thing, own_thing; print(shared_thing.WORD, own_thing.WORD)") == "base top"
-    over = environment("over", package("shared_thing", "over"), base)
-    assert said(prepare(over, print), "import shared_thing; print(shared_thing.WORD)") == "over"
+    over = environment("over", package("shared_thing", "newer"), base)
+    assert said(prepare(over, print), "import shared_thing; print(shared_thing.WORD)") == "newer"
+    assert said(python, "import shared_thing; print(shared_thing.WORD)") == "base"
 
 
 @pytest.mark.slow

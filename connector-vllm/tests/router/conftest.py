@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from upstreams import Upstream
+
+from router.upstreams import Upstream
 
 
 @pytest.fixture

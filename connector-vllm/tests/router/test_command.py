@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from test_front import ask
-from upstreams import Upstream, until
+
+from router.test_front import ask
+from router.upstreams import Upstream, until
 
 Start = Callable[..., Upstream]
 
@@ -59,11 +60,11 @@ def test_it_serves_and_ends_in_order(engine: Start, tmp_path: Path) -> None:
 def test_an_engine_killed_in_the_middle_of_a_stream_is_an_error_event(tmp_path: Path) -> None:
     script = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
-        "from upstreams import Upstream\n"
+        "from router.upstreams import Upstream\n"
         "print(Upstream('one', pieces=3, hang_after=2).start().url, flush=True); threading.Event().wait()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(Path(__file__).parents[1])], stdout=subprocess.PIPE, text=True
     ) as upstream:
         assert upstream.stdout is not None
         engine_url = upstream.stdout.readline().strip()

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
-from test_front import ASK, ask, events
-from upstreams import Front, Upstream, front, until
+
+from router.test_front import ASK, ask, events
+from router.upstreams import Front, Upstream, front, until
 
 Start = Callable[..., Upstream]
 SHORT = {"connect": 0.5, "first_byte": 0.5, "idle": 0.5, "prefill": 0.5, "total": 5, "probe": 0.5}
@@ -33,7 +33,10 @@ def test_an_engine_that_is_gone_costs_nothing_but_time(engine: Start) -> None:
         one.stop()
         answers = [ask(router.url) for _ in range(4)]
         assert [answer.json()["choices"][0]["text"] for answer in answers] == ["two"] * 4
-        assert router.metric("kvasir_router_attempts_total", engine=router.router.fleet.engines[0].url, outcome="refused") == 1
+        assert (
+            router.metric("kvasir_router_attempts_total", engine=router.router.fleet.engines[0].url, outcome="refused")
+            == 1
+        )
 
 
 def test_an_engine_that_comes_back_gets_requests_again(engine: Start) -> None:
@@ -104,7 +107,8 @@ def test_a_stream_that_dies_in_its_middle_ends_with_an_error_event(engine: Start
     with front({"engines": [{"url": one.url}]}) as router:
         response = ask(router.url, {**ASK, "stream": True})
         until(
-            lambda: router.metric("kvasir_router_requests_total", path="/v1/completions", outcome="broken") == 1, "broken"
+            lambda: router.metric("kvasir_router_requests_total", path="/v1/completions", outcome="broken") == 1,
+            "broken",
         )
     told = [json.loads(event) for event in events(response)]
     assert [event.get("piece") for event in told] == [0, 1, None]

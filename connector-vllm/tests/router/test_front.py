@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from upstreams import MODEL, Upstream, front, until
+
+from router.upstreams import MODEL, Upstream, front, until
 
 Start = Callable[..., Upstream]
 ASK = {"model": MODEL, "prompt": "hello"}
@@ -59,7 +60,9 @@ def test_a_client_that_leaves_ends_its_request_at_the_engine(engine: Start) -> N
         with httpx.stream("POST", f"{router.url}/v1/completions", json={**ASK, "stream": True}) as response:
             next(response.iter_bytes())
         until(lambda: one.cancelled == 1, "the engine's answer is cancelled")
-        until(lambda: router.metric("kvasir_router_requests_total", path="/v1/completions", outcome="left") == 1, "left")
+        until(
+            lambda: router.metric("kvasir_router_requests_total", path="/v1/completions", outcome="left") == 1, "left"
+        )
         assert router.router.fleet.engines[0].requests == 0
 
 
@@ -112,7 +115,11 @@ def test_an_engines_refusal_is_passed_on(engine: Start) -> None:
         (b"{", 400, "invalid_json"),
         (b"[1]", 400, "invalid_request"),
         (b"[" * 100_000, 400, "invalid_json"),
-        (json.dumps({**ASK, "kv_transfer_params": {"kvasir_handoff_id": "theirs"}}).encode(), 400, "kv_transfer_params"),
+        (
+            json.dumps({**ASK, "kv_transfer_params": {"kvasir_handoff_id": "theirs"}}).encode(),
+            400,
+            "kv_transfer_params",
+        ),
         (b" " * 5000, 413, "request_too_long"),
     ],
 )

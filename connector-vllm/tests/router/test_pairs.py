@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
-from test_front import ask
-from upstreams import MODEL, Front, Upstream, front, until
 
 from kvasir_vllm.router.engines import Engine
+from router.test_front import ask
+from router.upstreams import MODEL, Front, Upstream, front, until
 
 Start = Callable[..., Upstream]
 LONG = {"model": MODEL, "prompt": list(range(1000)), "max_tokens": 50}
@@ -25,7 +25,10 @@ class Held:
         self.names: dict[str, str] = {}
 
     async def held_tokens(
-        self, tokens: Sequence[int], body: Mapping[str, Any], engines: Sequence[Engine]
+        self,
+        tokens: Sequence[int],
+        body: Mapping[str, Any],  # noqa: ARG002
+        engines: Sequence[Engine],
     ) -> dict[Engine, int]:
         self.asked.append(tokens)
         return {engine: self.tokens.get(self.names.get(engine.url, ""), 0) for engine in engines}
@@ -60,7 +63,12 @@ def test_a_prompt_is_computed_by_one_engine_and_answered_by_the_other(engine: St
 
 def test_a_chats_prefill_asks_for_one_token_in_both_spellings(engine: Start) -> None:
     p, d = engine("p"), engine("d")
-    chat = {"model": MODEL, "messages": [{"role": "user", "content": "word " * 1000}], "max_completion_tokens": 9, "n": 2}
+    chat = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "word " * 1000}],
+        "max_completion_tokens": 9,
+        "n": 2,
+    }
     with front(pair([p], [d])) as router:
         httpx.post(f"{router.url}/v1/chat/completions", json=chat)
     assert p.seen == [

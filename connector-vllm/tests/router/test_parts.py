@@ -27,7 +27,9 @@ def engines(roles: list[Role], loads: list[int]) -> list[Engine]:
 
 
 @given(
-    st.lists(st.tuples(st.binary(max_size=20).filter(lambda b: b"\n" not in b and b"\r" not in b), st.sampled_from(ENDS))),
+    st.lists(
+        st.tuples(st.binary(max_size=20).filter(lambda b: b"\n" not in b and b"\r" not in b), st.sampled_from(ENDS))
+    ),
     st.data(),
 )
 def test_events_pass_whole_however_the_stream_is_cut_and_wherever_it_breaks(
@@ -38,9 +40,7 @@ def test_events_pass_whole_however_the_stream_is_cut_and_wherever_it_breaks(
     broken_at = data.draw(st.integers(0, len(stream)))
     cuts = sorted(data.draw(st.lists(st.integers(0, broken_at), max_size=8)))
     events = WholeEvents()
-    passed = b"".join(
-        events.feed(stream[begin:end]) for begin, end in zip([0, *cuts], [*cuts, broken_at], strict=True)
-    )
+    passed = b"".join(events.feed(stream[begin:end]) for begin, end in zip([0, *cuts], [*cuts, broken_at], strict=True))
     complete = 0
     while complete < len(whole) and sum(map(len, whole[: complete + 1])) <= broken_at:
         complete += 1
@@ -115,7 +115,9 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path, text: str, compl
 
 @pytest.mark.parametrize("flags", [["--engine", "http://a,decode"], [], ["--config", "/nowhere/router.yaml"]])
 def test_the_command_says_what_is_wrong_and_ends_with_2(flags: list[str]) -> None:
-    run = subprocess.run([sys.executable, "-m", "kvasir_vllm.router", *flags], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-m", "kvasir_vllm.router", *flags], capture_output=True, text=True, timeout=60
+    )
     assert run.returncode == 2
     assert run.stderr.startswith("kvasir router: ")
     assert "Traceback" not in run.stderr

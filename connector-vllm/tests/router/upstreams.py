@@ -1,4 +1,4 @@
-"""Servers for the router's tests: real HTTP servers on loopback that speak the OpenAI API, and misbehave when told to."""
+"""Real HTTP servers on loopback that speak the OpenAI API, and misbehave when told to: the router's engines."""
 
 from __future__ import annotations
 

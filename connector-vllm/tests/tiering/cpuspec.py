@@ -63,6 +63,8 @@ class _Worker(OffloadingWorker):  # type: ignore[misc]  # vLLM is not installed 
 class CpuTieringSpec(TieringOffloadingSpec):  # type: ignore[misc]
     """The stock spec refuses a worker on the CPU."""
 
+    _worker: Any
+
     def get_worker(self, kv_caches: Any) -> Any:
         if not self._worker:
             region = SharedOffloadRegion(

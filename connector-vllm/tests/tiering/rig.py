@@ -82,7 +82,10 @@ class Rig:
         self, socket: str, *, attached: bool = True, config: dict[str, Any] | None = None, **tier: Any
     ) -> None:
         init_none_hash(sha256)
-        self.spec = OffloadingSpecFactory.create_spec(offloading_config({"socket": socket, **tier}, **(config or {})))
+        self.spec = OffloadingSpecFactory.create_spec(
+            # Of a model without files: its weights are said to be these.
+            offloading_config({"socket": socket, "weights_digest": "of the rig", **tier}, **(config or {}))
+        )
         self.manager: Any = self.spec.get_manager()
         self.tier: Any = self.manager.secondary_tiers[0]
         view = np.asarray(self.manager.primary_tier.get_kv_memoryview())

@@ -30,9 +30,7 @@ def transfer(socket: str, **tier: Any) -> dict[str, Any]:
             "spec_name": "CpuTieringSpec",
             "spec_module_path": "tiering.cpuspec",
             "cpu_bytes_to_use": 32 << 20,
-            "secondary_tiers": [
-                {"type": "KvasirTier", "module_path": "kvasir_vllm.tiering", "socket": socket, **tier}
-            ],
+            "secondary_tiers": [{"type": "KvasirTier", "module_path": "kvasir_vllm.tiering", "socket": socket, **tier}],
         },
     }
 

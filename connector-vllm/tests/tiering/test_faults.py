@@ -70,10 +70,10 @@ def test_a_paused_node_costs_the_deadlines_and_works_again_when_it_goes_on(own_n
     offload_unseen(one, keys(8, "while paused"), blocks(8, 5))
     for number in range(5):
         assert one.fetch(keys(2, f"more {number}")) == [None] * 2
-    assert one.tier._link.breaker.open
+    assert one.tier._link._breaker.is_open
     own_node.resume()
     one.until(lambda: right(one.fetch(wanted), content), "the bytes are there again")
-    assert not one.tier._link.breaker.open
+    assert not one.tier._link._breaker.is_open
 
 
 def test_a_deadline_of_a_millisecond_is_misses_and_ended_jobs(node: Any, rig: Any) -> None:

@@ -21,7 +21,7 @@ from kvasir_vllm.router.exchange import Exchange
 from kvasir_vllm.router.metrics import Metrics
 from kvasir_vllm.router.openai_api import BALANCED, GENERATING, error_response
 from kvasir_vllm.router.prompts import Prompts
-from kvasir_vllm.router.scores import PrefixScores
+from kvasir_vllm.router.scores import NodeScores, PrefixScores
 from kvasir_vllm.router.settings import RouterSettings
 
 
@@ -32,6 +32,8 @@ class Router:
         self.settings = settings
         self.metrics = Metrics()
         self.scores = scores
+        if scores is None and any(engine.node is not None for engine in settings.engines):
+            self.scores = NodeScores(lambda: self.http, self.metrics, settings.timeouts.scores, settings.token.encode())
         self._started = int(time.time())
 
     def application(self) -> Starlette:

@@ -88,6 +88,7 @@ class RouterSettings(BaseModel):
         probe_every: seconds between two health probes of an engine.
         max_request_bytes: a longer request is refused.
         shutdown_grace: seconds that answers under way get after SIGTERM.
+        token: names the tenant to the engines' nodes, where they are configured with tokens.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +101,7 @@ class RouterSettings(BaseModel):
     probe_every: PositiveFloat = 1.0
     max_request_bytes: PositiveInt = 32 << 20
     shutdown_grace: PositiveFloat = 30.0
+    token: str = Field(default="", repr=False)
     timeouts: Timeouts = Timeouts()
 
     @field_validator("listen")

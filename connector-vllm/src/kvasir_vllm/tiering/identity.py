@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
 from typing import Any, Final
 
 from kvasir import Namespace, Shard
-from kvasir.identity import KEY_BYTES
 
 #: Of how a row is laid out by this module's reading of vLLM; another number is another namespace.
 LAYOUT_VERSION: Final = 1
@@ -17,10 +15,9 @@ LAYOUT_VERSION: Final = 1
 GROUP_BYTES: Final = 4
 
 
-def key_of(offload_key: bytes) -> bytes:
-    """The 32-byte key: the engine's hash as it is, or SHA-256 of one of another length."""
-    block_hash = offload_key[:-GROUP_BYTES]
-    return block_hash if len(block_hash) == KEY_BYTES else hashlib.sha256(block_hash).digest()
+def hash_of(offload_key: bytes) -> bytes:
+    """The block's hash."""
+    return offload_key[:-GROUP_BYTES]
 
 
 def group_of(offload_key: bytes) -> int:

@@ -52,11 +52,10 @@ Ask = Callable[[int, Sequence[bytes], float], Answer]
 class Lookups:
     """Owned by the scheduler's thread. ``ask`` runs on the executor's; its answers come back through a queue."""
 
-    def __init__(self, ask: Ask, executor: Executor, deadline: float, usable: Callable[[], bool]) -> None:
+    def __init__(self, ask: Ask, executor: Executor, deadline: float) -> None:
         self._ask = ask
         self._executor = executor
         self._deadline = deadline
-        self._usable = usable
         self._requests: dict[str, _Request] = {}
         self._batch: dict[tuple[str, int], list[bytes]] = {}
         self._answers: deque[tuple[str, Sequence[bytes], Answer]] = deque()
@@ -75,8 +74,6 @@ class Lookups:
             found = state.found[key] = Found.MISSING
         if found is not None:
             return found
-        if not self._usable():
-            return Found.MISSING
         state.found[key] = Found.ASKED
         state.asked_at[key] = time.monotonic()
         self._batch.setdefault((request, group_of(key)), []).append(key)

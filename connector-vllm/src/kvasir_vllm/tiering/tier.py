@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,7 +20,9 @@ from vllm.v1.core import kv_cache_utils
 from vllm.v1.kv_offload.base import LookupResult, Medium, RequestOffloadingContext
 from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, TransferJob
 
-from kvasir_vllm.tiering.identity import group_of, key_of, namespace_of, processor, shards_of
+from kvasir_vllm.chunks import key_of
+from kvasir_vllm.fingerprint import weights_digest as digest_of_files
+from kvasir_vllm.tiering.identity import group_of, hash_of, namespace_of, processor, shards_of
 from kvasir_vllm.tiering.link import Link
 from kvasir_vllm.tiering.lookups import Answer, Found, Lookups
 
@@ -56,7 +60,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
             region pinned.
         verify: check CRC32C of everything that is loaded (needs google-crc32c).
         model_id: instead of the model's name in the namespace.
-        weights_digest: hex; of the weights, where two models may have one name.
+        weights_digest: the identity of the weights; empty: a digest of the files' headers and samples.
         namespace: further named fields of the namespace.
         backpressure_detector: vLLM's, from 0.32 on.
     """
@@ -87,7 +91,11 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         row_bytes = self._rows.shape[1] * self._rows.itemsize
         shards = shards_of(config)
         device = processor() if current_platform.is_cpu() else str(current_platform.get_device_name())
-        digest = bytes.fromhex(weights_digest)
+        digest = (
+            hashlib.sha256(weights_digest.encode()).digest()
+            if weights_digest
+            else self._digest_of_files(config.model.name)
+        )
 
         def connect(attach_deadline: float) -> Client | None:
             none_hash = getattr(kv_cache_utils, "NONE_HASH", None)
@@ -120,10 +128,17 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         self._looking = ThreadPoolExecutor(4, "kvasir-tier-lookup")
         self._loading = ThreadPoolExecutor(2, "kvasir-tier-load")
         self._storing = ThreadPoolExecutor(1, "kvasir-tier-store")
-        self._lookups = Lookups(
-            self._ask, self._looking, lookup_deadline_ms / 1000, lambda: self._link.breaker.would_allow()
-        )
+        self._lookups = Lookups(self._ask, self._looking, lookup_deadline_ms / 1000)
         self._jobs: dict[Future[JobResult], TransferJob] = {}
+
+    @staticmethod
+    def _digest_of_files(model: str) -> bytes:
+        digest, unknown = digest_of_files(model, None)
+        if unknown:
+            # Only the name tells weights apart then: an engine that met other weights under it would load their KV.
+            _log.warning("Kvasir: this engine shares with no other: %s", unknown)
+            return uuid.uuid4().bytes
+        return digest
 
     # ---- what vLLM's scheduler calls
 
@@ -191,17 +206,15 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
 
     def _ask(self, group: int, keys: Sequence[bytes], seconds: float) -> Answer:
         nothing = Answer([False] * len(keys), None)
-        client = self._link.client()
-        if client is None or not self._link.breaker.allow():
+        client = self._link.usable()
+        if client is None:
             return nothing
         try:
-            lease = client.lookup(
-                [key_of(key) for key in keys], sparse=True, shards=(group,), wait=seconds, deadline=seconds
-            )
+            lease = client.lookup(_packed(keys), sparse=True, shards=(group,), wait=seconds, deadline=seconds)
         except Exception as error:  # whatever it is, to vLLM it is a miss
             self._fail(error)
             return nothing
-        self._link.breaker.succeeded()
+        self._link.succeeded()
         held = (lease.slots["status"] == SlotStatus.HIT).reshape(-1).tolist()
         return Answer(held, lease if lease.id else None)
 
@@ -217,7 +230,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         except Exception as error:
             self._fail(error)
         else:
-            self._link.breaker.succeeded()
+            self._link.succeeded()
         seconds = time.monotonic() - submitted
         if len(arrived) == len(keys):
             return JobResult(job.job_id, True, transfer_time=seconds)
@@ -225,7 +238,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
 
     def _load_group(self, client: Client, group: int, keys: Sequence[bytes], rows: Any, seconds: float) -> list[bytes]:
         end = time.monotonic() + seconds
-        with client.lookup([key_of(key) for key in keys], sparse=True, shards=(group,), deadline=seconds) as lease:
+        with client.lookup(_packed(keys), sparse=True, shards=(group,), deadline=seconds) as lease:
             hits = np.flatnonzero((lease.slots["status"] == SlotStatus.HIT).reshape(-1))
             if not len(hits):
                 return []
@@ -240,14 +253,14 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         try:
             client = self._usable()
             for group, indices in _by_group(keys).items():
-                packed = b"".join(key_of(keys[index]) for index in indices)
+                packed = _packed([keys[index] for index in indices])
                 pieces = self._pieces(rows[indices], np.arange(len(indices)))
                 result = client.store(packed, pieces, shard=group, deadline=self._left(submitted))
                 stored += int(np.isin(result.statuses, _STORED).sum())
         except Exception as error:
             self._fail(error)
         else:
-            self._link.breaker.succeeded()
+            self._link.succeeded()
         return JobResult(job.job_id, stored == len(keys), transfer_time=time.monotonic() - submitted)
 
     def _pieces(self, rows: Any, objects: Any) -> Pieces:
@@ -265,11 +278,9 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         )
 
     def _usable(self) -> Client:
-        client = self._link.client()
+        client = self._link.usable()
         if client is None:
-            raise _NotYetError("the node was not met yet")
-        if not self._link.breaker.allow():
-            raise _NotYetError("the node did not answer a moment ago")
+            raise _NotYetError
         return client
 
     def _left(self, submitted: float) -> float:
@@ -283,11 +294,15 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
             return
         if not isinstance(error, KvasirError | TimeoutError):
             _log.error("Kvasir: a job failed", exc_info=error)
-        self._link.breaker.failed(error)
+        self._link.failed(error)
 
 
 class _NotYetError(Exception):
     """The node is not asked now; nothing was learned about it."""
+
+
+def _packed(keys: Sequence[bytes]) -> bytes:
+    return b"".join([key_of(hash_of(key)) for key in keys])
 
 
 def _by_group(keys: Collection[bytes]) -> dict[int, list[int]]:

@@ -1,0 +1,1 @@
+"""Kvasir for vLLM."""

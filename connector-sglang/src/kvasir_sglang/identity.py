@@ -73,7 +73,9 @@ class Ranks:
             ValueError: decode context parallelism, whose pages are split in a way that this version does not know.
         """
         if getattr(config, "dcp_size", 1) > 1:
-            raise ValueError(f"dcp_size is {config.dcp_size}; Kvasir does not store pages of decode context parallelism")
+            raise ValueError(
+                f"dcp_size is {config.dcp_size}; Kvasir does not store pages of decode context parallelism"
+            )
         return Ranks(
             config.tp_rank, config.tp_size, config.pp_rank, config.pp_size, config.attn_cp_rank, config.attn_cp_size,
             bool(config.is_mla_model),

@@ -1,4 +1,4 @@
-"""The way to the node: the client of one rank's session, made beside the engine, and a breaker for when none answers."""
+"""The way to the node: the client of one rank's session, a breaker for a silent node, and the order of loads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Connection:
                     spin=self._options.spin_us / 1e6,
                 )
             except (KvasirError, OSError) as error:
-                self._why = str(error)
+                self._why = getattr(error, "message", str(error))
                 self._log.warn("connect", f"no Kvasir node on {self._options.socket_path} yet: {error}")
                 self._closed.wait(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -96,7 +96,7 @@ class Connection:
 
 
 class Breaker:
-    """After some calls in a row that waited to their deadline in vain, calls are misses at once, and one after each pause tries again.
+    """Calls are misses at once after some in a row waited to their deadline in vain; one after each pause tries again.
 
     So a node that is paused costs a few deadlines and then none, where SGLang asks for one request after the other.
     """

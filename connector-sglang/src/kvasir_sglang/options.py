@@ -35,7 +35,7 @@ class Options:
         exists_deadline_ms: the most that a question for pages may take.
         load_deadline_ms: the most that loading one batch may take.
         store_deadline_ms: the most that storing one batch may take.
-        connect_wait_ms: how long attaching to SGLang waits for the node; afterwards it is tried again beside the engine.
+        connect_wait_ms: how long SGLang's start waits for the node; afterwards it is tried again beside the engine.
         yield_ms: how long a slice of a backup lets loads go first.
         copy_threads: threads that copy in one load or store.
         spin_us: how long to look for the node's answer before the thread sleeps; costs processor time.

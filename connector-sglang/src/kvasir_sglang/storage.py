@@ -64,7 +64,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         del extra_kwargs
         if not hasattr(sglang_hashes, "storage_namespace_seed"):
             raise ValueError(
-                "this SGLang's page hashes leave out LoRA adapter and cache salt, so its pages cannot be shared safely; "
+                "the page hashes of this SGLang leave out LoRA adapter and cache salt, so sharing pages is not safe; "
                 "use version 0.5.23 or newer"
             )
         self._options = Options.of(storage_config.extra_config)
@@ -137,9 +137,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         identity = Identity(self._ranks, self._weights, int(anchor.page_size), self._generation)
         own = identity.namespace(name, pages, split=split)
         flat = identity.namespace(name, pages, split=split, order=_FLAT_ORDER)
-        return _Pool(
-            pages, Place(connection, own, pages.page_bytes), Place(connection, flat, pages.page_bytes)
-        )
+        return _Pool(pages, Place(connection, own, pages.page_bytes), Place(connection, flat, pages.page_bytes))
 
     def _connection(self, shard: Shard) -> Connection:
         with self._lock:
@@ -256,7 +254,9 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     ) -> dict[str, list[bool]]:
         """Loads pages of side pools, one pool after the other."""
         del extra_info
-        return {each.name: self._get("batch_get_v2", each.name, each.keys or [], each.host_indices) for each in transfers}
+        return {
+            each.name: self._get("batch_get_v2", each.name, each.keys or [], each.host_indices) for each in transfers
+        }
 
     def batch_set_v2(
         self, transfers: list[PoolTransfer], extra_info: HiCacheStorageExtraInfo | None = None

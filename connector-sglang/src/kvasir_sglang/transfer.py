@@ -164,7 +164,7 @@ class Transfer:
 
     @staticmethod
     def _usable(lease: Lease, page_bytes: int) -> int:
-        """Leading records that are to be loaded. The namespace holds the page's size, so that another one is an error."""
+        """Leading records to be loaded. The namespace holds the page's size, so that another one is an error."""
         slots = lease.slots.reshape(-1)
         hits = slots["status"] == SlotStatus.HIT
         wrong = hits & (slots["length"] != page_bytes)

@@ -55,7 +55,9 @@ def digest_of(directory: Path) -> bytes:
         UnknownWeightsError: there are no weights in it.
     """
     files = sorted(
-        path for path in directory.rglob("*") if path.is_file() and (path.suffix in _SUFFIXES or path.name == "config.json")
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and (path.suffix in _SUFFIXES or path.name == "config.json")
     )
     if not any(path.suffix in _SUFFIXES for path in files):
         raise UnknownWeightsError(f"{directory} holds no weights ({', '.join(_SUFFIXES)})")
@@ -77,7 +79,7 @@ def _parts(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _directory(model_path: str, revision: str | None) -> Path:
-    if os.path.isdir(model_path):  # noqa: PTH112
+    if os.path.isdir(model_path):
         return Path(model_path)
     try:
         from huggingface_hub import snapshot_download

@@ -11,6 +11,7 @@ import queue
 import random
 import tempfile
 import time
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,9 +85,9 @@ def bytes_of(pool: Any, indices: Any) -> list[bytes]:
     return [pool.get_data_page(start).contiguous().view(torch.uint8).numpy().tobytes() for start in starts]
 
 
-def tokens(pages: int, page: int = PAGE) -> list[int]:
+def tokens(pages: int, page: int = PAGE) -> array[int]:
     """Random tokens of whole pages, a prompt that nobody else has."""
-    return [random.getrandbits(31) for _ in range(pages * page)]
+    return array("q", (random.getrandbits(31) for _ in range(pages * page)))
 
 
 def hashes(prompt: Sequence[int], page: int = PAGE) -> list[str]:
@@ -162,7 +163,7 @@ class Engine:
         assert indices is not None, "the host pool is too small for this test"
         self._fill(indices)
         wanted = bytes_of(self.pool, indices)
-        self.controller.write_storage(indices, list(prompt), hash_value=hashes(prompt, self.page))
+        self.controller.write_storage(indices, prompt, hash_value=hashes(prompt, self.page))
         done = self.controller.ack_backup_queue.get(timeout=BOUND_SECONDS)
         self.pool.free(indices)
         return done.completed_tokens, wanted
@@ -175,9 +176,9 @@ class Engine:
             raw.copy_(torch.from_numpy(generator.integers(0, 256, raw.numel(), np.uint8)))
             self.pool.set_from_flat_data_page(start, flat)
 
-    def query(self, prompt: Sequence[int]) -> Any:
+    def query(self, prompt: Any) -> Any:
         """The operation once SGLang has asked the storage; ``storage_hit_count`` tokens are there."""
-        self.controller.prefetch(f"request {random.getrandbits(32)}", list(prompt))
+        self.controller.prefetch(f"request {random.getrandbits(32)}", prompt)
         return self.controller.prefetch_hit_queue.get(timeout=BOUND_SECONDS)
 
     def fetch(self, operation: Any) -> list[bytes]:

@@ -20,7 +20,7 @@ START_SECONDS = 300.0  # the first start builds the node
 DRAM_BYTES = 256 << 20
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Polls; fails after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():
@@ -79,7 +79,9 @@ class Node:
 
     def data_files(self) -> list[Path]:
         """The payload files of its DRAM tier."""
-        return [path for path in (self.places.shared_memory / "dram").rglob("*") if path.is_file() and "data" in path.name]
+        return [
+            path for path in (self.places.shared_memory / "dram").rglob("*") if path.is_file() and "data" in path.name
+        ]
 
 
 @contextmanager

@@ -24,7 +24,8 @@ Bools = npt.NDArray[np.bool_]
 #: What distinguishes two pools' bytes beyond the lengths of their runs, as far as a pool has it.
 _GEOMETRY: Final = (
     "layer_num", "start_layer", "end_layer", "head_num", "head_group_num", "head_dim", "v_head_dim", "kv_lora_rank",
-    "qk_rope_head_dim", "kv_cache_dim", "dsa_kv_cache_store_fp8", "num_mamba_layers", "storage_format_tag",
+    "qk_rope_head_dim", "kv_cache_dim", "dsa_kv_cache_store_fp8", "num_mamba_layers", "temporal_dtype", "conv_dtype",
+    "temporal_state_shape", "conv_state_shapes", "storage_format_tag",
 )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ class PoolPages(ABC):
             known["device_layout"] = getattr(info.buffers.layout, "value", info.buffers.layout)
         runs = "+".join(map(str, lengths))
         self.fingerprint = (
-            f"sglang pool={type(pool).__name__} layout={pool.layout} order={order} page={self.page_tokens} runs={runs} "
+            f"sglang pool={type(pool).__name__} layout={getattr(pool, 'layout', '')} order={order} page={self.page_tokens} runs={runs} "
             + " ".join(f"{name}={value}" for name, value in known.items())
         )
 
@@ -240,7 +241,9 @@ def pages_of(pool: Any) -> PoolPages:
         if pages.page_bytes > 0:
             return pages
         reasons.append("its pages have no bytes")
-    raise PageError(f"the pages of {type(pool).__name__} ({pool.layout}) cannot be addressed: {'; '.join(reasons)}")
+    raise PageError(
+        f"the pages of {type(pool).__name__} ({getattr(pool, 'layout', '')}) cannot be addressed: {'; '.join(reasons)}"
+    )
 
 
 def _bytes_of(tensor: Any) -> int:

@@ -37,8 +37,7 @@ def mamba_pool(slots: int = 16) -> Any:
     temporal = torch.zeros(2, slots, 4, 8, dtype=torch.float32)
     conv = tuple(torch.zeros(2, slots, 6, width, dtype=torch.bfloat16) for width in (3, 3))
     info = MambaStateBufferInfo(temporal=temporal, conv=conv)
-    pool = MambaPoolHost(info, 1.0, 0, device_capacity=slots, pin_memory=False, layout="page_first")
-    return pool
+    return MambaPoolHost(info, 1.0, 0, device_capacity=slots, pin_memory=False, layout="page_first")
 
 
 class HybridEngine:
@@ -119,7 +118,8 @@ class HybridEngine:
             indices = self.controller.alloc_prefetch_host_buffers(operation, operation.storage_hit_count)
             operation.host_indices = indices
             self.controller.prefetch_buffer.put(operation)
-            completed, hits = 0, {}
+            completed = 0
+            hits: dict[str, int] = {}
             end = time.monotonic() + BOUND_SECONDS
             while True:
                 ack = self.controller.ack_prefetch_queue.get(timeout=max(0.0, end - time.monotonic()))

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kvasir import Client, KvasirError
@@ -71,10 +71,8 @@ class Node:
 
     def stop(self) -> None:
         """Ends it, also when it is paused."""
-        try:
+        with suppress(AssertionError, ProcessLookupError):
             self.resume()
-        except (AssertionError, ProcessLookupError):
-            pass
         self._process.stop()
 
     def data_files(self) -> list[Path]:

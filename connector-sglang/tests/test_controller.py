@@ -1,4 +1,4 @@
-"""SGLang's own controller stores and prefetches through the backend; every byte that it counts as loaded is compared."""
+"""SGLang's own controller stores and prefetches through the backend; every byte that counts as loaded is compared."""
 
 from __future__ import annotations
 

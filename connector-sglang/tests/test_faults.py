@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_restarts_in_the_middle_of_batches_never_give_a_wrong_byte(own_node: Nod
             if stored == len(prompt):
                 prompts.append((prompt, wanted))
             for prompt, wanted in prompts[-3:]:
-                loaded = timed(lambda prompt=prompt: engine.prefetch(prompt))
+                loaded = timed(partial(engine.prefetch, prompt))
                 assert loaded == wanted[: len(loaded)]
                 pages += len(loaded)
         return pages
@@ -146,7 +147,7 @@ def test_deadlines_of_a_millisecond_give_right_pages_or_none(node: Node, engines
         prompt = tokens(40)
         _, wanted = writer.backup(prompt)
         timed(lambda: engine.backup(tokens(40)))
-        loaded = timed(lambda prompt=prompt: engine.prefetch(prompt))
+        loaded = timed(partial(engine.prefetch, prompt))
         assert loaded == wanted[: len(loaded)]
 
 
@@ -257,11 +258,12 @@ def test_pages_that_went_to_ssd_are_found_and_come_back(ssd_node: Node, engines:
     for prompt, (_, wanted) in zip(prompts, stored, strict=True):
         assert engine.query(prompt).storage_hit_count == len(prompt)
         # A tier that makes room may take longer than one load waits; what comes meanwhile is right.
-        until(lambda prompt=prompt, wanted=wanted: _all_right(engine.prefetch(prompt), wanted), "all pages come back")
+        until(partial(_comes_back, engine, prompt, wanted), "all pages come back")
     assert calls("hint", "ok") > before
 
 
-def _all_right(loaded: list[bytes], wanted: list[bytes]) -> bool:
+def _comes_back(engine: Engine, prompt: Any, wanted: list[bytes]) -> bool:
+    loaded = engine.prefetch(prompt)
     assert loaded == wanted[: len(loaded)]
     return len(loaded) == len(wanted)
 

@@ -14,7 +14,6 @@ from kvasir import Deadline, DeadlineExceededError, Namespace, NodeUnavailableEr
 from nodes import Node, until
 from prometheus_client import REGISTRY
 
-from kvasir_sglang import node as node_module
 from kvasir_sglang import transfer as transfer_module
 from kvasir_sglang.identity import NO_PARENT, Ranks
 from kvasir_sglang.node import Breaker, Connection, LoadGate
@@ -167,7 +166,7 @@ def test_whatever_fails_inside_is_counted_and_a_miss(error: Exception, name: str
 def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     transfer = Transfer(Options())
     now = [100.0]
-    monkeypatch.setattr(node_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     asked = []
 
     def silent(end: Deadline) -> int:
@@ -212,7 +211,12 @@ def test_a_backup_waits_for_a_load_but_not_longer_than_its_bound() -> None:
     patient = LoadGate(60)
     waited = threading.Event()
     with patient.load():
-        backup = threading.Thread(target=lambda: (patient.yield_to_loads(Deadline.after(60)), waited.set()))
+
+        def wait() -> None:
+            patient.yield_to_loads(Deadline.after(60))
+            waited.set()
+
+        backup = threading.Thread(target=wait)
         backup.start()
         assert not waited.is_set()
     backup.join(30)

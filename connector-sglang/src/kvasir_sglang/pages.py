@@ -66,10 +66,12 @@ class PoolPages(ABC):
         for info in getattr(pool, "_buffer_infos", ())[:1]:
             # Some platforms keep heads or vectors before tokens, in pools of the same class.
             known["device_layout"] = getattr(info.buffers.layout, "value", info.buffers.layout)
-        runs = "+".join(map(str, lengths))
-        self.fingerprint = (
-            f"sglang pool={type(pool).__name__} layout={getattr(pool, 'layout', '')} order={order} page={self.page_tokens} runs={runs} "
-            + " ".join(f"{name}={value}" for name, value in known.items())
+        self.fingerprint = " ".join(
+            (
+                f"sglang pool={type(pool).__name__} layout={getattr(pool, 'layout', '')} order={order}",
+                f"page={self.page_tokens} runs={'+'.join(map(str, lengths))}",
+                *(f"{name}={value}" for name, value in known.items()),
+            )
         )
 
     def starts(self, indices: Any, pages: int) -> I64:

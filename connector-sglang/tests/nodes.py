@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kvasir import Client, KvasirError
-
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
 
 HOME = Path(os.environ.get("KVASIR_HOME", Path(__file__).resolve().parents[2]))

@@ -150,9 +150,15 @@ final class Links implements Wire.ControlHandler {
         }
     }
 
-    /** Sends what {@link #messages} holds. */
+    /** Sends what {@link #messages} holds; a peer that is not proven hears nothing. */
     void send(final Link link, final int length) {
-        if (link.phase != Link.Phase.CLOSED && !link.send(messages.buffer, length)) {
+        if (link.phase == Link.Phase.UP) {
+            pass(link, length);
+        }
+    }
+
+    private void pass(final Link link, final int length) {
+        if (!link.send(messages.buffer, length)) {
             lose(link, Outcome.UNREACHABLE, "it takes no control messages");
         }
     }
@@ -217,9 +223,9 @@ final class Links implements Wire.ControlHandler {
             link.phase = Link.Phase.GREETED;
             if (link.initiator) {
                 link.sealing = helloKeys;
-                send(link, messages.hello(link, context.self(), context.termLength()));
+                pass(link, messages.hello(link, context.self(), context.termLength()));
             } else {
-                send(link, messages.welcome(link, context.self(), context.termLength()));
+                pass(link, messages.welcome(link, context.self(), context.termLength()));
             }
             return 1;
         }
@@ -243,7 +249,7 @@ final class Links implements Wire.ControlHandler {
         while (iterator.hasNext()) {
             iterator.next();
             if (nowNs - iterator.getLongValue() > context.handshakeTimeout().toNanos()) {
-                wire.reject(iterator.getLongKey(), Outcome.NOT_PROVEN + ": no handshake in time");
+                wire.reject(iterator.getLongKey(), Outcome.UNREACHABLE + ": no handshake in time");
                 iterator.remove();
             }
         }
@@ -309,7 +315,7 @@ final class Links implements Wire.ControlHandler {
         } else if (header.templateId() == WelcomeDecoder.TEMPLATE_ID) {
             onWelcome(source, buffer, offset, length);
         } else {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.NOT_PROVEN, "no handshake");
+            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
         }
     }
 
@@ -368,8 +374,10 @@ final class Links implements Wire.ControlHandler {
         }
         final Link link = add(peer, false, number);
         link.peerSessions = sessions;
-        link.sealing = LinkKeys.session(context.secret(), false, number, peer, nonce, context.self(), link.ownNonce);
-        link.opening = LinkKeys.session(context.secret(), true, number, peer, nonce, context.self(), link.ownNonce);
+        link.sealing = LinkKeys.session(
+                context.secret(), false, number, from, nonce, context.self().incarnation(), link.ownNonce);
+        link.opening = LinkKeys.session(
+                context.secret(), true, number, from, nonce, context.self().incarnation(), link.ownNonce);
         bind(link, source);
     }
 
@@ -415,12 +423,18 @@ final class Links implements Wire.ControlHandler {
             }
         }
         if (link == null || length < MessageHeaderDecoder.ENCODED_LENGTH + WelcomeDecoder.BLOCK_LENGTH) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.NOT_PROVEN, "no handshake");
+            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
             return;
         }
         final long[] nonce = Messages.nonce(welcome.nonce());
-        final LinkKeys opening =
-                LinkKeys.session(context.secret(), false, link.number, context.self(), link.ownNonce, link.peer, nonce);
+        final LinkKeys opening = LinkKeys.session(
+                context.secret(),
+                false,
+                link.number,
+                context.self().incarnation(),
+                link.ownNonce,
+                link.peer.incarnation(),
+                nonce);
         link.opening = opening;
         if (link.open(buffer, offset, length) < 0
                 || !Messages.incarnation(welcome.incarnation()).equals(link.peer.incarnation())) {
@@ -435,8 +449,14 @@ final class Links implements Wire.ControlHandler {
             sessions[i] = welcome.sessions(i);
         }
         link.peerSessions = sessions;
-        link.sealing =
-                LinkKeys.session(context.secret(), true, link.number, context.self(), link.ownNonce, link.peer, nonce);
+        link.sealing = LinkKeys.session(
+                context.secret(),
+                true,
+                link.number,
+                context.self().incarnation(),
+                link.ownNonce,
+                link.peer.incarnation(),
+                nonce);
         bind(link, source);
         proven(link);
     }

@@ -125,6 +125,11 @@ final class Sender {
                             first,
                             transfer.names.subList(first, Math.min(total, first + most))));
         }
+        for (int i = 0; i < total; i++) {
+            if (transfer.skipped[i]) {
+                links.send(transfer.link, messages.offer(transfer.link, transfer.number, i, Outcome.CANCELLED));
+            }
+        }
         transfer.link.toOpen.add(transfer);
     }
 

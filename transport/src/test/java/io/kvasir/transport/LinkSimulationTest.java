@@ -95,7 +95,7 @@ class LinkSimulationTest {
                         .secret(LinkFixture.SECRET)
                         .dataStreams(1 + random.nextInt(3))
                         .credits(20_000 + random.nextInt(100_000))
-                        .maxLinks(1 + random.nextInt(NODES))
+                        .maxLinks(random.nextInt(8) == 0 ? 1 : 4)
                         .maxOpenObjects(1 + random.nextInt(8))
                         .maxReservations(1 + random.nextInt(8))
                         .handshakeTimeout(Duration.ofMillis(20))
@@ -127,8 +127,8 @@ class LinkSimulationTest {
         private void operate() {
             final SimulatedNode node = nodes.get(random.nextInt(NODES));
             final SimulatedNode other = nodes.get(random.nextInt(NODES));
-            switch (random.nextInt(12)) {
-                case 0, 1, 2, 3 -> pull(node);
+            switch (random.nextInt(20)) {
+                case 0, 1, 2, 3, 11 -> pull(node);
                 case 4, 5 -> {
                     if (other != node) {
                         push(node, other);
@@ -144,12 +144,12 @@ class LinkSimulationTest {
                         }
                     }
                 }
-                case 7 -> node.pausedUntilNs = network.nanoTime() + random.nextInt(60_000_000);
+                case 7, 12 -> node.pausedUntilNs = network.nanoTime() + random.nextInt(30_000_000);
                 case 8 -> node.shelf.answersLater = random.nextBoolean();
                 case 9 -> node.shelf.room = random.nextBoolean() ? random.nextInt(50_000) : 10_000_000;
                 case 10 -> forget(node);
                 default -> {
-                    for (int i = random.nextInt(6); i > 0; i--) {
+                    for (int i = random.nextInt(16); i > 0; i--) {
                         store(node);
                     }
                 }
@@ -192,7 +192,7 @@ class LinkSimulationTest {
                     holders.add(holder.peer);
                 }
             }
-            final long deadline = network.nanoTime() + random.nextInt(80_000_000);
+            final long deadline = network.nanoTime() + random.nextInt(200_000_000);
             final Ends ends = new Ends();
             final int[] numbers = numbers();
             final Transfer handle = node.link.pull(
@@ -201,7 +201,7 @@ class LinkSimulationTest {
         }
 
         private void push(final SimulatedNode node, final SimulatedNode other) {
-            final long deadline = network.nanoTime() + random.nextInt(80_000_000);
+            final long deadline = network.nanoTime() + random.nextInt(200_000_000);
             final Ends ends = new Ends();
             final int[] numbers = numbers();
             final Transfer handle =
@@ -237,7 +237,7 @@ class LinkSimulationTest {
                 node.pausedUntilNs = 0;
                 node.shelf.answersLater = false;
             }
-            final long end = network.nanoTime() + TimeUnit.MILLISECONDS.toNanos(500);
+            final long end = network.nanoTime() + TimeUnit.MILLISECONDS.toNanos(600);
             while (network.nanoTime() < end) {
                 turn();
             }

@@ -31,7 +31,6 @@ NODES = ("node-1", "node-2", "node-3")
 BLOCKS = 4096
 BLOCK_BYTES = 16 * KIB
 REQUESTS = 1000
-REGION = "4MiB"
 # So fast that the replay takes seconds; the order of requests is what counts here.
 COMPUTE_TOKENS_PER_S = 4_000_000
 
@@ -89,9 +88,7 @@ def _few(context: Context) -> int:
 
 
 def _replay(context: Context, requests: list[TraceRequest], pooled: bool) -> float:
-    settings = NodeSettings(
-        dram_bytes=BLOCKS * BLOCK_BYTES, ssd_bytes=0, pooled=pooled, more={"dram": {"region": REGION}}
-    )
+    settings = NodeSettings(dram_bytes=BLOCKS * BLOCK_BYTES, ssd_bytes=0, pooled=pooled)
     plan = LabPlan(
         home=context.home,
         requests=requests,
@@ -145,9 +142,7 @@ def _holder_death(context: Context) -> Generator[Record, None, None]:
             trials.append(deaths.trial())
             if len(trials) % 10 == 0:
                 hits = sum(trial.is_hit for trial in trials)
-                context.say(
-                    f"{len(trials)} of {wanted} holders killed in mid-transfer; {hits} pulls went on to the end"
-                )
+                context.say(f"{len(trials)} of {wanted} holders killed in mid-transfer; {hits} pulls came to their end")
         detail = {
             "trials": wanted,
             "calls_outside_a_transfer": deaths.missed,
@@ -208,7 +203,6 @@ def _split(context: Context) -> Generator[Record, None, None]:
             dram_bytes=64 * MIB,
             ssd_bytes=0,
             failure_timeout_seconds=SPLIT_FAILURE_SECONDS,
-            more={"dram": {"region": REGION}},
         )
         shared_memory, state = (_directory(parent, "split") for parent in (context.shared_memory, context.directory))
         nodes = stack.enter_context(Nodes(context.home, NODES, settings, shared_memory, state, network))

@@ -43,7 +43,7 @@ SMALLEST_PART = 0.02
 
 @dataclass(frozen=True)
 class Trial:
-    """One death. ``hits`` of :data:`OBJECTS` arrived with the lookup that was under way, ``seconds`` after its start."""
+    """One death. ``hits`` of :data:`OBJECTS` came with the lookup that was under way, ``seconds`` after its start."""
 
     hits: int
     seconds: float
@@ -75,16 +75,15 @@ class HolderDeath:
         self._round = 0
         self.missed = 0
         self.undisturbed_seconds = 0.0
-        places = [parent / "holder-death" for parent in (shared_memory, directory)]
-        for place in places:
-            place.mkdir()
+        memory, state = shared_memory / "holder-death", directory / "holder-death"
+        memory.mkdir()
+        state.mkdir()
         settings = NodeSettings(
             dram_bytes=256 * MIB,
             ssd_bytes=0,
             failure_timeout_seconds=FAILURE_S,
-            more={"dram": {"region": f"{16 * MIB}B"}},
         )
-        self._nodes = self._stack.enter_context(Nodes(home, (ASKER, SECOND, *VICTIMS), settings, *places))
+        self._nodes = self._stack.enter_context(Nodes(home, (ASKER, SECOND, *VICTIMS), settings, memory, state))
 
     def start(self) -> None:
         """Starts the nodes, and measures pulls that nothing disturbs."""

@@ -6,6 +6,7 @@ import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -14,6 +15,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.LongSupplier;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
@@ -71,6 +73,11 @@ public final class DramTier implements AutoCloseable {
         }
         tenants.put(name, tenant);
         return tenant;
+    }
+
+    /** Null when nobody has opened it. */
+    public TenantArena tenant(final String name) {
+        return tenants.get(name);
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
@@ -218,6 +225,13 @@ public final class DramTier implements AutoCloseable {
 
     public int slot(final int entry) {
         return entries.slot[entry];
+    }
+
+    /** What {@link #stamp} gives, from any thread, as long as the entry is held. */
+    public LongSupplier stampReader(final int entry) {
+        final HeaderTable headers = headers(entry);
+        final int slot = entries.slot[entry];
+        return () -> headers.stamp(slot);
     }
 
     public long stamp(final int entry) {
@@ -410,16 +424,18 @@ public final class DramTier implements AutoCloseable {
         region.unreserved();
     }
 
-    /** The object has just come from SSD. */
-    public void promoted(final int entry) {
-        entries.promoted[entry] = true;
+    /** The object came from this tier. */
+    public void came(final int entry, final TierKind tier) {
+        entries.origin[entry] = tier.code();
     }
 
-    /** True once after {@link #promoted}: the hit is the SSD's. */
-    public boolean takePromoted(final int entry) {
-        final boolean result = entries.promoted[entry];
-        entries.promoted[entry] = false;
-        return result;
+    /** Once the tier from which it came: the hit is that tier's. {@link TierKind#DRAM} otherwise. */
+    public TierKind takeOrigin(final int entry) {
+        final byte code = entries.origin[entry];
+        entries.origin[entry] = 0;
+        return code == TierKind.SSD.code()
+                ? TierKind.SSD
+                : code == TierKind.REMOTE.code() ? TierKind.REMOTE : TierKind.DRAM;
     }
 
     /** An adopted object was verified. */

@@ -28,8 +28,9 @@ from kvasir_vllm.lookups import LookupService
 from kvasir_vllm.metadata import KvasirMetadata, WorkerLayout
 from kvasir_vllm.options import Options
 from kvasir_vllm.pages import layout_of
+from kvasir_vllm.published import Published
 from kvasir_vllm.scheduler import SchedulerSide
-from kvasir_vllm.stats import KvasirPromMetrics, KvasirStats
+from kvasir_vllm.stats import IDENTITY, KvasirPromMetrics, KvasirStats
 from kvasir_vllm.topology import refuse_what_is_not_served, topology_of
 from kvasir_vllm.worker import WorkerSide
 
@@ -322,6 +323,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             return False
         generation = time.time_ns() & (1 << 63) - 1
         namespace = replace(self._identity.namespace, generation=generation)
+        self._identity = replace(self._identity, namespace=namespace)
         self._scheduler.forget(namespace)
         _log.info("Kvasir: a new generation of the namespace: what was stored before is not loaded any more")
         return True
@@ -347,7 +349,16 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             return None
         self._taken = now
         seconds, self._lookups.counters.seconds = self._lookups.counters.seconds, []
-        return KvasirStats(data={**data, "lookup_seconds": seconds})
+        return KvasirStats(data={**data, "lookup_seconds": seconds, **self._told_identity()})
+
+    def _told_identity(self) -> dict[str, str]:
+        """With every interval in which something happened: whoever shows it may have been started anew."""
+        if not hasattr(self, "_identity"):
+            return {}
+        told = Published.of(
+            self._identity.namespace, self._topology.shards, self._chunking.hashed, self._identity.private
+        )
+        return {IDENTITY: told.text()}
 
     def shutdown(self) -> None:
         """Ends the copies, then the session."""

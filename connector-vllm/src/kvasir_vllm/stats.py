@@ -10,6 +10,8 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorPromMetrics, KVConnectorStats
 
+from kvasir_vllm.published import METRIC
+
 TOTALS: Mapping[str, str] = {
     "offered_tokens": "Tokens that were loaded instead of computed, before failures.",
     "loads": "Loads that have ended, over all ranks.",
@@ -30,6 +32,9 @@ SECONDS: Mapping[str, str] = {
     "lookup_seconds": "Time from asking the node to its answer.",
 }
 """Lists of durations; each becomes the histogram ``vllm:kvasir_<name>``."""
+
+IDENTITY = "identity"
+"""The engine's identity (:mod:`kvasir_vllm.published`), now and then among the sums."""
 
 _BUCKETS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -84,7 +89,7 @@ class KvasirStats(KVConnectorStats):  # type: ignore[misc]
         """Adds another rank's or step's."""
         merged = dict(self.data)
         for name, value in other.data.items():
-            merged[name] = merged[name] + value if name in merged else value
+            merged[name] = merged[name] + value if name in merged and name != IDENTITY else value
         return KvasirStats(data=merged)
 
     def reduce(self) -> dict[str, int | float]:
@@ -117,6 +122,12 @@ class KvasirPromMetrics(KVConnectorPromMetrics):  # type: ignore[misc]
             name: self._counter_cls(name=f"vllm:kvasir_{name}_total", documentation=text, labelnames=labelnames)
             for name, text in TOTALS.items()
         }
+        self._identity = self._gauge_cls(
+            name=METRIC,
+            documentation="1: what this engine's bytes are filed under, as JSON.",
+            labelnames=[*labelnames, IDENTITY],
+        )
+        self._told: list[str] = []
         self._seconds = {
             name: self._histogram_cls(
                 name=f"vllm:kvasir_{name}", documentation=text, buckets=_BUCKETS, labelnames=labelnames
@@ -128,9 +139,18 @@ class KvasirPromMetrics(KVConnectorPromMetrics):  # type: ignore[misc]
         """Adds one interval of one engine."""
         labels = self.per_engine_labelvalues[engine_idx]
         for name, value in transfer_stats_data.items():
-            if name in self._totals:
+            if name == IDENTITY:
+                self._tell(labels, value)
+            elif name in self._totals:
                 self._totals[name].labels(*labels).inc(value)
             elif name in self._seconds:
                 histogram = self._seconds[name].labels(*labels)
                 for seconds in value:
                     histogram.observe(seconds)
+
+    def _tell(self, labels: list[object], identity: str) -> None:
+        """One identity at a time: a new generation takes the place of the last one."""
+        if self._told and self._told != [identity]:
+            self._identity.labels(*labels, self._told.pop()).set(0)
+        self._told = [identity]
+        self._identity.labels(*labels, identity).set(1)

@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kvasir import Client, KvasirError
@@ -46,6 +47,7 @@ class Node(NodeProcess):
         os.killpg(self.pid, signal.SIGCONT)
 
 
+@contextmanager
 def running(ssd_bytes: int = 0) -> Iterator[Node]:
     memory = Path(tempfile.mkdtemp(prefix="kvasir-tier-test-", dir="/dev/shm"))
     state = Path(tempfile.mkdtemp(prefix="kvasir-tier-test-"))

@@ -27,10 +27,12 @@ def engine() -> Iterator[Callable[..., Upstream]]:
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """A node that the tests of a file share and leave running."""
-    yield from running()
+    with running() as one:
+        yield one
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    yield from running()
+    with running() as one:
+        yield one

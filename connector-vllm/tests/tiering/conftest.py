@@ -10,13 +10,15 @@ from real_node import Node, running
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """A node that the tests of a file share and leave running."""
-    yield from running()
+    with running() as one:
+        yield one
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    yield from running()
+    with running() as one:
+        yield one
 
 
 @pytest.fixture

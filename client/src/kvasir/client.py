@@ -190,7 +190,7 @@ class Client:
             return _calls.lookup_lease(attachment, answer, len(packed) // KEY_BYTES, options, sent)
         except KvasirError:
             if answer.lease:
-                attachment.quietly(pb.Request(release=pb.Release(leases=[answer.lease])))
+                attachment.quietly(_calls.release_request(answer.lease))
             raise
 
     def resolve(self, lease: int, shards: Sequence[int] = (), *, deadline: Deadline | float | None = None) -> Lease:
@@ -198,7 +198,7 @@ class Client:
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
         sent = _calls.now()
-        answer = attachment.wire.call(pb.Request(resolve=pb.Resolve(lease=lease, shards=shards)), end).resolve
+        answer = attachment.wire.call(_calls.resolve_request(lease, shards), end).resolve
         attachment.mapped.announce(answer.regions)
         return _calls.resolve_lease(attachment, lease, answer, shards, sent)
 
@@ -341,15 +341,14 @@ class Client:
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
         handle = self._handle(attachment, namespace, end)
-        pin = pb.Pin(namespace=handle, keys=pack_keys(keys), ttl_ms=_calls.millis(ttl), priority=priority)
-        return attachment.wire.call(pb.Request(pin=pin), end).pin.pinned
+        return attachment.wire.call(_calls.pin_request(handle, keys, ttl, priority), end).pin.pinned
 
     def unpin(self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None) -> int:
         """Ends :meth:`pin`; returns how many keys were pinned."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        unpin = pb.Unpin(namespace=self._handle(attachment, namespace, end), keys=pack_keys(keys))
-        return attachment.wire.call(pb.Request(unpin=unpin), end).unpin.unpinned
+        handle = self._handle(attachment, namespace, end)
+        return attachment.wire.call(_calls.unpin_request(handle, keys), end).unpin.unpinned
 
     def events(
         self, after: int = 0, *, limit: int = 0, wait: float = 0.0, deadline: Deadline | float | None = None
@@ -357,13 +356,12 @@ class Client:
         """What happened to this tenant's objects since sequence number ``after``."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        events = pb.Events(after=after, limit=limit, wait_ms=_calls.wait_millis(wait, end) if wait else 0)
-        return _calls.events_of(attachment.wire.call(pb.Request(events=events), end).events)
+        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end).events)
 
     def ping(self, payload: bytes = b"", *, deadline: Deadline | float | None = None) -> bytes:
         """A round trip; answers the payload."""
         end = Deadline.of(deadline, self._default)
-        return self._attacher.wait(end).wire.call(pb.Request(ping=pb.Ping(payload=payload)), end).ping.payload
+        return self._attacher.wait(end).wire.call(_calls.ping_request(payload), end).ping.payload
 
     def _handle(self, attachment: Attachment, namespace: Namespace | None, deadline: Deadline) -> int:
         handle = _calls.handle_of(attachment, namespace)

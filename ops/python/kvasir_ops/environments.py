@@ -193,16 +193,36 @@ VLLM_VERSIONS = ("0.29.0", "0.32.0")
 """The oldest that the connector supports, and the newest that could be had."""
 
 
+def sglang(version: str) -> Environment:
+    """SGLang with what its HiCache storage needs on a machine without a GPU; the rest of it does not import.
+
+    Args:
+        version: one that has a file in ``connector-sglang/constraints``.
+    """
+    wanted = pins(home() / "connector-sglang" / "constraints" / f"sglang-{version}.txt")
+    # Its own requirements ask for CUDA kernels, and for a newer torch than other engines have.
+    steps = (("--no-deps", *wanted), TEST_TOOLS)
+    return Environment(f"sglang-{version}", f"SGLang {version}", steps, "0.7 GB, about 1 minute", TORCH)
+
+
+SGLANG_VERSION = "0.5.23"
+"""The version whose storage interface the connector implements."""
+
+KINDS = {"vllm": vllm, "sglang": sglang}
+
+
 def main() -> int:
     """``python -m kvasir_ops.environments vllm-0.29.0``: makes it, and prints its Python."""
     parser = argparse.ArgumentParser(prog="python -m kvasir_ops.environments", description=main.__doc__)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="vllm-VERSION, for example vllm-0.29.0")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="vllm-VERSION or sglang-VERSION, for example vllm-0.29.0"
+    )
     for name in parser.parse_args().names:
         kind, _, version = name.partition("-")
-        if kind != "vllm" or not version:
-            parser.error(f"no environment {name!r}; there is vllm-VERSION")
+        if kind not in KINDS or not version:
+            parser.error(f"no environment {name!r}; there is {', '.join(f'{kind}-VERSION' for kind in KINDS)}")
         try:
-            python = prepare(vllm(version), lambda text: print(text, file=sys.stderr, flush=True))
+            python = prepare(KINDS[kind](version), lambda text: print(text, file=sys.stderr, flush=True))
         except EnvironmentUnavailableError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return 1

@@ -9,9 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kvasir_ops.environments import VLLM_VERSIONS, Environment, EnvironmentUnavailableError, prepare, vllm
+from kvasir_ops.environments import (
+    SGLANG_VERSION,
+    VLLM_VERSIONS,
+    Environment,
+    EnvironmentUnavailableError,
+    prepare,
+    sglang,
+    vllm,
+)
 
-PYTHON_TREES = ("client", "ops/python", "connector-vllm")
+PYTHON_TREES = ("client", "ops/python", "connector-vllm", "connector-sglang")
 # Tests that run for long carry this tag (JUnit) or marker (pytest); --quick leaves them out.
 SLOW = "slow"
 # A connector's tests that need its engine carry this marker; only --engines runs them.
@@ -64,6 +72,7 @@ def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] =
     ]
     if engines:
         found += [_engine(home, "connector-vllm", vllm(version)) for version in vllm_versions]
+        found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION)))
     return found
 
 

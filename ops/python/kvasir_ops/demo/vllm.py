@@ -16,7 +16,7 @@ from kvasir import Client, KvasirError
 from rich.console import Console
 from rich.table import Table
 
-from kvasir_ops.demo.run import DemoError, temporary_places
+from kvasir_ops.demo.run import temporary_places
 from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
 from kvasir_ops.tiny_model import VOCABULARY
@@ -32,6 +32,10 @@ _SPARE_BYTES = 1 << 30
 _NODE_START_S = 60.0
 _STORED_S = 20.0
 _LOADED = "vllm:external_prefix_cache_hits_total"
+
+
+class CannotRunError(Exception):
+    """The demo cannot run here; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,12 @@ class VllmDemo:
         """The turns.
 
         Raises:
-            DemoError: it cannot run here, and why.
+            CannotRunError: it cannot run here, and why.
             ServerFailedError: a server ended or did not answer.
         """
         needed = SERVERS * SERVER_BYTES + _NODE_BYTES + _SPARE_BYTES
         if free_memory() < needed:
-            raise DemoError(
+            raise CannotRunError(
                 f"two vLLM servers and a node take {needed / 2**30:.1f} GiB of memory; "
                 f"{free_memory() / 2**30:.1f} GiB are free. `./kvasir demo` without --engine needs far less"
             )
@@ -115,13 +119,13 @@ class VllmDemo:
         try:
             return prepare(vllm(VLLM_VERSIONS[0]), self._say)
         except EnvironmentUnavailableError as error:
-            raise DemoError(f"vLLM could not be installed: {error}") from error
+            raise CannotRunError(f"vLLM could not be installed: {error}") from error
 
     def _write_model(self, python: Path, place: Path) -> None:
         script = Path(__file__).parents[1] / "tiny_model.py"
         wrote = subprocess.run([python, script, place], capture_output=True, text=True, timeout=120)
         if wrote.returncode != 0:
-            raise DemoError(f"the model could not be written: {wrote.stderr.strip()[-500:]}")
+            raise CannotRunError(f"the model could not be written: {wrote.stderr.strip()[-500:]}")
 
     @staticmethod
     def _wait_for_node(node: NodeProcess, places: NodePlaces) -> None:
@@ -133,7 +137,7 @@ class VllmDemo:
                 return
             except KvasirError as error:
                 if time.monotonic() > end:
-                    raise DemoError(f"the node did not answer in {_NODE_START_S:.0f} s") from error
+                    raise CannotRunError(f"the node did not answer in {_NODE_START_S:.0f} s") from error
                 time.sleep(0.05)
 
     def _converse(self, servers: Sequence[VllmServer]) -> list[Turn]:

@@ -2,6 +2,7 @@ package io.kvasir.node;
 
 import io.kvasir.node.config.NodeConfig;
 import io.kvasir.node.config.TimeSpan;
+import io.kvasir.node.engine.DutyCycle;
 import io.kvasir.node.engine.EngineContext;
 import io.kvasir.node.engine.EngineServer;
 import io.kvasir.storage.ObjectStore;
@@ -35,6 +36,7 @@ public final class Node implements AutoCloseable {
     private final EngineSocket socket;
     private final EngineServer server;
     private final Thread thread;
+    private long sampledNs = System.nanoTime() - SAMPLE_NS;
     private final String incarnation;
     private final CountDownLatch ended = new CountDownLatch(1);
     private final CompletableFuture<Void> failure = new CompletableFuture<>();
@@ -159,6 +161,7 @@ public final class Node implements AutoCloseable {
                 .dramDirectory(config.dram().directory())
                 .dramCapacity(config.dram().capacityBytes())
                 .regionBytes(config.dram().regionBytes())
+                .policy(config.dram().policy()::create)
                 .ssd(disk)
                 .catalogueDirectory(disk == null ? null : ssd.directory().resolve("catalogue"))
                 .defaultLease(config.lease().standard())
@@ -187,26 +190,32 @@ public final class Node implements AutoCloseable {
         }
     }
 
-    /** The duty cycle: busy while there is work and a little longer, then asleep. */
     private void serve() {
-        final long spinNs = config.engine().spin().toNanos();
-        long busyNs = System.nanoTime();
-        long sampledNs = busyNs - SAMPLE_NS;
-        while (!stopping) {
-            final int work = server.doWork();
-            final long nowNs = System.nanoTime();
-            if (nowNs - sampledNs >= SAMPLE_NS) {
-                sampledNs = nowNs;
-                storeMetrics.sample();
-                health = new Health(server.isReady(), server.describeStore());
-            }
-            if (work > 0) {
-                busyNs = nowNs;
-            } else if (nowNs - busyNs < spinNs) {
-                Thread.onSpinWait();
-            } else if (server.await(IDLE_MS) > 0) {
-                busyNs = System.nanoTime();
-            }
+        DutyCycle.run(
+                new DutyCycle.Worker() {
+                    @Override
+                    public int doWork() {
+                        return Node.this.doWork();
+                    }
+
+                    @Override
+                    public int await() {
+                        return server.await(IDLE_MS);
+                    }
+                },
+                config.engine().spin().toNanos(),
+                () -> !stopping);
+    }
+
+    /** Owner thread. */
+    private int doWork() {
+        final int work = server.doWork();
+        final long nowNs = System.nanoTime();
+        if (nowNs - sampledNs >= SAMPLE_NS) {
+            sampledNs = nowNs;
+            storeMetrics.sample();
+            health = new Health(server.isReady(), server.describeStore());
         }
+        return work;
     }
 }

@@ -172,6 +172,21 @@ public final class DramTier implements AutoCloseable {
         }
     }
 
+    /**
+     * Slots for these objects will be asked for one after the other. Reads what that will need of the index, for them and
+     * for what has to go, while the loads still are independent of each other; changes nothing.
+     */
+    public void expect(final long[] hashes) {
+        final int[] ignored = new int[hashes.length];
+        probe(hashes, ignored);
+        final long[] coldest = new long[hashes.length];
+        int count = 0;
+        for (int entry = policy.coldest(); entry != NONE && count < coldest.length; entry = policy.warmer(entry)) {
+            coldest[count++] = entries.hash[entry];
+        }
+        probe(coldest, ignored);
+    }
+
     /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */
     public int confirm(final int candidate, final Hash256 namespace, final Hash256 key, final Shard shard) {
         // The candidate may have expired since the probe, when a key is asked for twice.

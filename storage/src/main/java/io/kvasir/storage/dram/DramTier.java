@@ -38,12 +38,16 @@ public final class DramTier implements AutoCloseable {
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
     private final CopiesFirst policy;
+    /** For walks that end within the call that began them. */
+    private final EvictionPolicy.Scan coldestFirst;
+
     private long usedBytes;
     private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
         policy = new CopiesFirst(context.policy().get());
+        coldestFirst = policy.scan();
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -181,7 +185,8 @@ public final class DramTier implements AutoCloseable {
         probe(hashes, ignored);
         final long[] coldest = new long[hashes.length];
         int count = 0;
-        for (int entry = policy.coldest(); entry != NONE && count < coldest.length; entry = policy.warmer(entry)) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
             coldest[count++] = entries.hash[entry];
         }
         probe(coldest, ignored);
@@ -559,9 +564,8 @@ public final class DramTier implements AutoCloseable {
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        final EvictionPolicy.Scan scan = policy.scan();
-        scan.restart();
-        for (int entry = scan.next(); entry != NONE; entry = scan.next()) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE; entry = coldestFirst.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

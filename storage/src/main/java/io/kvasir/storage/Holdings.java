@@ -2,6 +2,26 @@ package io.kvasir.storage;
 
 /** Hears what a node holds; the directory of a cluster is made of it. Called on the owner's thread. */
 public interface Holdings {
+    /** Nobody listens. */
+    Holdings NONE = new Holdings() {
+        @Override
+        public void held(
+                final ObjectId id,
+                final TierKind tier,
+                final long length,
+                final Hash256 parent,
+                final int chunkIndex) {}
+
+        @Override
+        public void gone(final ObjectId id, final TierKind tier) {}
+
+        @Override
+        public void lost(final TierKind tier) {}
+
+        @Override
+        public void complete() {}
+    };
+
     /**
      * An object is readable in a tier. May be said again of one that is known.
      *
@@ -12,6 +32,9 @@ public interface Holdings {
 
     /** It is not in that tier any more. */
     void gone(ObjectId id, TierKind tier);
+
+    /** The tier is out of use: nothing is in it any more. */
+    void lost(TierKind tier);
 
     /** Everything that the tiers had when the store was opened was said. */
     void complete();

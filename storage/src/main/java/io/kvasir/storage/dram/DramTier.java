@@ -6,6 +6,7 @@ import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.TierKind;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.LongSupplier;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
@@ -35,14 +37,16 @@ public final class DramTier implements AutoCloseable {
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
     private final CopiesFirst policy;
-    private final EvictionPolicy.Scan order;
+    /** For walks that end within the call that began them. */
+    private final EvictionPolicy.Scan coldestFirst;
+
     private long usedBytes;
     private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
         policy = new CopiesFirst(context.policy().get());
-        order = policy.scan();
+        coldestFirst = policy.scan();
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -73,6 +77,11 @@ public final class DramTier implements AutoCloseable {
         }
         tenants.put(name, tenant);
         return tenant;
+    }
+
+    /** Null when nobody has opened it. */
+    public TenantArena tenant(final String name) {
+        return tenants.get(name);
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
@@ -175,8 +184,8 @@ public final class DramTier implements AutoCloseable {
         probe(hashes, ignored);
         final long[] coldest = new long[hashes.length];
         int count = 0;
-        order.restart();
-        for (int entry = order.next(); entry != NONE && count < coldest.length; entry = order.next()) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
             coldest[count++] = entries.hash[entry];
         }
         probe(coldest, ignored);
@@ -236,6 +245,13 @@ public final class DramTier implements AutoCloseable {
 
     public int slot(final int entry) {
         return entries.slot[entry];
+    }
+
+    /** What {@link #stamp} gives, from any thread, as long as the entry is held. */
+    public LongSupplier stampReader(final int entry) {
+        final HeaderTable headers = headers(entry);
+        final int slot = entries.slot[entry];
+        return () -> headers.stamp(slot);
     }
 
     public long stamp(final int entry) {
@@ -439,16 +455,18 @@ public final class DramTier implements AutoCloseable {
         region.unreserved();
     }
 
-    /** The object has just come from SSD. */
-    public void promoted(final int entry) {
-        entries.promoted[entry] = true;
+    /** The object came from this tier. */
+    public void came(final int entry, final TierKind tier) {
+        entries.origin[entry] = tier.code();
     }
 
-    /** True once after {@link #promoted}: the hit is the SSD's. */
-    public boolean takePromoted(final int entry) {
-        final boolean result = entries.promoted[entry];
-        entries.promoted[entry] = false;
-        return result;
+    /** Once the tier from which it came: the hit is that tier's. {@link TierKind#DRAM} otherwise. */
+    public TierKind takeOrigin(final int entry) {
+        final byte code = entries.origin[entry];
+        entries.origin[entry] = 0;
+        return code == TierKind.SSD.code()
+                ? TierKind.SSD
+                : code == TierKind.REMOTE.code() ? TierKind.REMOTE : TierKind.DRAM;
     }
 
     /** An adopted object was verified. */
@@ -548,8 +566,8 @@ public final class DramTier implements AutoCloseable {
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        order.restart();
-        for (int entry = order.next(); entry != NONE; entry = order.next()) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE; entry = coldestFirst.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

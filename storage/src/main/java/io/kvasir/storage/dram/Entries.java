@@ -28,8 +28,8 @@ final class Entries {
     int[] uses = new int[1024];
     int[] serial = new int[1024];
     boolean[] pinned = new boolean[1024];
-    /** Came from SSD and has not been leased since. */
-    boolean[] promoted = new boolean[1024];
+    /** Code of the tier from which it came, until it is leased; 0: it was stored here. */
+    byte[] origin = new byte[1024];
     /** Next entry with the same 64-bit hash. */
     int[] sameHash = new int[1024];
 
@@ -49,7 +49,7 @@ final class Entries {
         holds[entry] = 0;
         uses[entry] = 0;
         pinned[entry] = false;
-        promoted[entry] = false;
+        origin[entry] = 0;
         sameHash[entry] = NONE;
         serial[entry]++;
         chains.add(entry);
@@ -84,7 +84,7 @@ final class Entries {
             uses = Arrays.copyOf(uses, size);
             serial = Arrays.copyOf(serial, size);
             pinned = Arrays.copyOf(pinned, size);
-            promoted = Arrays.copyOf(promoted, size);
+            origin = Arrays.copyOf(origin, size);
             sameHash = Arrays.copyOf(sameHash, size);
             free = Arrays.copyOf(free, size);
         }

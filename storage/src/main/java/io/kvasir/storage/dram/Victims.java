@@ -48,7 +48,7 @@ final class Victims {
             return Verdict.LATER;
         }
         if (!context.demotes().getAsBoolean()) {
-            // Nothing is on SSD, and nothing will be: no other is a better choice.
+            // No tier below: whatever goes is gone, so the first that can go is taken.
             return Verdict.BEST;
         }
         if (!context.durable().test(entries.hash[entry])) {

@@ -250,6 +250,26 @@ public final class Announcer implements Holdings {
         changed(group);
     }
 
+    @Override
+    public void lost(final TierKind tier) {
+        early = tier == TierKind.SSD && early != null ? new ArrayList<>() : early;
+        for (final Group group : List.copyOf(groups.values())) {
+            boolean any = false;
+            for (int i = group.members - 1; i >= 0; i--) {
+                final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
+                any |= masks[i] != 0;
+                masks[i] = 0;
+                if (group.dram[i] == 0 && group.ssd[i] == 0) {
+                    byChunk.remove(group.chunks[i]);
+                    group.remove(i);
+                }
+            }
+            if (any) {
+                changed(group);
+            }
+        }
+    }
+
     /** What the SSD had at the start comes in no order; parents come first here. */
     @Override
     public void complete() {

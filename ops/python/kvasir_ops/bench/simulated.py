@@ -1,13 +1,7 @@
-"""The simulated part of the suite ``cluster``: what ``kvasir simulate`` finds on the two published traces.
-
-The whole traces are large, so they are given by the environment variable ``KVASIR_TRACES``, a directory with
-``conversation_trace.jsonl`` and ``synthetic_trace.jsonl`` (Mooncake, FAST'25); without it these records are skipped,
-except those that the start of the conversation trace, which comes with Kvasir, is enough for.
-"""
+"""The simulated part of the suite ``cluster``: what ``kvasir simulate`` finds on the two traces of this package."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -16,11 +10,12 @@ from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.records import Record, at_least, at_most, record
 from kvasir_ops.simulate import outcomes
 
-TRACES = {"conversation": "conversation_trace.jsonl", "synthetic": "synthetic_trace.jsonl"}
+TRACES = ("conversation", "synthetic")
 CAPACITIES = {1_000: "1k", 5_000: "5k", 30_000: "30k"}
 NODES = 10
 NODE_CAPACITY = 5_859
 SCALE_CAPACITY = 500
+SCALE_REQUESTS = 1_000
 POOLED_SHARE = 0.98
 FLAT = 1.1
 _FIELDS = ("trace", "nodes", "capacity", "policy", "routing", "sharing")
@@ -29,13 +24,13 @@ _FIELDS = ("trace", "nodes", "capacity", "policy", "routing", "sharing")
 def run(context: Context) -> Generator[Record, None, None]:
     """Policies, pooling and scale; deterministic for a seed, so each is simulated once."""
     seed = ("--seed", str(context.seed % (1 << 31)))
-    place = os.environ.get("KVASIR_TRACES")
-    if place is None:
-        context.skip("cluster.sim traces", "KVASIR_TRACES names no directory with the published traces")
-    else:
-        for trace, file in TRACES.items():
-            yield from _trace(context, trace, Path(place) / file, seed)
+    for trace in TRACES:
+        yield from _trace(context, trace, _file(context, trace), seed)
     yield from _scale(context, seed)
+
+
+def _file(context: Context, trace: str) -> Path:
+    return context.home / "ops" / "python" / "kvasir_ops" / "data" / f"{trace}_trace.jsonl.gz"
 
 
 def _trace(context: Context, trace: str, file: Path, seed: tuple[str, str]) -> Generator[Record, None, None]:
@@ -90,8 +85,8 @@ def _scale(context: Context, seed: tuple[str, str]) -> Generator[Record, None, N
     for nodes in (10, 100, 1_000):
         context.say(f"cluster.sim: {nodes} nodes, a copy of the trace for each ten")
         (found[nodes],) = outcomes(
-            context.home, "--nodes", str(nodes), "--copies", "0", "--capacity", str(SCALE_CAPACITY),
-            "--policy", "cost_aware", *seed,
+            context.home, str(_file(context, "conversation")), "--requests", str(SCALE_REQUESTS),
+            "--nodes", str(nodes), "--copies", "0", "--capacity", str(SCALE_CAPACITY), "--policy", "cost_aware", *seed,
         )  # fmt: skip
     for id, name, unit, what in (
         ("lookup", "directory entries read for a lookup", "entries", "entriesPerLookup"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources import as_file
 from itertools import islice
 from pathlib import Path
 
 BLOCK_TOKENS = 512
-_SLICE = "conversation_trace_start.jsonl"
+_SHIPPED = "conversation_trace.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,12 @@ def key_of(chunk_id: int) -> bytes:
 
 
 def read_trace(limit: int, path: Path | None = None) -> list[TraceRequest]:
-    """The first ``limit`` requests of a trace; of the slice that comes with this package when no path is given."""
-    if path is not None:
-        with path.open(encoding="utf-8") as lines:
-            return list(islice(_parse(lines), limit))
-    with resources.files("kvasir_ops.data").joinpath(_SLICE).open(encoding="utf-8") as lines:
+    """The first ``limit`` requests of a trace (JSON lines, gzipped or not); of the one that comes with this package
+    when no path is given."""
+    with (
+        as_file(resources.files("kvasir_ops.data").joinpath(_SHIPPED)) if path is None else nullcontext(path) as file,
+        gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines,
+    ):
         return list(islice(_parse(lines), limit))
 
 

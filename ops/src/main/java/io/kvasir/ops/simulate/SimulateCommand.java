@@ -41,7 +41,8 @@ public final class SimulateCommand implements Callable<Integer> {
     @Parameters(
             arity = "0..*",
             paramLabel = "TRACE",
-            description = "Files to replay. Default: the start of a trace of conversations that comes with Kvasir.")
+            description =
+                    "Files to replay, gzipped when the name ends in .gz. Default: the two published traces that come with Kvasir.")
     private List<Path> traces = new ArrayList<>();
 
     @Option(
@@ -138,7 +139,7 @@ public final class SimulateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         check();
-        final List<Path> files = traces.isEmpty() ? List.of(shipped()) : traces;
+        final List<Path> files = traces.isEmpty() ? shipped() : traces;
         final List<Outcome> outcomes = new ArrayList<>();
         final PrintWriter out = spec.commandLine().getOut();
         final boolean table = !"-".equals(json);
@@ -196,9 +197,10 @@ public final class SimulateCommand implements Callable<Integer> {
         }
     }
 
-    private static Path shipped() {
-        return Path.of(System.getenv().getOrDefault("KVASIR_HOME", "."))
-                .resolve("ops/python/kvasir_ops/data/conversation_trace_start.jsonl");
+    private static List<Path> shipped() {
+        final Path data =
+                Path.of(System.getenv().getOrDefault("KVASIR_HOME", ".")).resolve("ops/python/kvasir_ops/data");
+        return List.of(data.resolve("conversation_trace.jsonl.gz"), data.resolve("synthetic_trace.jsonl.gz"));
     }
 
     private List<Scenario> scenarios() {

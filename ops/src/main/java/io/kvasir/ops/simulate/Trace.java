@@ -3,11 +3,15 @@ package io.kvasir.ops.simulate;
 import io.kvasir.storage.Hash256;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.zip.GZIPInputStream;
 import org.agrona.collections.Long2LongHashMap;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -30,7 +34,7 @@ record Trace(String name, List<Request> requests, int chunks) {
     }
 
     /**
-     * Reads the first {@code limit} requests.
+     * Reads the first {@code limit} requests; a name that ends in {@code .gz} says that the file is gzipped.
      *
      * @throws IllegalArgumentException a line is no request; names the line
      */
@@ -38,7 +42,7 @@ record Trace(String name, List<Request> requests, int chunks) {
         final Long2LongHashMap numbers = new Long2LongHashMap(-1);
         final List<Long> times = new ArrayList<>();
         final List<int[]> chunks = new ArrayList<>();
-        try (BufferedReader lines = Files.newBufferedReader(file)) {
+        try (BufferedReader lines = open(file)) {
             for (String line = lines.readLine(); line != null && times.size() < limit; line = lines.readLine()) {
                 if (line.isBlank()) {
                     continue;
@@ -72,8 +76,19 @@ record Trace(String name, List<Request> requests, int chunks) {
         if (times.isEmpty()) {
             throw new IllegalArgumentException(file + " has no requests");
         }
-        final String name = file.getFileName().toString().replaceFirst("\\.jsonl$", "");
+        final String name = file.getFileName().toString().replaceFirst("\\.jsonl(\\.gz)?$", "");
         return new Trace(name, spread(times, chunks), numbers.size());
+    }
+
+    private static BufferedReader open(final Path file) throws IOException {
+        final InputStream bytes = Files.newInputStream(file);
+        try {
+            return new BufferedReader(new InputStreamReader(
+                    file.toString().endsWith(".gz") ? new GZIPInputStream(bytes) : bytes, StandardCharsets.UTF_8));
+        } catch (final IOException notGzip) {
+            bytes.close();
+            throw notGzip;
+        }
     }
 
     private static String at(final Path file, final int before) {

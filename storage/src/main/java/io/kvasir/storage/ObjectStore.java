@@ -7,9 +7,7 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
-import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import io.kvasir.storage.ssd.StoredObject;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,10 +15,6 @@ import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
-import org.agrona.collections.Int2IntHashMap;
-import org.agrona.collections.IntArrayList;
-import org.agrona.collections.IntArrayQueue;
-import org.agrona.collections.IntHashSet;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -34,9 +28,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final long PROBE_NS = 100_000_000;
     private static final long ROOM_NS = 50_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
-    private static final int BATCHES_UNDER_WAY = 2;
-    private static final int BATCH_OBJECTS = 64;
-    private static final long BATCH_BYTES = 8 << 20;
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
@@ -103,21 +94,20 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final StorageCounters counters = new StorageCounters();
     private final Queue<Runnable> completions = new ConcurrentLinkedQueue<>();
     private final Waiters waiters = new Waiters();
-    private final Checksums checksums;
+    private final Verifier verifier;
     private final DramTier dram;
     private final SsdShelf ssd;
+    private final RemoteShelf remote;
     private final LookupPlanner planner;
+    private final Lending lending;
+    private final Arrivals arrivals;
+    private final Holdings holdings;
     private final Leases leases;
+    private final Lookups lookups;
+    private final Reservations reservations;
     private final Pins pins;
     private final Remembered remembered;
-    /** Entries without a checksum, and entries that an earlier node left. */
-    private final IntArrayQueue toCheck = new IntArrayQueue(DramTier.NONE);
-    /** Entry to serial: what somebody waits for. */
-    private final Int2IntHashMap verifying = new Int2IntHashMap(-1);
-
     private final Map<Hash256, String> tenants = new HashMap<>();
-
-    private int batchesUnderWay;
 
     private Consumer<ObjectEvent> events = event -> {};
     private Consumer<Integer> regionRetired = region -> {};
@@ -129,6 +119,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
     public ObjectStore(final StoreContext context) {
         this.context = context.conclude();
+        holdings = context.holdings();
         final DramEvents listener = new DramEvents();
         dram = new DramTier(new DramContext(
                 context.dramDirectory(),
@@ -142,14 +133,18 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 this::complete,
                 context.clock(),
                 counters));
-        checksums = new Checksums(this::complete);
-        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
+        verifier = new Verifier(dram, counters, this::complete);
+        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings);
         leases = new Leases(
                 dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
-        planner = new LookupPlanner(dram, ssd, counters, this::verifyNow);
+        remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
+        planner = new LookupPlanner(dram, ssd, remote, counters, verifier::verifyNow);
+        lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
+        arrivals = new Arrivals(dram, ssd, counters);
+        lookups = new Lookups(dram, planner, remote, leases, waiters, context, counters);
+        reservations = new Reservations(dram, ssd, verifier, context.clock(), counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
-        dram.unverified().forEach(toCheck::addInt);
         try {
             if (context.ssd() != null) {
                 ssd.open(SsdTier.open(
@@ -157,9 +152,16 @@ public final class ObjectStore implements Agent, AutoCloseable {
             }
         } catch (final RuntimeException failure) {
             remembered.close();
-            checksums.close();
+            verifier.close();
             dram.close();
             throw failure;
+        }
+        arrivals.adopted(holdings);
+        if (ssd.tier() == null) {
+            holdings.complete();
+        }
+        if (context.remote() != null) {
+            context.remote().opened(this);
         }
     }
 
@@ -233,146 +235,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Answered from memory; starts fetches of what is pending unless it peeks. */
     public LookupResult lookup(final LeaseHolder holder, final LookupQuery query) {
-        final Leases.Holder owner = (Leases.Holder) holder;
-        final long nowNs = context.nanoClock().nanoTime();
-        final LookupPlanner.Found found = planner.look(owner.shards, query.namespace, query.keys, query.sparse);
-        if (query.peek) {
-            return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse, false));
-        }
-        if (found.pending > 0) {
-            // A promotion may evict; nothing that this lookup found may go for it.
-            planner.hold(found);
-            planner.fetch(
-                    found,
-                    (TenantArena) owner.tenant,
-                    owner.shards,
-                    query.namespace,
-                    query.keys,
-                    query.sparse,
-                    query.recomputeNsPerChunk,
-                    nowNs);
-            planner.unhold(found);
-        }
-        final int chunks = query.sparse ? found.chunks : found.hits;
-        dropUnreadable(found, chunks);
-        final int fitting = leases.fitting(owner, found.entries, chunks, found.shards);
-        if (fitting < chunks) {
-            counters.quotaRefused.increment();
-        }
-        final int hits = query.sparse ? found.hits : fitting;
-        final List<PlanRange> plan = planner.plan(found, hits, query.sparse, true);
-        Leases.Lease lease = null;
-        final int[] leased = java.util.Arrays.copyOf(found.entries, fitting * found.shards);
-        if (hits > 0 && fitting > 0) {
-            for (int i = leased.length - 1; i >= 0; i--) {
-                if (leased[i] != DramTier.NONE) {
-                    dram.touch(leased[i]);
-                }
-            }
-            lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs));
-        }
-        if (query.sparse) {
-            java.util.Arrays.fill(found.status, fitting * found.shards, found.status.length, SlotStatus.MISS);
-        }
-        return answer(query, found, hits, lease, plan);
-    }
-
-    /** Only what is readable now can be leased. */
-    private void dropUnreadable(final LookupPlanner.Found found, final int chunks) {
-        for (int i = 0; i < chunks * found.shards; i++) {
-            if (found.status[i] != SlotStatus.HIT) {
-                found.entries[i] = DramTier.NONE;
-            }
-        }
-    }
-
-    private LookupResult answer(
-            final LookupQuery query,
-            final LookupPlanner.Found found,
-            final int hits,
-            final Leases.Lease lease,
-            final List<PlanRange> plan) {
-        final int chunks = query.sparse ? found.chunks : hits;
-        final Records records =
-                new Records(chunks * (query.shardIndices.length == 0 ? found.shards : query.shardIndices.length));
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            if (query.shardIndices.length == 0) {
-                for (int s = 0; s < found.shards; s++) {
-                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
-                }
-            } else {
-                for (final int s : query.shardIndices) {
-                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
-                }
-            }
-        }
-        return new LookupResult(
-                lease == null ? 0 : lease.id,
-                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
-                hits,
-                found.pending,
-                records.bytes(),
-                records.regions(),
-                plan);
-    }
-
-    /** Packs slot records and gathers the regions that they name. */
-    private final class Records {
-        private final ByteBuffer buffer;
-        private final IntHashSet seen = new IntHashSet(-1);
-        private final IntArrayList regions = new IntArrayList();
-        private int last = -1;
-
-        Records(final int count) {
-            buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-        }
-
-        void add(final byte status, final int entry) {
-            final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
-            if (!named) {
-                final boolean onSsd = status == LookupPlanner.ON_SSD;
-                final byte code = onSsd ? SlotStatus.PENDING : status;
-                final TierKind tier = onSsd ? TierKind.SSD : TierKind.DRAM;
-                buffer.put(code)
-                        .put(code == SlotStatus.PENDING ? tier.code() : 0)
-                        .putShort((short) 0)
-                        .putInt(0)
-                        .putLong(0)
-                        .putLong(0)
-                        .putLong(0);
-                return;
-            }
-            final int region = dram.region(entry);
-            if (region != last && seen.add(region)) {
-                regions.add(region);
-            }
-            last = region;
-            buffer.put(status)
-                    .put(TierKind.DRAM.code())
-                    .putShort((short) 0)
-                    .putInt(region)
-                    .putInt(dram.slot(entry))
-                    .putInt(0)
-                    .putLong(dram.stamp(entry))
-                    .putLong(dram.length(entry));
-        }
-
-        void keep(final byte[] records, final int i) {
-            final ByteBuffer kept = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
-            final int region = kept.getInt(i * SlotRecord.BYTES + SlotRecord.REGION);
-            if (kept.get(i * SlotRecord.BYTES) == SlotStatus.GRANTED && seen.add(region)) {
-                regions.add(region);
-            }
-            buffer.put(records, i * SlotRecord.BYTES, SlotRecord.BYTES);
-        }
-
-        byte[] bytes() {
-            return buffer.array();
-        }
-
-        int[] regions() {
-            return regions.toIntArray();
-        }
+        return lookups.lookup((Leases.Holder) holder, query);
     }
 
     /**
@@ -380,22 +243,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * any more. Returns a handle for {@link #cancelWait}; 0 when nothing is pending ({@code wake} is not run).
      */
     public long whenSettled(final LeaseHolder holder, final LookupQuery query, final Runnable wake) {
-        final LookupPlanner.Found found =
-                planner.look(((Leases.Holder) holder).shards, query.namespace, query.keys, query.sparse);
-        final int end = query.sparse ? found.chunks : found.hits + found.pending;
-        final int[] entries = new int[end * found.shards];
-        int count = 0;
-        boolean wantsRoom = false;
-        for (int i = 0; i < entries.length; i++) {
-            if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
-                entries[count++] = found.entries[i];
-            }
-            wantsRoom |= found.status[i] == LookupPlanner.ON_SSD;
-        }
-        if (count > 0) {
-            return waiters.await(entries, count, wake);
-        }
-        return wantsRoom ? waiters.awaitRoom(wake) : 0;
+        return lookups.whenSettled((Leases.Holder) holder, query, wake);
     }
 
     public void cancelWait(final long handle) {
@@ -404,33 +252,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Records of a lease, chunk-major; null when the lease ended or is not this holder's. */
     public LookupResult resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
-        final long nowNs = context.nanoClock().nanoTime();
-        final Leases.Lease found = leases.valid((Leases.Holder) holder, lease, nowNs);
-        if (found == null) {
-            return null;
-        }
-        final int chunks = found.entries.length / found.shards;
-        final int asked = shardIndices.length == 0 ? found.shards : shardIndices.length;
-        final Records records = new Records(chunks * asked);
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            for (int a = 0; a < asked; a++) {
-                final int entry =
-                        found.entries[chunk * found.shards + (shardIndices.length == 0 ? a : shardIndices[a])];
-                records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
-            }
-        }
-        return new LookupResult(
-                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of());
+        return lookups.resolve((Leases.Holder) holder, lease, shardIndices);
     }
 
     public boolean renew(final LeaseHolder holder, final long lease, final long leaseNs) {
-        final long nowNs = context.nanoClock().nanoTime();
-        final Leases.Lease found = leases.valid((Leases.Holder) holder, lease, nowNs);
-        if (found == null) {
-            return false;
-        }
-        found.expiresNs = nowNs + context.leaseNs(leaseNs);
-        return true;
+        return lookups.renew((Leases.Holder) holder, lease, leaseNs);
     }
 
     /** Gives back the named shards (empty: all). False when the lease is not there or not this holder's. */
@@ -451,7 +277,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final byte[] keys,
             final long[] lengths,
             final int codec) {
-        return reserve(attachment, namespace, shard, keys, lengths, codec, null);
+        return reservations.reserve((Attachments.Entry) attachment, namespace, shard, keys, lengths, codec, null);
     }
 
     /** Tries the records again that say NO_ROOM; the others are kept. */
@@ -463,57 +289,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final long[] lengths,
             final int codec,
             final ReserveResult before) {
-        return reserve(attachment, namespace, shard, keys, lengths, codec, before);
-    }
-
-    private ReserveResult reserve(
-            final Attachment attachment,
-            final Hash256 namespace,
-            final Shard shard,
-            final byte[] keys,
-            final long[] lengths,
-            final int codec,
-            final ReserveResult before) {
-        final Attachments.Entry writer = (Attachments.Entry) attachment;
-        final int count = keys.length / Hash256.BYTES;
-        final Records records = new Records(count);
-        int noRoom = 0;
-        for (int i = 0; i < count; i++) {
-            if (before != null && before.slots[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {
-                records.keep(before.slots, i);
-                continue;
-            }
-            final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
-            final long hash = ObjectId.hash64(namespace, key, shard);
-            final int there = dram.find(hash, namespace, key, shard);
-            if (there != DramTier.NONE) {
-                final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
-                records.add(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, DramTier.NONE);
-                continue;
-            }
-            if (ssd.has(hash)) {
-                records.add(SlotStatus.EXISTS, DramTier.NONE);
-                continue;
-            }
-            // Once one found no room the others of this call would only look again.
-            final int entry = noRoom > 0
-                    ? DramTier.NO_ROOM
-                    : dram.reserve(
-                            writer.arena(), writer, namespace, key, shard, lengths[lengths.length == 1 ? 0 : i], codec);
-            switch (entry) {
-                case DramTier.NO_ROOM -> {
-                    noRoom++;
-                    records.add(SlotStatus.NO_ROOM, DramTier.NONE);
-                }
-                case DramTier.QUOTA -> {
-                    counters.quotaRefused.increment();
-                    records.add(SlotStatus.QUOTA, DramTier.NONE);
-                }
-                default -> records.add(SlotStatus.GRANTED, entry);
-            }
-        }
-        counters.noRoom.add(noRoom);
-        return new ReserveResult(records.bytes(), records.regions(), noRoom);
+        return reservations.reserve((Attachments.Entry) attachment, namespace, shard, keys, lengths, codec, before);
     }
 
     /** Runs {@code wake} once when room was made. Returns a handle for {@link #cancelWait}. */
@@ -537,148 +313,57 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final int[] chunkIndex,
             final int priority,
             final long ttlNs) {
-        final Attachments.Entry writer = (Attachments.Entry) attachment;
-        final ByteBuffer in = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
-        final ByteBuffer sums = ByteBuffer.wrap(crc32c).order(ByteOrder.LITTLE_ENDIAN);
-        final byte[] statuses = new byte[records.length / SlotRecord.BYTES];
-        final long expiry = ttlNs == 0 ? 0 : context.clock().time() + Math.max(1, ttlNs / 1_000_000);
-        for (int i = 0; i < statuses.length; i++) {
-            final int entry = reserved(writer, in, i);
-            if (entry == DramTier.NONE) {
-                statuses[i] = SlotStatus.NOT_RESERVED;
-                continue;
-            }
-            if (crc32c.length > 0) {
-                dram.setCrc32c(entry, sums.getInt(i * Integer.BYTES));
-            }
-            final int index = chunkIndex.length == 0
-                    ? -1
-                    : chunkIndex.length == statuses.length ? chunkIndex[i] : chunkIndex[0] + i;
-            dram.commit(
-                    writer,
-                    entry,
-                    parents.length == 0 ? Hash256.ZERO : Hash256.read(parents, i * Hash256.BYTES),
-                    index,
-                    priority,
-                    expiry);
-            counters.stored.increment();
-            counters.storedBytes.add(dram.length(entry));
-            if (crc32c.length == 0) {
-                toCheck.addInt(entry);
-            }
-            statuses[i] = SlotStatus.COMMITTED;
-        }
-        return statuses;
+        return reservations.commit(
+                (Attachments.Entry) attachment, records, parents, crc32c, chunkIndex, priority, ttlNs);
     }
 
     public byte[] abort(final Attachment attachment, final byte[] records) {
-        final Attachments.Entry writer = (Attachments.Entry) attachment;
-        final ByteBuffer in = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
-        final byte[] statuses = new byte[records.length / SlotRecord.BYTES];
-        for (int i = 0; i < statuses.length; i++) {
-            final int entry = reserved(writer, in, i);
-            statuses[i] = entry == DramTier.NONE ? SlotStatus.NOT_RESERVED : SlotStatus.ABORTED;
-            if (entry != DramTier.NONE) {
-                dram.abort(writer, entry);
-            }
-        }
-        return statuses;
+        return reservations.abort((Attachments.Entry) attachment, records);
     }
 
-    private int reserved(final Attachments.Entry writer, final ByteBuffer in, final int i) {
-        final int at = i * SlotRecord.BYTES;
-        return dram.reserved(
-                writer,
-                in.getInt(at + SlotRecord.REGION),
-                in.getInt(at + SlotRecord.SLOT),
-                in.getLong(at + SlotRecord.STAMP));
-    }
-
-    // ---- checksums
-
-    /** Verifies an object that an earlier node left, before anything else: somebody waits for it. */
-    private void verifyNow(final int entry) {
-        final int serial = dram.serial(entry);
-        if (verifying.get(entry) == serial) {
-            return;
-        }
-        verifying.put(entry, serial);
-        dram.hold(entry);
-        checksums.sum(new MemorySegment[] {dram.payload(entry, dram.length(entry))}, true, sums -> {
-            verifying.remove(entry);
-            released(entry, serial, sums[0]);
-        });
-    }
+    // ---- other nodes
 
     /**
-     * Sums what was committed without a checksum, and verifies what an earlier node left, in the background: a batch at
-     * a time, so that a commit pays nothing for it and the owner is woken once for many objects.
+     * Holds an object for another node. Answers once, on the owner's thread: null when it is not here, or could not be
+     * brought to DRAM and verified before the deadline.
+     *
+     * @param deadlineNs by the context's nano clock
      */
-    private int checkSome() {
-        int started = 0;
-        while (!toCheck.isEmpty() && batchesUnderWay < BATCHES_UNDER_WAY) {
-            final int[] batch = new int[Math.min(toCheck.size(), BATCH_OBJECTS)];
-            int count = 0;
-            long bytes = 0;
-            while (!toCheck.isEmpty() && count < batch.length && bytes < BATCH_BYTES) {
-                final int entry = toCheck.pollInt();
-                if (dram.isLive(entry)
-                        && (dram.isUnverified(entry) || (dram.isReadable(entry) && !dram.isSummed(entry)))) {
-                    batch[count++] = entry;
-                    bytes += dram.length(entry);
-                }
-            }
-            if (count > 0) {
-                check(java.util.Arrays.copyOf(batch, count));
-                started++;
-            }
-        }
-        return started;
+    public void lend(final ObjectId id, final long deadlineNs, final Consumer<Lent> answer) {
+        lending.lend(id, deadlineNs, answer, context.nanoClock().nanoTime());
     }
 
-    private void check(final int[] batch) {
-        final MemorySegment[] objects = new MemorySegment[batch.length];
-        final int[] serials = new int[batch.length];
-        for (int i = 0; i < batch.length; i++) {
-            dram.hold(batch[i]);
-            serials[i] = dram.serial(batch[i]);
-            objects[i] = dram.payload(batch[i], dram.length(batch[i]));
-        }
-        batchesUnderWay++;
-        checksums.sum(objects, false, sums -> {
-            batchesUnderWay--;
-            for (int i = 0; i < batch.length; i++) {
-                released(batch[i], serials[i], sums[i]);
-            }
-        });
+    /** A slot for an object that another node sends. */
+    public Reception receive(final Tenant tenant, final ObjectId id, final StoredObject object) {
+        return arrivals.receive((TenantArena) tenant, id, object);
     }
 
-    private void released(final int entry, final int serial, final int crc) {
-        dram.unhold(entry);
-        // It may have been condemned by an earlier answer, and gone with this hold.
-        if (dram.is(entry, serial)) {
-            summed(entry, crc);
+    /** The tenant of a namespace, when it has attached to this node; else null. */
+    public Tenant tenantOf(final Hash256 namespace) {
+        return arena(namespace);
+    }
+
+    private TenantArena arena(final Hash256 namespace) {
+        final String name = tenants.computeIfAbsent(namespace, remembered::tenantOf);
+        return name == null ? null : dram.tenant(name);
+    }
+
+    /** Somebody got bytes of this object that do not fit its checksum: sums it, and drops it when that is so here. */
+    public void suspect(final ObjectId id) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        if (entry != DramTier.NONE && dram.isReadable(entry)) {
+            verifier.verifyNow(entry);
         }
     }
 
-    private void summed(final int entry, final int crc) {
-        if (dram.isCondemned(entry)) {
-            return;
-        }
-        if (dram.isSummed(entry) && dram.crc32c(entry) != crc) {
-            LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
-            counters.corrupt.increment();
-            dram.dropOrCondemn(entry);
-            return;
-        }
-        if (!dram.isSummed(entry)) {
-            dram.setCrc32c(entry, crc);
-            counters.summed.increment();
-        }
-        if (dram.isUnverified(entry)) {
-            counters.verified.increment();
-            dram.verified(entry);
-        }
+    /** Objects in DRAM, the one used last first. */
+    public void eachByHeat(final Consumer<ObjectId> each) {
+        arrivals.eachByHeat(each);
+    }
+
+    /** Runs it on the owner's thread; from any thread. */
+    public void execute(final Runnable task) {
+        complete(task);
     }
 
     // ---- removal, pins, namespaces, events
@@ -704,30 +389,22 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final byte[] keys,
             final long ttlNs,
             final int priority) {
-        final LookupPlanner.Found found = planner.look(((Leases.Holder) holder).shards, namespace, keys, true);
         final long nowMs = context.clock().time();
-        final long untilMs = Math.max(nowMs, nowMs + ttlNs / 1_000_000);
-        int pinned = 0;
-        for (int chunk = 0; chunk < found.chunks; chunk++) {
-            if (found.chunkStatus(chunk) == SlotStatus.HIT
-                    && pins.pin(found.entries, chunk * found.shards, found.shards, untilMs, priority)) {
-                pinned++;
-            }
-        }
-        return pinned;
+        return pins.pin(here(holder, namespace, keys), Math.max(nowMs, nowMs + ttlNs / 1_000_000), priority);
     }
 
     public int unpin(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
-        final LookupPlanner.Found found = planner.look(((Leases.Holder) holder).shards, namespace, keys, true);
-        int unpinned = 0;
-        for (int chunk = 0; chunk < found.chunks; chunk++) {
-            boolean any = false;
-            for (int i = chunk * found.shards; i < (chunk + 1) * found.shards; i++) {
-                any |= found.entries[i] != DramTier.NONE && pins.unpin(found.entries[i]);
-            }
-            unpinned += any ? 1 : 0;
-        }
-        return unpinned;
+        return pins.unpin(here(holder, namespace, keys));
+    }
+
+    private LookupPlanner.Found here(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
+        return planner.look(
+                ((Leases.Holder) holder).shards,
+                namespace,
+                keys,
+                true,
+                false,
+                context.nanoClock().nanoTime());
     }
 
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
@@ -774,7 +451,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final class DramEvents implements DramContext.Listener {
         @Override
         public void stored(final int entry) {
-            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, false));
+            final ObjectId id = dram.id(entry);
+            holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
+            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, false));
         }
 
         @Override
@@ -783,7 +462,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
             if (!isDurable(dram.hash(entry))) {
                 remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
             }
-            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, true));
+            final ObjectId id = dram.id(entry);
+            holdings.gone(id, TierKind.DRAM);
+            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, true));
         }
 
         @Override
@@ -842,7 +523,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
-        done += checkSome();
+        done += verifier.doWork();
+        done += lending.doWork(nowNs);
+        if (context.remote() != null) {
+            done += context.remote().doWork(nowNs);
+        }
         done += waiters.run();
         return done;
     }
@@ -923,7 +608,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         closed = true;
         final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
-        checksums.close();
+        verifier.close();
         Runnable completion;
         while ((completion = completions.poll()) != null) {
             completion.run();

@@ -26,8 +26,34 @@ final class Pins {
         this.quotaBytes = quotaBytes;
     }
 
+    /** Pins what is readable of a sparse look, chunk by chunk; returns how many chunks that was. */
+    int pin(final LookupPlanner.Found found, final long untilUnixMs, final int priority) {
+        int pinned = 0;
+        for (int chunk = 0; chunk < found.chunks; chunk++) {
+            if (found.chunkStatus(chunk) == SlotStatus.HIT
+                    && pin(found.entries, chunk * found.shards, found.shards, untilUnixMs, priority)) {
+                pinned++;
+            }
+        }
+        return pinned;
+    }
+
+    /** Returns how many chunks had anything pinned. */
+    int unpin(final LookupPlanner.Found found) {
+        int unpinned = 0;
+        for (int chunk = 0; chunk < found.chunks; chunk++) {
+            boolean any = false;
+            for (int i = chunk * found.shards; i < (chunk + 1) * found.shards; i++) {
+                any |= found.entries[i] != DramTier.NONE && unpin(found.entries[i]);
+            }
+            unpinned += any ? 1 : 0;
+        }
+        return unpinned;
+    }
+
     /** Pins all of a chunk's entries or, past the tenant's quota, none. */
-    boolean pin(final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
+    private boolean pin(
+            final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
         final String tenant = dram.tenantName(entries[from]);
         long bytes = 0;
         for (int i = from; i < from + count; i++) {
@@ -43,7 +69,7 @@ final class Pins {
         return true;
     }
 
-    boolean unpin(final int entry) {
+    private boolean unpin(final int entry) {
         if (!pins.containsKey(entry)) {
             return false;
         }

@@ -44,6 +44,7 @@ final class SsdShelf implements SsdListener {
     private final StorageCounters counters;
     private final Consumer<ObjectEvent> events;
     private final Consumer<ObjectId> gone;
+    private final Holdings holdings;
     private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
     private SsdTier tier;
     private boolean warm;
@@ -67,11 +68,13 @@ final class SsdShelf implements SsdListener {
             final DramTier dram,
             final StorageCounters counters,
             final Consumer<ObjectEvent> events,
-            final Consumer<ObjectId> gone) {
+            final Consumer<ObjectId> gone,
+            final Holdings holdings) {
         this.dram = dram;
         this.counters = counters;
         this.events = events;
         this.gone = gone;
+        this.holdings = holdings;
     }
 
     void open(final SsdTier opened) {
@@ -104,29 +107,34 @@ final class SsdShelf implements SsdListener {
     @Override
     public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
         lengths.put(id.hash64(), length);
+        holdings.held(id, TierKind.SSD, length, parent, chunkIndex);
     }
 
     @Override
     public void warm() {
         warm = true;
+        holdings.complete();
     }
 
     @Override
     public void failed(final String reason) {
         failure = reason;
         lengths.clear();
+        holdings.lost(TierKind.SSD);
         LOG.error("the SSD tier is out of use: {}", reason);
     }
 
     @Override
     public void stored(final ObjectId id, final long length) {
         lengths.put(id.hash64(), length);
+        holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
         events.accept(new ObjectEvent(null, id, TierKind.SSD, false));
     }
 
     @Override
     public void removed(final ObjectId id) {
         lengths.remove(id.hash64());
+        holdings.gone(id, TierKind.SSD);
         events.accept(new ObjectEvent(null, id, TierKind.SSD, true));
         gone.accept(id);
     }
@@ -134,6 +142,7 @@ final class SsdShelf implements SsdListener {
     /** Lookups miss it from now on; the tier removes it in its own time. */
     void remove(final ObjectId id) {
         lengths.remove(id.hash64());
+        holdings.gone(id, TierKind.SSD);
         tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
     }
 
@@ -185,7 +194,7 @@ final class SsdShelf implements SsdListener {
             case ReadOutcome.Loaded(StoredObject object)
             when object.length() == length -> {
                 dram.setCrc32c(entry, object.crc32c());
-                dram.promoted(entry);
+                dram.came(entry, TierKind.SSD);
                 dram.commit(
                         null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
                 counters.promoted.increment();
@@ -204,6 +213,7 @@ final class SsdShelf implements SsdListener {
         if (!(outcome instanceof ReadOutcome.Rejected)) {
             // Whatever the mirror said, nothing can be had: the next lookup is a miss, not another try.
             lengths.remove(id.hash64());
+            holdings.gone(id, TierKind.SSD);
         }
         dram.abort(null, entry);
     }

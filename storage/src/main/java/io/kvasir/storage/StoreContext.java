@@ -24,6 +24,8 @@ public final class StoreContext {
     private double leaseQuota = 0.5;
     private long reserveQuotaBytes;
     private Supplier<EvictionPolicy> policy = LruPolicy::new;
+    private Holdings holdings = Holdings.NONE;
+    private RemoteTier remote;
     private Runnable wakeup = () -> {};
     private EpochClock clock = SystemEpochClock.INSTANCE;
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
@@ -120,6 +122,26 @@ public final class StoreContext {
 
     public Supplier<EvictionPolicy> policy() {
         return policy;
+    }
+
+    /** Hears what the store holds, from its opening on. */
+    public StoreContext holdings(final Holdings value) {
+        holdings = value;
+        return this;
+    }
+
+    Holdings holdings() {
+        return holdings;
+    }
+
+    /** Null: a node alone. */
+    public StoreContext remote(final RemoteTier value) {
+        remote = value;
+        return this;
+    }
+
+    RemoteTier remote() {
+        return remote;
     }
 
     /** Called by other threads when {@link ObjectStore#doWork()} has something to do. */

@@ -65,6 +65,7 @@ final class ConfigReader {
                 ssd,
                 lease,
                 reserve,
+                new ClusterReader(document, this::duration, this::size, this::problem).read(),
                 tenants(),
                 http(),
                 new NodeConfig.Log(text("log.level"), text("log.format")));

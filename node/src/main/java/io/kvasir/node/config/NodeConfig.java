@@ -12,6 +12,7 @@ public record NodeConfig(
         Ssd ssd,
         Lease lease,
         long reserveQuotaBytes,
+        Cluster cluster,
         List<Tenant> tenants,
         Http http,
         Log log) {
@@ -33,6 +34,33 @@ public record NodeConfig(
     public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}
 
     public record Lease(Duration standard, Duration max, double quota) {}
+
+    /**
+     * @param seeds HOST:PORT each; empty: no cluster
+     * @param host under which other nodes reach this one
+     * @param port the first of the node's four
+     */
+    public record Cluster(
+            List<String> seeds,
+            String host,
+            int port,
+            String secret,
+            Duration failureTimeout,
+            long directoryBytes,
+            Duration directoryDeadline,
+            int announceRate,
+            Duration pullDeadline) {
+        public boolean isEnabled() {
+            return !seeds.isEmpty();
+        }
+
+        /** Without the secret. */
+        @Override
+        public String toString() {
+            return "Cluster[seeds=" + seeds + ", address=" + host + ":" + port + ", secret="
+                    + (secret.isEmpty() ? "none" : "set") + "]";
+        }
+    }
 
     /**
      * @param user name or uid; empty: any, with the token

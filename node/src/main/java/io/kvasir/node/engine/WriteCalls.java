@@ -20,7 +20,6 @@ import io.kvasir.storage.SlotRecord;
 import io.kvasir.storage.SlotStatus;
 import java.io.ByteArrayOutputStream;
 import java.util.concurrent.TimeUnit;
-import org.agrona.collections.IntHashSet;
 
 /** Reserve, Commit, Abort, Pin and Unpin. */
 final class WriteCalls {
@@ -140,25 +139,12 @@ final class WriteCalls {
         return Response.newBuilder().setReserve(answer);
     }
 
-    private static int[] toArray(final IntHashSet set) {
-        final int[] values = new int[set.size()];
-        int i = 0;
-        final IntHashSet.IntIterator iterator = set.iterator();
-        while (iterator.hasNext()) {
-            values[i++] = iterator.nextValue();
-        }
-        return values;
-    }
-
     private record Wanted(Hash256 namespace, Shard shard, byte[] keys, long[] lengths, int codec) {}
 
     /** Waits until there is room for the rest; what was granted before is kept. */
     private final class HeldReserve extends Held {
         private final Wanted wanted;
         private ObjectStore.ReserveResult result;
-        /** Of all tries: a later result names only the regions of what it granted itself. */
-        private final IntHashSet regions = new IntHashSet();
-
         private long wait;
 
         HeldReserve(
@@ -170,19 +156,7 @@ final class WriteCalls {
                 final ObjectStore.ReserveResult result) {
             super(connection, requestId, Request.CallCase.RESERVE, arrivedNs, untilNs);
             this.wanted = wanted;
-            take(result);
-        }
-
-        private void take(final ObjectStore.ReserveResult next) {
-            result = next;
-            for (final int region : next.regions()) {
-                regions.add(region);
-            }
-        }
-
-        private Response.Builder all() {
-            return answered(
-                    connection, new ObjectStore.ReserveResult(result.slots(), toArray(regions), result.noRoom()));
+            this.result = result;
         }
 
         void await() {
@@ -197,7 +171,7 @@ final class WriteCalls {
             again();
             if (result.noRoom() == 0) {
                 held.remove(this);
-                server.answer(this, all());
+                server.answer(this, answered(connection, result));
             } else {
                 await();
             }
@@ -207,7 +181,7 @@ final class WriteCalls {
         void expire() {
             stop();
             again();
-            server.answer(this, all());
+            server.answer(this, answered(connection, result));
         }
 
         /** The engine was never told of the slots, so it does not write into them. */
@@ -226,14 +200,14 @@ final class WriteCalls {
         }
 
         private void again() {
-            take(store.retryReserve(
+            result = store.retryReserve(
                     connection.attachment,
                     wanted.namespace,
                     wanted.shard,
                     wanted.keys,
                     wanted.lengths,
                     wanted.codec,
-                    result));
+                    result);
         }
 
         private void stop() {

@@ -1,6 +1,8 @@
 package io.kvasir.ops.bench;
 
+import io.kvasir.node.engine.DutyCycle;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -12,19 +14,17 @@ import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Sends back what it reads, and waits as the engine API's server does: it selects without blocking for a time after it
- * had work, then it sleeps in the selector. The benchmark suite {@code control} starts it for its reference.
+ * Sends back what it reads, in the same {@link DutyCycle} as the engine API's server. The benchmark suite {@code control}
+ * starts it for its reference.
  */
-public final class EchoServer {
+public final class EchoServer implements DutyCycle.Worker {
     private static final int BUFFER_BYTES = 256 * 1024;
 
     private final Selector selector;
     private final ServerSocketChannel listener;
-    private final long spinNs;
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
 
-    private EchoServer(final Path socket, final long spinNs) throws IOException {
-        this.spinNs = spinNs;
+    private EchoServer(final Path socket) throws IOException {
         selector = Selector.open();
         listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         listener.bind(UnixDomainSocketAddress.of(socket));
@@ -37,30 +37,30 @@ public final class EchoServer {
         if (args.length != 2) {
             throw new IllegalArgumentException("usage: EchoServer SOCKET SPIN_US; seen " + args.length + " arguments");
         }
-        final EchoServer server =
-                new EchoServer(Path.of(args[0]), TimeUnit.MICROSECONDS.toNanos(Long.parseLong(args[1])));
-        Thread.ofPlatform().daemon().name("echo").start(server::run);
+        final EchoServer server = new EchoServer(Path.of(args[0]));
+        final long spinNs = TimeUnit.MICROSECONDS.toNanos(Long.parseLong(args[1]));
+        Thread.ofPlatform().daemon().name("echo").start(() -> DutyCycle.run(server, spinNs, () -> true));
         System.out.println("ready");
         while (System.in.read() >= 0) {
             // Only the end of the input matters.
         }
     }
 
-    private void run() {
-        long busyNs = System.nanoTime();
+    @Override
+    public int doWork() {
         try {
-            while (true) {
-                if (selector.selectNow(this::onKey) > 0) {
-                    busyNs = System.nanoTime();
-                } else if (System.nanoTime() - busyNs > spinNs) {
-                    selector.select(this::onKey);
-                    busyNs = System.nanoTime();
-                } else {
-                    Thread.onSpinWait();
-                }
-            }
+            return selector.selectNow(this::onKey);
         } catch (final IOException e) {
-            throw new IllegalStateException("the echo server's selector failed", e);
+            throw new UncheckedIOException("the echo server's selector failed", e);
+        }
+    }
+
+    @Override
+    public int await() {
+        try {
+            return selector.select(this::onKey);
+        } catch (final IOException e) {
+            throw new UncheckedIOException("the echo server's selector failed", e);
         }
     }
 

@@ -6,19 +6,16 @@ import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
-import org.agrona.collections.Int2ObjectHashMap;
-import org.agrona.collections.Long2LongHashMap;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
+import java.util.function.LongSupplier;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
@@ -32,21 +29,14 @@ public final class DramTier implements AutoCloseable {
     /** From {@link #reserve}: the attachment has as much reserved as it may. */
     public static final int QUOTA = -3;
 
-    private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
-
     private final DramContext context;
     private final ArenaFiles files;
-    private final SpareRegions spares;
     private final Map<String, TenantArena> tenants = new HashMap<>();
-    private final Int2ObjectHashMap<Region> regions = new Int2ObjectHashMap<>();
+    private final Regions regions;
     private final Attachments attachments = new Attachments();
     private final Entries entries = new Entries();
-    private final Long2LongHashMap index = new Long2LongHashMap(NONE);
+    private final EntryIndex index = new EntryIndex(entries);
     private final EvictionPolicy policy;
-    private final Victims victims;
-    /** Random at each start: a name of an earlier node's region never comes again. */
-    private int nextRegion = ThreadLocalRandom.current().nextInt(1, 1 << 30);
-
     private long usedBytes;
     private int held;
 
@@ -54,27 +44,17 @@ public final class DramTier implements AutoCloseable {
         this.context = context.conclude();
         policy = context.policy().get();
         files = new ArenaFiles(context.directory());
+        regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
-            victims = new Victims(entries, policy, context);
+            final Adoption adoption = new Adoption(this, context, files, regions, attachments);
             for (final String tenant : files.tenants()) {
-                adopt(tenant);
+                adoption.adopt(openTenant(tenant, -1));
             }
-            requireSpace();
+            regions.requireSpace();
         } catch (final RuntimeException failure) {
+            regions.close();
             files.close();
             throw failure;
-        }
-        spares = new SpareRegions(files, context);
-    }
-
-    private void requireSpace() {
-        final long held = regionBytes();
-        final long usable = files.usableBytes();
-        final long missing = context.capacity() - held;
-        if (missing > usable) {
-            throw new StorageException("dram.capacity is " + context.capacity() + " bytes, but " + context.directory()
-                    + " has " + held + " bytes of regions and " + usable
-                    + " bytes free; make the file system larger (mount -o remount,size=...) or dram.capacity smaller");
         }
     }
 
@@ -93,6 +73,11 @@ public final class DramTier implements AutoCloseable {
         }
         tenants.put(name, tenant);
         return tenant;
+    }
+
+    /** Null when nobody has opened it. */
+    public TenantArena tenant(final String name) {
+        return tenants.get(name);
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
@@ -141,7 +126,8 @@ public final class DramTier implements AutoCloseable {
         }
     }
 
-    private void endIfStopped(final Attachments.Entry attachment) {
+    /** Ends what a departed process had, if its lock is free. */
+    void endIfStopped(final Attachments.Entry attachment) {
         if (!attachment.isHeld()) {
             end(attachment);
         }
@@ -151,7 +137,7 @@ public final class DramTier implements AutoCloseable {
         attachment.slots.forEach(place -> {
             final Region region = regions.get((int) (place >>> 32));
             final int slot = (int) (long) place;
-            free(region, slot);
+            region.free(slot);
             region.unquarantined();
         });
         final boolean roomMade = !attachment.slots.isEmpty();
@@ -172,7 +158,7 @@ public final class DramTier implements AutoCloseable {
     }
 
     public int find(final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        return confirm((int) index.get(hash), namespace, key, shard);
+        return confirm(index.first(hash), namespace, key, shard);
     }
 
     /**
@@ -181,7 +167,7 @@ public final class DramTier implements AutoCloseable {
      */
     public void probe(final long[] hashes, final int[] candidates) {
         for (int i = 0; i < hashes.length; i++) {
-            candidates[i] = (int) index.get(hashes[i]);
+            candidates[i] = index.first(hashes[i]);
         }
     }
 
@@ -239,6 +225,13 @@ public final class DramTier implements AutoCloseable {
 
     public int slot(final int entry) {
         return entries.slot[entry];
+    }
+
+    /** What {@link #stamp} gives, from any thread, as long as the entry is held. */
+    public LongSupplier stampReader(final int entry) {
+        final HeaderTable headers = headers(entry);
+        final int slot = entries.slot[entry];
+        return () -> headers.stamp(slot);
     }
 
     public long stamp(final int entry) {
@@ -357,7 +350,7 @@ public final class DramTier implements AutoCloseable {
             return QUOTA;
         }
         final long writer = attachment == null ? Region.NODE : attachment.id;
-        final Region region = regionWithRoom(tenant, attachment, writer, slotBytes);
+        final Region region = regions.withRoom(tenant, attachment, writer, slotBytes);
         if (region == null) {
             return NO_ROOM;
         }
@@ -419,7 +412,7 @@ public final class DramTier implements AutoCloseable {
         final int slot = entries.slot[entry];
         unreserve(attachment, region, slot);
         forget(entry);
-        free(region, slot);
+        region.free(slot);
         context.listener().roomMade();
     }
 
@@ -431,16 +424,18 @@ public final class DramTier implements AutoCloseable {
         region.unreserved();
     }
 
-    /** The object has just come from SSD. */
-    public void promoted(final int entry) {
-        entries.promoted[entry] = true;
+    /** The object came from this tier. */
+    public void came(final int entry, final TierKind tier) {
+        entries.origin[entry] = tier.code();
     }
 
-    /** True once after {@link #promoted}: the hit is the SSD's. */
-    public boolean takePromoted(final int entry) {
-        final boolean result = entries.promoted[entry];
-        entries.promoted[entry] = false;
-        return result;
+    /** Once the tier from which it came: the hit is that tier's. {@link TierKind#DRAM} otherwise. */
+    public TierKind takeOrigin(final int entry) {
+        final byte code = entries.origin[entry];
+        entries.origin[entry] = 0;
+        return code == TierKind.SSD.code()
+                ? TierKind.SSD
+                : code == TierKind.REMOTE.code() ? TierKind.REMOTE : TierKind.DRAM;
     }
 
     /** An adopted object was verified. */
@@ -468,80 +463,10 @@ public final class DramTier implements AutoCloseable {
         policy.remove(entry);
         unlink(entry);
         forget(entry);
-        free(region, slot);
+        region.free(slot);
     }
 
     // ---- room
-
-    private Region regionWithRoom(
-            final TenantArena tenant, final Attachments.Entry attachment, final long writer, final long slotBytes) {
-        if (attachment != null
-                && attachment.last != null
-                && regions.get(attachment.last.id) == attachment.last
-                && attachment.last.slotBytes == slotBytes
-                && attachment.last.hasFree()
-                && attachment.last.admits(writer)) {
-            return attachment.last;
-        }
-        Region empty = null;
-        for (final Region region : tenant.regions) {
-            if (region.slotBytes == slotBytes && region.hasFree() && region.admits(writer)) {
-                return region;
-            }
-            if (region.isEmpty() && region.isIdle() && region.dataBytes() >= slotBytes) {
-                empty = region;
-            }
-        }
-        final ArenaFiles.Spare spare = spares.take(slotBytes);
-        if (spare != null) {
-            final Region region = cut(spare, tenant, slotBytes);
-            if (region != null) {
-                return region;
-            }
-        }
-        if (empty != null) {
-            return cut(retire(empty), tenant, slotBytes);
-        }
-        // Nothing is evicted while the capacity is not used up; the caller waits for the next region.
-        if (spares.mayGrow(slotBytes, regionBytes())) {
-            spares.want(slotBytes);
-            return null;
-        }
-        final int victim = victims.find(tenant, slotBytes, writer);
-        if (victim == Victims.WAIT) {
-            return null;
-        }
-        if (victim != NONE) {
-            final Region region = entries.region[victim];
-            evict(victim);
-            return region;
-        }
-        return moveRegion(tenant, slotBytes);
-    }
-
-    /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
-    private Region moveRegion(final TenantArena tenant, final long slotBytes) {
-        final Region region = victims.regionToMove();
-        if (region == null) {
-            return null;
-        }
-        for (final int entry : region.entryOf.clone()) {
-            if (entry != NONE) {
-                evict(entry);
-            }
-        }
-        final boolean sameTenant = region.tenant == tenant;
-        final ArenaFiles.Spare spare = retire(region);
-        if (sameTenant && spare.bytes() >= slotBytes) {
-            return cut(spare, tenant, slotBytes);
-        }
-        // Another tenant's bytes, or too small a file: the memory goes back and a new file is allocated.
-        files.delete(spare.file());
-        if (spares.mayGrow(slotBytes, regionBytes())) {
-            spares.want(slotBytes);
-        }
-        return null;
-    }
 
     private void evict(final int entry) {
         if (context.durable().test(entries.hash[entry])) {
@@ -552,49 +477,16 @@ public final class DramTier implements AutoCloseable {
         drop(entry);
     }
 
-    private Region cut(final ArenaFiles.Spare spare, final TenantArena tenant, final long slotBytes) {
-        try {
-            do {
-                nextRegion++;
-            } while (regions.containsKey(nextRegion));
-            final Region region = files.cut(spare, tenant, nextRegion, slotBytes);
-            enlist(region);
-            return region;
-        } catch (final IOException failure) {
-            LOG.warn("cannot cut a region of {}-byte slots: {}", slotBytes, failure.toString());
-            context.counters().faults.increment();
-            files.delete(spare.file());
-            return null;
-        }
-    }
-
-    private ArenaFiles.Spare retire(final Region region) {
-        regions.remove(region.id);
-        region.tenant.regions.remove(region);
-        context.listener().regionRetired(region.id);
-        return files.retire(region);
-    }
-
-    private void enlist(final Region region) {
-        regions.put(region.id, region);
-        region.tenant.regions.add(region);
-    }
-
     /** Polls the allocation of further regions; true when something happened. */
     public boolean poll() {
-        final boolean arrived = spares.poll(regionBytes());
-        if (arrived) {
-            context.listener().roomMade();
-        }
-        return arrived;
+        return regions.poll();
     }
 
     // ---- entries and slots
 
     private int insert(final Region region, final int slot, final long hash, final byte state) {
         final int entry = entries.take(region, slot, hash, state);
-        entries.sameHash[entry] = (int) index.get(hash);
-        index.put(hash, entry);
+        index.insert(entry);
         region.entryOf[slot] = entry;
         usedBytes += region.slotBytes;
         return entry;
@@ -602,21 +494,7 @@ public final class DramTier implements AutoCloseable {
 
     /** Takes the entry out of the index; its slot is the caller's. */
     private void forget(final int entry) {
-        final long hash = entries.hash[entry];
-        final int first = (int) index.get(hash);
-        if (first == entry) {
-            if (entries.sameHash[entry] == NONE) {
-                index.remove(hash);
-            } else {
-                index.put(hash, entries.sameHash[entry]);
-            }
-        } else {
-            int before = first;
-            while (entries.sameHash[before] != entry) {
-                before = entries.sameHash[before];
-            }
-            entries.sameHash[before] = entries.sameHash[entry];
-        }
+        index.remove(entry);
         final Region region = entries.region[entry];
         region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
         usedBytes -= region.slotBytes;
@@ -625,14 +503,8 @@ public final class DramTier implements AutoCloseable {
         context.listener().settled(entry, serial);
     }
 
-    /** The slot may be given to somebody else; records of what it held are void from here on. */
-    private static void free(final Region region, final int slot) {
-        final long generation = HeaderTable.generation(region.headers.stamp(slot));
-        region.headers.setStamp(slot, HeaderTable.stamp((generation | 1) + 1, HeaderTable.FREE));
-        region.putFree(slot);
-    }
-
-    private void link(final int entry, final Hash256 parent) {
+    /** The entry is a child of its parent, when that is here. */
+    void link(final int entry, final Hash256 parent) {
         if (parent.equals(Hash256.ZERO)) {
             return;
         }
@@ -658,87 +530,9 @@ public final class DramTier implements AutoCloseable {
 
     // ---- restart
 
-    private void adopt(final String name) {
-        final TenantArena tenant = openTenant(name, -1);
-        final Map<Long, Attachments.Entry> writers = new HashMap<>();
-        for (final Region region :
-                files.adopt(tenant, () -> context.counters().faults.increment())) {
-            if (regionBytes() + region.dataBytes() > context.capacity()) {
-                LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
-                files.delete(files.retire(region).file());
-                continue;
-            }
-            enlist(region);
-            for (int slot = region.slots - 1; slot >= 0; slot--) {
-                adoptSlot(region, slot, writers);
-            }
-        }
-        for (final Attachments.Entry writer : writers.values()) {
-            attachments.depart(writer);
-        }
-        for (final Path lock : files.lockFiles(tenant)) {
-            final long id = AttachmentLock.parse(lock.getFileName().toString());
-            if (!writers.containsKey(id)) {
-                if (AttachmentLock.isHeld(lock)) {
-                    // It may still read under the last incarnation; its lock file goes when it does.
-                    attachments.depart(new Attachments.Entry(id, tenant));
-                } else {
-                    files.delete(lock);
-                }
-            }
-        }
-        for (final Attachments.Entry writer : List.copyOf(writers.values())) {
-            endIfStopped(writer);
-        }
-        for (final Region region : tenant.regions) {
-            for (final int entry : region.entryOf) {
-                if (entry != NONE) {
-                    link(entry, headers(entry).parent(entries.slot[entry]));
-                }
-            }
-        }
-    }
-
-    private void adoptSlot(final Region region, final int slot, final Map<Long, Attachments.Entry> writers) {
-        final long stamp = region.headers.stamp(slot);
-        final long generation = HeaderTable.generation(stamp);
-        switch (HeaderTable.state(stamp)) {
-            case HeaderTable.FREE -> region.putFree(slot);
-            case HeaderTable.COMMITTED -> adoptCommitted(region, slot, generation);
-            default -> {
-                final long writer = region.headers.attachment(slot);
-                if (writer == Region.NODE) {
-                    free(region, slot);
-                    return;
-                }
-                final Attachments.Entry attachment =
-                        writers.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
-                attachment.departed = true;
-                attachment.slots.add(Attachments.place(region.id, slot));
-                attachment.reservedBytes += region.slotBytes;
-                region.quarantined();
-            }
-        }
-    }
-
-    private void adoptCommitted(final Region region, final int slot, final long generation) {
-        final HeaderTable headers = region.headers;
-        if ((generation & 1) != 0
-                || !headers.isSound(slot, generation)
-                || headers.length(slot) < 1
-                || headers.length(slot) > region.slotBytes) {
-            context.counters().adoptedDamaged.increment();
-            free(region, slot);
-            return;
-        }
-        final ObjectId id = headers.id(slot);
-        if (find(id.namespace(), id.key(), id.shard()) != NONE) {
-            free(region, slot);
-            return;
-        }
-        final int entry = insert(region, slot, id.hash64(), Entries.UNVERIFIED);
-        policy.add(entry, entries.hash[entry], region.slotBytes);
-        context.counters().adopted.increment();
+    /** A committed object of an earlier node, to be verified before it is readable. */
+    void adopted(final Region region, final int slot, final long hash) {
+        policy.add(insert(region, slot, hash, Entries.UNVERIFIED), hash, region.slotBytes);
     }
 
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
@@ -789,20 +583,9 @@ public final class DramTier implements AutoCloseable {
         return entries.region[entry].tenant.name;
     }
 
-    private long regionBytes() {
-        long bytes = 0;
-        for (final Region region : regions.values()) {
-            bytes += region.dataBytes();
-        }
-        return bytes;
-    }
-
     @Override
     public void close() {
-        spares.close();
-        for (final Region region : regions.values()) {
-            region.close();
-        }
+        regions.close();
         files.close();
     }
 }

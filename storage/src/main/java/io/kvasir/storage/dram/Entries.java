@@ -32,8 +32,8 @@ final class Entries {
     int[] parentSerial = new int[1024];
     int[] serial = new int[1024];
     boolean[] pinned = new boolean[1024];
-    /** Came from SSD and has not been leased since. */
-    boolean[] promoted = new boolean[1024];
+    /** Code of the tier from which it came, until it is leased; 0: it was stored here. */
+    byte[] origin = new byte[1024];
     /** Next entry with the same 64-bit hash. */
     int[] sameHash = new int[1024];
 
@@ -53,7 +53,7 @@ final class Entries {
         uses[entry] = 0;
         parent[entry] = NONE;
         pinned[entry] = false;
-        promoted[entry] = false;
+        origin[entry] = 0;
         sameHash[entry] = NONE;
         serial[entry]++;
         live++;
@@ -89,7 +89,7 @@ final class Entries {
             parentSerial = Arrays.copyOf(parentSerial, size);
             serial = Arrays.copyOf(serial, size);
             pinned = Arrays.copyOf(pinned, size);
-            promoted = Arrays.copyOf(promoted, size);
+            origin = Arrays.copyOf(origin, size);
             sameHash = Arrays.copyOf(sameHash, size);
             free = Arrays.copyOf(free, size);
         }

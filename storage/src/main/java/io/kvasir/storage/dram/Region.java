@@ -89,6 +89,13 @@ final class Region {
         free[freeCount++] = slot;
     }
 
+    /** The slot may be given to somebody else; records of what it held are void from here on. */
+    void free(final int slot) {
+        final long generation = HeaderTable.generation(headers.stamp(slot));
+        headers.setStamp(slot, HeaderTable.stamp((generation | 1) + 1, HeaderTable.FREE));
+        putFree(slot);
+    }
+
     boolean hasFree() {
         return freeCount > 0;
     }

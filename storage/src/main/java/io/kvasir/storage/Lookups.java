@@ -1,0 +1,180 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import java.util.Arrays;
+import java.util.List;
+
+/** How engines read: plans a lookup, starts fetches, leases the hits, packs the answer. Owned by {@link ObjectStore}. */
+final class Lookups {
+    private final DramTier dram;
+    private final LookupPlanner planner;
+    private final RemoteShelf remote;
+    private final Leases leases;
+    private final Waiters waiters;
+    private final StoreContext context;
+    private final StorageCounters counters;
+
+    Lookups(
+            final DramTier dram,
+            final LookupPlanner planner,
+            final RemoteShelf remote,
+            final Leases leases,
+            final Waiters waiters,
+            final StoreContext context,
+            final StorageCounters counters) {
+        this.dram = dram;
+        this.planner = planner;
+        this.remote = remote;
+        this.leases = leases;
+        this.waiters = waiters;
+        this.context = context;
+        this.counters = counters;
+    }
+
+    /** See {@link ObjectStore#lookup}. */
+    ObjectStore.LookupResult lookup(final Leases.Holder owner, final ObjectStore.LookupQuery query) {
+        final long nowNs = context.nanoClock().nanoTime();
+        final LookupPlanner.Found found =
+                planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), !query.peek(), nowNs);
+        if (query.peek()) {
+            return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse(), false));
+        }
+        if (found.pending > 0) {
+            // A promotion may evict; nothing that this lookup found may go for it.
+            planner.hold(found);
+            planner.fetch(
+                    found,
+                    (TenantArena) owner.tenant,
+                    owner.shards,
+                    query.namespace(),
+                    query.keys(),
+                    query.sparse(),
+                    query.recomputeNsPerChunk(),
+                    nowNs);
+            planner.unhold(found);
+        }
+        final int chunks = query.sparse() ? found.chunks : found.hits;
+        dropUnreadable(found, chunks);
+        final int fitting = leases.fitting(owner, found.entries, chunks, found.shards);
+        if (fitting < chunks) {
+            counters.quotaRefused.increment();
+        }
+        final int hits = query.sparse() ? found.hits : fitting;
+        final List<PlanRange> plan = planner.plan(found, hits, query.sparse(), true);
+        Leases.Lease lease = null;
+        final int[] leased = Arrays.copyOf(found.entries, fitting * found.shards);
+        if (hits > 0 && fitting > 0) {
+            for (int i = leased.length - 1; i >= 0; i--) {
+                if (leased[i] != DramTier.NONE) {
+                    dram.touch(leased[i]);
+                }
+            }
+            lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs()));
+        }
+        if (query.sparse()) {
+            Arrays.fill(found.status, fitting * found.shards, found.status.length, SlotStatus.MISS);
+        }
+        return answer(query, found, hits, lease, plan);
+    }
+
+    /** Only what is readable now can be leased. */
+    private static void dropUnreadable(final LookupPlanner.Found found, final int chunks) {
+        for (int i = 0; i < chunks * found.shards; i++) {
+            if (found.status[i] != SlotStatus.HIT) {
+                found.entries[i] = DramTier.NONE;
+            }
+        }
+    }
+
+    private ObjectStore.LookupResult answer(
+            final ObjectStore.LookupQuery query,
+            final LookupPlanner.Found found,
+            final int hits,
+            final Leases.Lease lease,
+            final List<PlanRange> plan) {
+        final int chunks = query.sparse() ? found.chunks : hits;
+        final int[] asked = query.shardIndices();
+        final SlotRecords records = new SlotRecords(dram, chunks * (asked.length == 0 ? found.shards : asked.length));
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            if (asked.length == 0) {
+                for (int s = 0; s < found.shards; s++) {
+                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
+                }
+            } else {
+                for (final int s : asked) {
+                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
+                }
+            }
+        }
+        return new ObjectStore.LookupResult(
+                lease == null ? 0 : lease.id,
+                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
+                hits,
+                found.pending,
+                records.bytes(),
+                records.regions(),
+                plan);
+    }
+
+    /** See {@link ObjectStore#whenSettled}. */
+    long whenSettled(final Leases.Holder owner, final ObjectStore.LookupQuery query, final Runnable wake) {
+        final LookupPlanner.Found found = planner.look(
+                owner.shards,
+                query.namespace(),
+                query.keys(),
+                query.sparse(),
+                true,
+                context.nanoClock().nanoTime());
+        final int end = query.sparse() ? found.chunks : found.hits + found.pending;
+        final int[] entries = new int[end * found.shards];
+        int count = 0;
+        boolean wantsRoom = false;
+        for (int i = 0; i < entries.length; i++) {
+            if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
+                entries[count++] = found.entries[i];
+            }
+            final int event = found.status[i] >= LookupPlanner.REMOTE ? remote.waitFor(found.hashes[i]) : 0;
+            if (event != 0 && (count == 0 || entries[count - 1] != event)) {
+                entries[count++] = event;
+            }
+            wantsRoom |=
+                    found.status[i] == LookupPlanner.ON_SSD || (found.status[i] == LookupPlanner.REMOTE && event == 0);
+        }
+        if (count > 0) {
+            return waiters.await(entries, count, wake);
+        }
+        return wantsRoom ? waiters.awaitRoom(wake) : 0;
+    }
+
+    /** See {@link ObjectStore#resolve}. */
+    ObjectStore.LookupResult resolve(final Leases.Holder owner, final long lease, final int[] shardIndices) {
+        final long nowNs = context.nanoClock().nanoTime();
+        final Leases.Lease found = leases.valid(owner, lease, nowNs);
+        if (found == null) {
+            return null;
+        }
+        final int chunks = found.entries.length / found.shards;
+        final int asked = shardIndices.length == 0 ? found.shards : shardIndices.length;
+        final SlotRecords records = new SlotRecords(dram, chunks * asked);
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            for (int a = 0; a < asked; a++) {
+                final int entry =
+                        found.entries[chunk * found.shards + (shardIndices.length == 0 ? a : shardIndices[a])];
+                records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
+            }
+        }
+        return new ObjectStore.LookupResult(
+                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of());
+    }
+
+    boolean renew(final Leases.Holder owner, final long lease, final long leaseNs) {
+        final long nowNs = context.nanoClock().nanoTime();
+        final Leases.Lease found = leases.valid(owner, lease, nowNs);
+        if (found == null) {
+            return false;
+        }
+        found.expiresNs = nowNs + context.leaseNs(leaseNs);
+        return true;
+    }
+}

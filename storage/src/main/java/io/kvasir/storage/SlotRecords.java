@@ -1,0 +1,74 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.agrona.collections.IntArrayList;
+import org.agrona.collections.IntHashSet;
+
+/** Packs the slot records of one answer and gathers the regions that they name. */
+final class SlotRecords {
+    private final DramTier dram;
+    private final ByteBuffer buffer;
+    private final IntHashSet seen = new IntHashSet(-1);
+    private final IntArrayList regions = new IntArrayList();
+    private int last = -1;
+
+    SlotRecords(final DramTier dram, final int count) {
+        this.dram = dram;
+        buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    /** The next record; only a hit and a granted slot name their entry. */
+    void add(final byte status, final int entry) {
+        final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
+        if (!named) {
+            final byte code = status >= LookupPlanner.ON_SSD ? SlotStatus.PENDING : status;
+            final TierKind tier = status == LookupPlanner.ON_SSD
+                    ? TierKind.SSD
+                    : status > LookupPlanner.ON_SSD ? TierKind.REMOTE : TierKind.DRAM;
+            buffer.put(code)
+                    .put(code == SlotStatus.PENDING ? tier.code() : 0)
+                    .putShort((short) 0)
+                    .putInt(0)
+                    .putLong(0)
+                    .putLong(0)
+                    .putLong(0);
+            return;
+        }
+        final int region = dram.region(entry);
+        names(region);
+        buffer.put(status)
+                .put(TierKind.DRAM.code())
+                .putShort((short) 0)
+                .putInt(region)
+                .putInt(dram.slot(entry))
+                .putInt(0)
+                .putLong(dram.stamp(entry))
+                .putLong(dram.length(entry));
+    }
+
+    /** The next record, taken over from an earlier answer to the same request. */
+    void keep(final byte[] records, final int i) {
+        final int at = i * SlotRecord.BYTES;
+        if (records[at + SlotRecord.STATUS] == SlotStatus.GRANTED) {
+            names(ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN).getInt(at + SlotRecord.REGION));
+        }
+        buffer.put(records, at, SlotRecord.BYTES);
+    }
+
+    byte[] bytes() {
+        return buffer.array();
+    }
+
+    int[] regions() {
+        return regions.toIntArray();
+    }
+
+    private void names(final int region) {
+        if (region != last && seen.add(region)) {
+            regions.add(region);
+        }
+        last = region;
+    }
+}

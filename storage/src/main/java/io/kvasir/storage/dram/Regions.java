@@ -1,0 +1,189 @@
+package io.kvasir.storage.dram;
+
+import io.kvasir.storage.StorageException;
+import java.io.IOException;
+import java.util.Collection;
+import java.util.concurrent.ThreadLocalRandom;
+import org.agrona.collections.Int2ObjectHashMap;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Which regions there are, and where the next slot comes from: a free slot, a region cut from a spare file, or what gives
+ * way. Owned by {@link DramTier}.
+ */
+final class Regions implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(Regions.class);
+
+    /** Takes an object out that nobody holds, so that its slot is free. */
+    @FunctionalInterface
+    interface Evictor {
+        void evict(int entry);
+    }
+
+    private final DramContext context;
+    private final ArenaFiles files;
+    private final SpareRegions spares;
+    private final Entries entries;
+    private final Victims victims;
+    private final Evictor evictor;
+    private final Int2ObjectHashMap<Region> byId = new Int2ObjectHashMap<>();
+    private long bytes;
+    /** Random at each start: a name of an earlier node's region never comes again. */
+    private int next = ThreadLocalRandom.current().nextInt(1, 1 << 30);
+
+    Regions(
+            final DramContext context,
+            final ArenaFiles files,
+            final Entries entries,
+            final Victims victims,
+            final Evictor evictor) {
+        this.context = context;
+        this.files = files;
+        this.entries = entries;
+        this.victims = victims;
+        this.evictor = evictor;
+        spares = new SpareRegions(files, context);
+    }
+
+    Region get(final int id) {
+        return byId.get(id);
+    }
+
+    Collection<Region> all() {
+        return byId.values();
+    }
+
+    /** Payload bytes of all regions. */
+    long bytes() {
+        return bytes;
+    }
+
+    void add(final Region region) {
+        byId.put(region.id, region);
+        region.tenant.regions.add(region);
+        bytes += region.dataBytes();
+    }
+
+    /** Refuses when the file system cannot hold what the capacity promises. */
+    void requireSpace() {
+        final long usable = files.usableBytes();
+        final long missing = context.capacity() - bytes;
+        if (missing > usable) {
+            throw new StorageException("dram.capacity is " + context.capacity() + " bytes, but " + context.directory()
+                    + " has " + bytes + " bytes of regions and " + usable
+                    + " bytes free; make the file system larger (mount -o remount,size=...) or dram.capacity smaller");
+        }
+    }
+
+    /** A region of the tenant with a free slot of this size for this writer; null when there is none now. */
+    Region withRoom(
+            final TenantArena tenant, final Attachments.Entry attachment, final long writer, final long slotBytes) {
+        if (attachment != null
+                && attachment.last != null
+                && byId.get(attachment.last.id) == attachment.last
+                && attachment.last.slotBytes == slotBytes
+                && attachment.last.hasFree()
+                && attachment.last.admits(writer)) {
+            return attachment.last;
+        }
+        Region empty = null;
+        for (final Region region : tenant.regions) {
+            if (region.slotBytes == slotBytes && region.hasFree() && region.admits(writer)) {
+                return region;
+            }
+            if (region.isEmpty() && region.isIdle() && region.dataBytes() >= slotBytes) {
+                empty = region;
+            }
+        }
+        final ArenaFiles.Spare spare = spares.take(slotBytes);
+        if (spare != null) {
+            final Region region = cut(spare, tenant, slotBytes);
+            if (region != null) {
+                return region;
+            }
+        }
+        if (empty != null) {
+            return cut(retire(empty), tenant, slotBytes);
+        }
+        // Nothing is evicted while the capacity is not used up; the caller waits for the next region.
+        if (spares.mayGrow(slotBytes, bytes)) {
+            spares.want(slotBytes);
+            return null;
+        }
+        final int victim = victims.find(tenant, slotBytes, writer);
+        if (victim == Victims.WAIT) {
+            return null;
+        }
+        if (victim != Entries.NONE) {
+            final Region region = entries.region[victim];
+            evictor.evict(victim);
+            return region;
+        }
+        return move(tenant, slotBytes);
+    }
+
+    /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
+    private Region move(final TenantArena tenant, final long slotBytes) {
+        final Region region = victims.regionToMove();
+        if (region == null) {
+            return null;
+        }
+        for (final int entry : region.entryOf.clone()) {
+            if (entry != Entries.NONE) {
+                evictor.evict(entry);
+            }
+        }
+        final boolean sameTenant = region.tenant == tenant;
+        final ArenaFiles.Spare spare = retire(region);
+        if (sameTenant && spare.bytes() >= slotBytes) {
+            return cut(spare, tenant, slotBytes);
+        }
+        // Another tenant's bytes, or too small a file: the memory goes back and a new file is allocated.
+        files.delete(spare.file());
+        if (spares.mayGrow(slotBytes, bytes)) {
+            spares.want(slotBytes);
+        }
+        return null;
+    }
+
+    private Region cut(final ArenaFiles.Spare spare, final TenantArena tenant, final long slotBytes) {
+        try {
+            do {
+                next++;
+            } while (byId.containsKey(next));
+            final Region region = files.cut(spare, tenant, next, slotBytes);
+            add(region);
+            return region;
+        } catch (final IOException failure) {
+            LOG.warn("cannot cut a region of {}-byte slots: {}", slotBytes, failure.toString());
+            context.counters().faults.increment();
+            files.delete(spare.file());
+            return null;
+        }
+    }
+
+    private ArenaFiles.Spare retire(final Region region) {
+        byId.remove(region.id);
+        region.tenant.regions.remove(region);
+        bytes -= region.dataBytes();
+        context.listener().regionRetired(region.id);
+        return files.retire(region);
+    }
+
+    /** Polls the allocation of further regions; true when something happened. */
+    boolean poll() {
+        final boolean arrived = spares.poll(bytes);
+        if (arrived) {
+            context.listener().roomMade();
+        }
+        return arrived;
+    }
+
+    /** Unmaps all regions; their files stay. */
+    @Override
+    public void close() {
+        spares.close();
+        byId.values().forEach(Region::close);
+    }
+}

@@ -1,7 +1,7 @@
 """The peer link beside raw Aeron, and beside Mooncake's TCP transfer (part of the suite ``cluster``).
 
 ``io.kvasir.ops.bench.LinkBench`` moves the bytes: two processes that measure raw Aeron and the link in turn with the
-same settings. Loss and delay are those of :mod:`kvasir_ops.lab`: a switch that drops, relays that hold datagrams back.
+same settings. Loss and delay are those of :mod:`kvasir_ops.lab.network`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from kvasir_ops.bench.context import Context
@@ -23,15 +23,14 @@ from kvasir_ops.bench.peers.driven import Driven, DriverError
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS
 from kvasir_ops.bench.peers.environments import MOONCAKE, PeerUnavailableError, prepare
 from kvasir_ops.bench.records import Goal, Record, at_least, at_most, percentile, record
-from kvasir_ops.lab.namespaces import Host, LabError, Network
+from kvasir_ops.lab.conditions import Conditions
+from kvasir_ops.lab.network import JUMBO_MTU, LARGEST_MTU, Network, unavailable
 
 MIB = 1 << 20
 RAW = "raw Aeron, same settings, copied out of and into memory, no checksums"
-JUMBO_MTU = 9000
 JUMBO_PAYLOAD = 8960
 LOOPBACK_PAYLOAD = 65504
 PORTS = (47100, 47200)
-RELAY_PORTS = (47101, 47201)
 FIRST_BYTES = 400
 ECHOES = 2000
 BOUND_S = 600
@@ -46,7 +45,6 @@ class Place:
     payload: int = LOOPBACK_PAYLOAD
     puller: Sequence[str] = ()
     holder: Sequence[str] = ()
-    more: Sequence[str] = field(default_factory=tuple)
 
 
 def run(context: Context) -> Generator[Record, None, None]:
@@ -57,15 +55,15 @@ def run(context: Context) -> Generator[Record, None, None]:
     yield from _mooncake(context, megabyte["link"])
     figures = _measure(context, Place(), 4 * MIB)
     yield _against_raw("cluster.link.pull.4m", "pull of 4 MiB objects on loopback", figures, LOOPBACK_PAYLOAD)
-    try:
-        with _lossy() as place:
-            figures = _measure(context, place, MIB)
-        yield _against_raw("cluster.link.loss.1m", "the same with 1 % loss in both directions", figures, place.payload)
-        with _slow() as place:
-            figures = _measure(context, place, MIB)
-        yield _against_raw("cluster.link.delay.1m", "the same with 10 ms round trip", figures, place.payload)
-    except LabError as error:
-        context.skip("cluster.link in namespaces", str(error))
+    reason = unavailable()
+    if reason:
+        context.skip("cluster.link in namespaces", reason)
+        return
+    figures = _in_network(context, JUMBO_MTU, JUMBO_PAYLOAD, Conditions(loss=0.01))
+    yield _against_raw("cluster.link.loss.1m", "the same with 1 % loss in both directions", figures, JUMBO_PAYLOAD)
+    # Large datagrams, so that the network's relay, which is Python, is not what limits.
+    figures = _in_network(context, LARGEST_MTU, LOOPBACK_PAYLOAD, Conditions(delay=0.005))
+    yield _against_raw("cluster.link.delay.1m", "the same with 10 ms round trip", figures, LOOPBACK_PAYLOAD)
 
 
 def _against_raw(id: str, name: str, figures: dict[str, Any], payload: int) -> Record:
@@ -74,7 +72,7 @@ def _against_raw(id: str, name: str, figures: dict[str, Any], payload: int) -> R
 
 def _measure(context: Context, place: Place, size: int, more: Sequence[str] = ()) -> dict[str, Any]:
     arguments = ["--here", place.here, "--there", place.there, "--mtu", str(place.payload), "--size", str(size)]
-    arguments += ["--runs", str(context.runs), "--directory", str(context.shared_memory), *more, *place.more]
+    arguments += ["--runs", str(context.runs), "--directory", str(context.shared_memory), *more]
     if place.holder:
         arguments += ["--holder-prefix", " ".join(place.holder)]
     command = [*place.puller, *java(context.home, "io.kvasir.ops.bench.LinkBench", *arguments)]
@@ -147,47 +145,17 @@ def _mooncake(context: Context, link: Sequence[float]) -> Iterator[Record]:
     )
 
 
-def _between(puller: Host, holder: Host, payload: int, more: Sequence[str] = ()) -> Place:
+def _between(network: Network, payload: int) -> Place:
     return Place(
-        here=f"{puller.address}:{PORTS[0]}",
-        there=f"{holder.address}:{PORTS[1]}",
+        here=f"{network.address('puller')}:{PORTS[0]}",
+        there=f"{network.address('holder')}:{PORTS[1]}",
         payload=payload,
-        puller=puller.command([]),
-        holder=holder.command([]),
-        more=more,
+        puller=network.command("puller", []),
+        holder=network.command("holder", []),
     )
 
 
-@contextmanager
-def _lossy() -> Generator[Place, None, None]:
-    with Network("kvlink", ["puller", "holder"], mtu=JUMBO_MTU) as network:
-        network.lose(1)
-        yield _between(network.hosts["puller"], network.hosts["holder"], JUMBO_PAYLOAD)
-
-
-@contextmanager
-def _slow() -> Generator[Place, None, None]:
-    """Large datagrams, so that the relays, which are Python, are not what limits."""
-    with Network("kvlink", ["puller", "holder", "relay"], mtu=65535) as network, ExitStack() as relays:
-        puller, holder, relay = (network.hosts[name] for name in ("puller", "holder", "relay"))
-        for target, port, front in zip((puller, holder), PORTS, RELAY_PORTS, strict=True):
-            command = [sys.executable, "-m", "kvasir_ops.lab.relay", "--delay-ms", "5"]
-            command += ["--listen", f"{relay.address}:{front}", "--target", f"{target.address}:{port}"]
-            process = relays.enter_context(
-                subprocess.Popen(relay.command(command), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            )
-            relays.callback(process.kill)
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != "relaying":
-                raise LabError("the relay did not start")
-        yield _between(
-            puller,
-            holder,
-            LOOPBACK_PAYLOAD,
-            (
-                "--towards-here",
-                f"{relay.address}:{RELAY_PORTS[0]}",
-                "--towards-there",
-                f"{relay.address}:{RELAY_PORTS[1]}",
-            ),
-        )
+def _in_network(context: Context, mtu: int, payload: int, conditions: Conditions) -> dict[str, Any]:
+    with Network(["puller", "holder"], mtu, context.seed) as network:
+        network.shape("puller", "holder", conditions)
+        return _measure(context, _between(network, payload), MIB)

@@ -77,10 +77,10 @@ final class LinkBench implements Callable<Integer> {
     @Option(names = "--mtu", defaultValue = "65504")
     int mtu;
 
-    @Option(names = "--term", defaultValue = "2097152")
+    @Option(names = "--term", defaultValue = "1048576")
     int term;
 
-    @Option(names = "--window", defaultValue = "1048576")
+    @Option(names = "--window", defaultValue = "524288")
     int window;
 
     @Option(names = "--runs", defaultValue = "5")

@@ -326,12 +326,7 @@ class LinkFaultsTest {
 
     private Transfer pull(final LinkFixture.Node holder, final Ends ends) {
         return here.link.pull(new PullRequest(
-                List.of(holder.peer()),
-                LinkFixture.names(1),
-                LinkFixture.deadline(LONG),
-                Priority.LOAD,
-                null,
-                ends));
+                List.of(holder.peer()), LinkFixture.names(1), LinkFixture.deadline(LONG), Priority.LOAD, null, ends));
     }
 
     private static void flip(final Shelf.Held object, final long at) {

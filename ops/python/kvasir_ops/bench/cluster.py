@@ -1,4 +1,4 @@
-"""The suite ``cluster``: real nodes as one cache. The link, a pool's hit rate, a holder killed in mid-transfer, a healed split.
+"""The suite ``cluster``: real nodes as one cache: the link, a pool's hit rate, a killed holder, a healed split.
 
 Everything runs on this machine: nodes on loopback, or in network namespaces where a network has to fail.
 """

@@ -435,7 +435,7 @@ final class LinkBench implements Callable<Integer> {
 
         @Override
         public void onObject(final int index, final Outcome outcome) {
-            if (outcome != Outcome.STORED) {
+            if (outcome != Outcome.STORED && outcome != Outcome.CANCELLED) {
                 throw new IllegalStateException("an object ended " + outcome);
             }
         }

@@ -114,7 +114,7 @@ final class AeronWire implements Wire {
                 .socketSndbufLength(context.window())
                 .imageLivenessTimeoutNs(silence)
                 .publicationConnectionTimeoutNs(silence)
-                .publicationLingerTimeoutNs(TimeUnit.SECONDS.toNanos(1))
+                .publicationLingerTimeoutNs(Links.LINGER_NS)
                 .clientLivenessTimeoutNs(PATIENCE_NS)
                 .publicationUnblockTimeoutNs(2 * PATIENCE_NS)
                 .driverTimeoutMs(TimeUnit.NANOSECONDS.toMillis(PATIENCE_NS))

@@ -4,6 +4,7 @@ import io.kvasir.transport.LinkCounters.Counter;
 import io.kvasir.transport.wire.HelloDecoder;
 import io.kvasir.transport.wire.MessageHeaderDecoder;
 import io.kvasir.transport.wire.WelcomeDecoder;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -17,11 +18,17 @@ import org.agrona.collections.Long2ObjectHashMap;
  * and {@link Sender}.
  */
 final class Links implements Wire.ControlHandler {
+    /** How long the driver keeps a stream after it was closed here; the other side's end takes the silence more. */
+    static final long LINGER_NS = 1_000_000_000;
+
     private final LinkContext context;
     private final Wire wire;
     private final Messages messages;
     private final LinkKeys helloKeys;
     private final List<Link> all = new ArrayList<>();
+    /** When links closed whose buffers the driver still keeps, to send again what gets lost: they count as memory. */
+    private final ArrayDeque<Long> lingering = new ArrayDeque<>();
+
     private final Map<Peer, Link> byPeer = new HashMap<>();
     private final Long2ObjectHashMap<Link> bySource = new Long2ObjectHashMap<>();
     private final Long2LongHashMap strangers = new Long2LongHashMap(Long.MIN_VALUE);
@@ -80,6 +87,13 @@ final class Links implements Wire.ControlHandler {
     }
 
     private boolean makeRoom() {
+        while (!lingering.isEmpty()
+                && nowNs - lingering.peek() > LINGER_NS + context.silence().toNanos()) {
+            lingering.poll();
+        }
+        if (all.size() + lingering.size() >= 2 * context.maxLinks()) {
+            return false;
+        }
         if (all.size() < context.maxLinks()) {
             return true;
         }
@@ -122,6 +136,7 @@ final class Links implements Wire.ControlHandler {
         }
         link.phase = Link.Phase.CLOSED;
         all.remove(link);
+        lingering.add(nowNs);
         context.counters().add(Counter.LINKS, -1);
         if (byPeer.remove(link.peer, link)) {
             for (final Link other : all) {

@@ -293,13 +293,13 @@ final class Sender {
                     .open(transfer.names.get(index), transfer.deadlineNs, transfer.priority, new SourceAnswer() {
                         @Override
                         public void ready(final SourceObject source) {
-                            Receiver.once(answered);
+                            Answers.once(answered);
                             answers.answer(() -> onReady(object, source));
                         }
 
                         @Override
                         public void refuse(final Outcome reason) {
-                            Receiver.once(answered);
+                            Answers.once(answered);
                             answers.answer(() -> onMissing(object, reason));
                         }
                     });

@@ -241,7 +241,7 @@ class LinkSimulationTest {
             while (network.nanoTime() < end) {
                 turn();
             }
-            assertTrue(running.isEmpty(), () -> running.size() + " transfers did not end: " + running);
+            assertTrue(running.isEmpty(), () -> running.size() + " transfers did not end");
             for (final SimulatedNode node : nodes) {
                 assertEquals(0, node.shelf.leases(), "leases");
                 assertEquals(0, node.shelf.reserved.size(), "reserved slots");

@@ -52,6 +52,10 @@ import tools.jackson.databind.json.JsonMapper;
 final class LinkBench implements Callable<Integer> {
     private static final String SECRET = "the benchmark's cluster secret";
     private static final long MEMORY = 256L << 20;
+
+    /** Until the compilers are done with both programs. */
+    private static final long WARM_NS = 4_000_000_000L;
+
     private static final Incarnation HERE = new Incarnation(1, 1);
     private static final Incarnation THERE = new Incarnation(2, 2);
 
@@ -73,10 +77,10 @@ final class LinkBench implements Callable<Integer> {
     @Option(names = "--mtu", defaultValue = "65504")
     int mtu;
 
-    @Option(names = "--term", defaultValue = "2097152")
+    @Option(names = "--term", defaultValue = "1048576")
     int term;
 
-    @Option(names = "--window", defaultValue = "1048576")
+    @Option(names = "--window", defaultValue = "524288")
     int window;
 
     @Option(names = "--runs", defaultValue = "5")
@@ -122,6 +126,7 @@ final class LinkBench implements Callable<Integer> {
     private LinkContext context(final Peer self) {
         return new LinkContext()
                 .self(self)
+                .listen(holder ? there : here)
                 .aeronDirectory(directory.resolve(holder ? "holder" : "puller"))
                 .secret(SECRET)
                 .mtu(mtu)
@@ -147,8 +152,10 @@ final class LinkBench implements Callable<Integer> {
                 final BooleanSupplier stopped = nextLine(in);
                 switch (command) {
                     case "link", "link-idle" -> {
-                        final PeerLink link = PeerLink.open(
-                                context(peer(there, THERE)).source(source).sink(new Slots(memory, size)));
+                        final PeerLink link =
+                                PeerLink.open(context(peer(towardsThere == null ? there : towardsThere, THERE))
+                                        .source(source)
+                                        .sink(new Slots(memory, size)));
                         final IdleStrategy idle = new BackoffIdleStrategy(100, 20, 1_000, 100_000);
                         out.println("ready");
                         while (!stopped.getAsBoolean()) {
@@ -250,14 +257,15 @@ final class LinkBench implements Callable<Integer> {
             await(answers, "ready");
             // The first run warms both programs up and is not counted.
             for (int run = -1; run < runs; run++) {
+                final long warmNs = run < 0 ? WARM_NS : ms * 500_000L;
                 final double rawFigure;
                 final double linkFigure;
                 if (run % 2 == 0) {
-                    rawFigure = raw(memory, commands, answers);
-                    linkFigure = link(memory, commands, answers);
+                    rawFigure = raw(memory, commands, answers, warmNs);
+                    linkFigure = link(memory, commands, answers, warmNs);
                 } else {
-                    linkFigure = link(memory, commands, answers);
-                    rawFigure = raw(memory, commands, answers);
+                    linkFigure = link(memory, commands, answers, warmNs);
+                    rawFigure = raw(memory, commands, answers, warmNs);
                 }
                 System.err.printf(
                         "link %.3f raw %.3f GB/s, ratio %.3f%n", linkFigure, rawFigure, linkFigure / rawFigure);
@@ -294,6 +302,9 @@ final class LinkBench implements Callable<Integer> {
         if (towardsHere != null) {
             command.addAll(List.of("--towards-here", towardsHere));
         }
+        if (towardsThere != null) {
+            command.addAll(List.of("--towards-there", towardsThere));
+        }
         return new ProcessBuilder(command)
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
@@ -306,12 +317,13 @@ final class LinkBench implements Callable<Integer> {
         }
     }
 
-    private double raw(final MemorySegment memory, final PrintStream commands, final BufferedReader answers)
+    private double raw(
+            final MemorySegment memory, final PrintStream commands, final BufferedReader answers, final long warmNs)
             throws IOException {
         try (RawAeron raw = new RawAeron(settings, directory.resolve("puller"))) {
             commands.println("raw");
             await(answers, "ready");
-            final double figure = raw.receive(here, memory, ms * 500_000L, ms * 1_000_000L);
+            final double figure = raw.receive(here, memory, warmNs, ms * 1_000_000L);
             commands.println("stop");
             await(answers, "stopped");
             return figure;
@@ -322,11 +334,11 @@ final class LinkBench implements Callable<Integer> {
         return peer(towardsThere == null ? there : towardsThere, THERE);
     }
 
-    private double link(final MemorySegment memory, final PrintStream commands, final BufferedReader answers)
+    private double link(
+            final MemorySegment memory, final PrintStream commands, final BufferedReader answers, final long warmNs)
             throws IOException {
         final Slots slots = new Slots(memory, size);
-        final LinkCounters counters = new LinkCounters();
-        final PeerLink link = open(slots, counters);
+        final PeerLink link = open(slots, new LinkCounters());
         try {
             commands.println("link");
             await(answers, "ready");
@@ -339,7 +351,7 @@ final class LinkBench implements Callable<Integer> {
                 pulls.keep(2, Math.max(1, (32 << 20) / size));
                 link.doWork();
                 final long now = System.nanoTime();
-                if (start == 0 && now - begin > ms * 500_000L && slots.completedBytes > 0) {
+                if (start == 0 && now - begin > warmNs && slots.completedBytes > 0) {
                     start = now;
                     before = slots.completedBytes;
                 } else if (start != 0 && now - start > ms * 1_000_000L) {
@@ -355,7 +367,7 @@ final class LinkBench implements Callable<Integer> {
     }
 
     private PeerLink open(final Slots slots, final LinkCounters counters) {
-        return PeerLink.open(context(peer(here, HERE))
+        return PeerLink.open(context(peer(towardsHere == null ? here : towardsHere, HERE))
                 .counters(counters)
                 .source(new Source(MemorySegment.NULL, size))
                 .sink(slots));
@@ -423,7 +435,7 @@ final class LinkBench implements Callable<Integer> {
 
         @Override
         public void onObject(final int index, final Outcome outcome) {
-            if (outcome != Outcome.STORED) {
+            if (outcome != Outcome.STORED && outcome != Outcome.CANCELLED) {
                 throw new IllegalStateException("an object ended " + outcome);
             }
         }

@@ -66,6 +66,7 @@ public final class Node implements AutoCloseable {
                             .maxFrameBytes(config.engine().maxFrameBytes())
                             .defaultDeadline(config.engine().defaultDeadline())
                             .spin(config.engine().spin())
+                            .busySpin(config.engine().busySpin())
                             .stallLimit(config.engine().stallLimit())
                             .eventsKept(config.engine().eventsKept())
                             .incarnation(drawn)
@@ -193,6 +194,11 @@ public final class Node implements AutoCloseable {
         DutyCycle.run(
                 new DutyCycle.Worker() {
                     @Override
+                    public long spinNs() {
+                        return server.spinNs();
+                    }
+
+                    @Override
                     public int doWork() {
                         return Node.this.doWork();
                     }
@@ -202,7 +208,6 @@ public final class Node implements AutoCloseable {
                         return server.await(IDLE_MS);
                     }
                 },
-                config.engine().spin().toNanos(),
                 () -> !stopping);
     }
 

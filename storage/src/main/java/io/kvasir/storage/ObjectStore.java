@@ -128,13 +128,14 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 this::complete,
                 context.clock(),
                 counters));
-        verifier = new Verifier(dram, counters, this::complete);
+        verifier =
+                new Verifier(dram, counters, this::complete, context.nanoClock().nanoTime());
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
         leases = new Leases(
                 dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
         planner = new LookupPlanner(dram, ssd, counters, verifier::verifyNow);
         lookups = new Lookups(dram, planner, leases, waiters, context, counters);
-        reservations = new Reservations(dram, ssd, verifier, context.clock(), counters);
+        reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         try {
@@ -454,7 +455,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
-        done += verifier.doWork();
+        done += verifier.doWork(nowNs);
         done += waiters.run();
         return done;
     }
@@ -508,6 +509,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     public long quarantinedBytes() {
         return dram.quarantinedBytes();
+    }
+
+    /** True while some engine may be copying: it holds a lease, or slots to write into. */
+    public boolean isInUse() {
+        return leases.count() > 0 || dram.slotsBeingWritten() > 0;
     }
 
     public int leases() {

@@ -24,6 +24,7 @@ public record NodeConfig(
             int maxFrameBytes,
             Duration defaultDeadline,
             Duration spin,
+            Duration busySpin,
             Duration stallLimit,
             int eventsKept) {}
 

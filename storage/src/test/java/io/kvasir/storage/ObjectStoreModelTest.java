@@ -2,24 +2,29 @@ package io.kvasir.storage;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.locks.LockSupport;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Combinators;
+import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
@@ -67,6 +72,22 @@ class ObjectStoreModelTest {
                 .list()
                 .ofMinSize(300)
                 .ofMaxSize(500);
+    }
+
+    @Example
+    void shouldKeepItsPromisesForKeptSeeds() throws IOException {
+        try (InputStream file = ObjectStoreModelTest.class.getResourceAsStream("model-seeds.txt")) {
+            final List<Long> seeds = new String(file.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .filter(line -> !line.startsWith("#"))
+                    .map(Long::valueOf)
+                    .toList();
+            assertFalse(seeds.isEmpty());
+            for (final long seed : seeds) {
+                shouldKeepItsPromises(
+                        actions().generator(1000).next(new Random(seed)).value());
+            }
+        }
     }
 
     @Property(tries = 40)

@@ -183,7 +183,7 @@ class LoadCall:
         self._crc32c = payload_crc32c() if verify else None
         self.stop = False
 
-    def run(self, copier: _copy.Copier, deadline: Deadline) -> LoadResult:
+    def run(self, copier: _copy.Copies, deadline: Deadline) -> LoadResult:
         """Copies; returns once nothing copies any more."""
         lease, slots, pieces = self._lease, self._slots, self._pieces
         attachment = lease._attachment
@@ -266,7 +266,7 @@ class StoreCall:
             raise ProtocolViolationError("a reserved slot is of another length than was asked for")
         return bool(granted.any())
 
-    def copy(self, attachment: Attachment, copier: _copy.Copier, deadline: Deadline) -> None:
+    def copy(self, attachment: Attachment, copier: _copy.Copies, deadline: Deadline) -> None:
         """Writes into the slots; what did not get there in full will be aborted."""
         stored = _copy.store(
             attachment.mapped, self._slots, self.pieces, deadline, copier,

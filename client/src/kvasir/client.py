@@ -14,7 +14,7 @@ from kvasir import _engine_pb2 as pb
 from kvasir._attacher import Attacher
 from kvasir._attachment import Attachment, Membership
 from kvasir._calls import LoadCall, LookupOptions, StoreCall
-from kvasir._copy import Copier
+from kvasir._copy import Copier, Copies
 from kvasir.deadline import Deadline
 from kvasir.errors import KvasirError
 from kvasir.identity import KEY_BYTES, GroupRule, Keys, Namespace, Shard, pack_keys
@@ -34,10 +34,10 @@ class Client:
     node the next call attaches again; leases given before are void, and loads of them are misses.
     """
 
-    def __init__(self, member: Membership, deadline: float, copy_threads: int) -> None:
+    def __init__(self, member: Membership, deadline: float, copies: Copies) -> None:
         self._attacher = Attacher(member, DEFAULT_ATTACH_SECONDS)
         self._default = deadline
-        self._copier = Copier(copy_threads)
+        self._copier = copies
 
     @staticmethod
     def connect(
@@ -69,7 +69,7 @@ class Client:
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, tuple(shards), tuple(groups), spin=spin, namespaces=opened)
-        return Client._attached(member, deadline, attach_deadline, copy_threads)
+        return Client._attached(member, deadline, attach_deadline, Copier(copy_threads))
 
     @staticmethod
     def join(
@@ -84,18 +84,25 @@ class Client:
         attach_deadline: float = DEFAULT_ATTACH_SECONDS,
         copy_threads: int = 1,
         spin: float = 0.0,
+        copier: Copies | None = None,
     ) -> Client:
         """Joins a session that another process of the engine created (its ``session`` and ``secret``).
 
         After a restart of the node the session is gone: calls raise :class:`UnknownSessionError` until :meth:`rejoin`.
+
+        Args:
+            socket_path, session, secret: the node's socket, and what the creating process was given.
+            namespace, name, token, deadline, attach_deadline, copy_threads, spin: as in :meth:`connect`.
+            copier: moves the bytes of loads and stores, for memory that this process cannot address (a GPU's); closed
+                with the client.
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, session=session, secret=secret, spin=spin, namespaces=opened)
-        return Client._attached(member, deadline, attach_deadline, copy_threads)
+        return Client._attached(member, deadline, attach_deadline, copier or Copier(copy_threads))
 
     @staticmethod
-    def _attached(member: Membership, deadline: float, attach_deadline: float, copy_threads: int) -> Client:
-        client = Client(member, deadline, copy_threads)
+    def _attached(member: Membership, deadline: float, attach_deadline: float, copies: Copies) -> Client:
+        client = Client(member, deadline, copies)
         try:
             client._attacher.wait(Deadline.after(attach_deadline))
         except BaseException:

@@ -14,14 +14,22 @@ from kvasir import KvasirError
 from rich.console import Console
 
 from kvasir_ops import home
-from kvasir_ops.demo.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture, summary_table
-from kvasir_ops.demo.run import Demo, DemoError, Plan
+from kvasir_ops.demo.run import Demo, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
-from kvasir_ops.demo.tally import Summary, Tally
-from kvasir_ops.demo.trace import read_trace
+from kvasir_ops.demo.summary import Summary, summary_table
+from kvasir_ops.demo.vllm import CannotRunError, VllmDemo, show
 from kvasir_ops.node_process import NodeFailedError
+from kvasir_ops.replay.course import StandstillError
+from kvasir_ops.replay.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture
+from kvasir_ops.replay.stand_ins import StandInFailedError
+from kvasir_ops.replay.tally import Tally
+from kvasir_ops.replay.trace import read_trace
+from kvasir_ops.vllm_server import ServerFailedError
 
 SHARED_MEMORY = Path("/dev/shm")
+_COULD_NOT_RUN = (
+    KvasirError, NodeFailedError, StandInFailedError, StandstillError, TooSmallError, OSError, ValueError
+)  # fmt: skip
 _DEFAULT_REQUESTS = 1000
 _COMPUTE_TOKENS_PER_S = 400_000
 _PREFILL_TOKENS_PER_S = 10_000
@@ -35,6 +43,13 @@ def parser() -> argparse.ArgumentParser:
         description="Starts a node and two engine stand-ins in processes of their own, replays the start of a real "
         "trace of conversations (Mooncake, FAST'25), kills the node with kill -9 half-way and starts it again. Every "
         "byte that is loaded is compared. Leaves nothing behind.",
+    )
+    result.add_argument(
+        "--engine",
+        choices=("stand-ins", "vllm"),
+        default="stand-ins",
+        help="vllm: instead, two real vLLM servers with a tiny model on this machine's CPU, and a conversation that "
+        "moves between them (installs vLLM outside the tree the first time, about 6 GB; needs 7 GiB of memory)",
     )
     result.add_argument("--plain", action="store_true", help="lines instead of a live display")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
@@ -74,6 +89,8 @@ def main() -> int:
     # Like Ctrl-C: the demo cleans up.
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
+    if options.engine == "vllm":
+        return _vllm(console, options)
     try:
         requests = read_trace(options.requests, options.trace)
         options.state_dir.mkdir(parents=True, exist_ok=True)
@@ -87,7 +104,7 @@ def main() -> int:
             shared_memory=SHARED_MEMORY,
             state=options.state_dir,
         )
-        scene = Scene(Tally(requests, sizes.object_bytes), sizes.dram_bytes, sizes.ssd_bytes)
+        scene = Scene(Tally(requests, sizes.object_bytes))
         live = console.is_terminal and not options.plain
         display: Display = LiveDisplay(console, scene) if live else PlainDisplay(console, scene)
         demo = Demo(plan, scene, display)
@@ -100,7 +117,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted; nothing is left behind", highlight=False)
         return 130
-    except (DemoError, KvasirError, NodeFailedError, TooSmallError, OSError, ValueError) as error:
+    except _COULD_NOT_RUN as error:
         console.print(f"the demo could not run: {error}", markup=False, highlight=False, soft_wrap=True)
         return 1
     table = summary_table(summary)
@@ -108,8 +125,24 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     if options.picture:
-        save_picture(options.picture, [*demo.frames, table])
+        save_picture(options.picture, "./kvasir demo", [*demo.frames, table])
     return _verdict(console, summary)
+
+
+def _vllm(console: Console, options: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        options.state_dir.mkdir(parents=True, exist_ok=True)
+        turns = VllmDemo(home(), SHARED_MEMORY, options.state_dir, say).run()
+    except KeyboardInterrupt:
+        say("interrupted; nothing is left behind")
+        return 130
+    except (CannotRunError, KvasirError, NodeFailedError, ServerFailedError, OSError) as error:
+        say(f"the demo could not run: {error}")
+        return 1
+    return show(console, turns, options.json)
 
 
 def _verdict(console: Console, summary: Summary) -> int:

@@ -13,19 +13,28 @@ import java.util.List;
 final class LookupPlanner {
     /** A planner's own status, beside those of {@link SlotStatus}: not in DRAM, but on SSD. */
     static final byte ON_SSD = 100;
+    /** Another node has it, or it is on its way from there. */
+    static final byte REMOTE = 101;
+    /** Whether another node has it is being found out. */
+    static final byte ASKED = 102;
+    /** Another node might have it; nobody has asked. */
+    static final byte UNKNOWN = 103;
 
     private final DramTier dram;
     private final SsdShelf ssd;
+    private final RemoteShelf remote;
     private final StorageCounters counters;
     private final java.util.function.IntConsumer verify;
 
     LookupPlanner(
             final DramTier dram,
             final SsdShelf ssd,
+            final RemoteShelf remote,
             final StorageCounters counters,
             final java.util.function.IntConsumer verify) {
         this.dram = dram;
         this.ssd = ssd;
+        this.remote = remote;
         this.counters = counters;
         this.verify = verify;
     }
@@ -68,8 +77,18 @@ final class LookupPlanner {
         }
     }
 
-    /** Looks; starts nothing. */
-    Found look(final ShardSet set, final Hash256 namespace, final byte[] keys, final boolean sparse) {
+    /**
+     * Looks; starts nothing.
+     *
+     * @param asks what other nodes might have counts as on its way; else as a miss, unless it is known
+     */
+    Found look(
+            final ShardSet set,
+            final Hash256 namespace,
+            final byte[] keys,
+            final boolean sparse,
+            final boolean asks,
+            final long nowNs) {
         final List<Shard> shards = set.shards();
         final int size = shards.size();
         final int chunks = keys.length / Hash256.BYTES;
@@ -103,8 +122,16 @@ final class LookupPlanner {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
                 } else if (entry == DramTier.NONE && ssd.has(hash)) {
                     found.status[i] = ON_SSD;
-                } else if (!windowed[s] && !sparse) {
+                } else if (entry == DramTier.NONE) {
+                    found.status[i] = remote.status(hash, nowNs);
+                }
+                if ((found.status[i] == SlotStatus.MISS || (found.status[i] == UNKNOWN && !asks))
+                        && !windowed[s]
+                        && !sparse) {
                     limit = chunk;
+                }
+                if (found.status[i] == UNKNOWN && !asks) {
+                    found.status[i] = SlotStatus.MISS;
                 }
             }
         }
@@ -171,7 +198,7 @@ final class LookupPlanner {
     }
 
     private static boolean counts(final byte status, final boolean pendingCounts) {
-        return status == SlotStatus.HIT || (pendingCounts && (status == SlotStatus.PENDING || status == ON_SSD));
+        return status == SlotStatus.HIT || (pendingCounts && (status == SlotStatus.PENDING || status >= ON_SSD));
     }
 
     /** What lies before a group's window is not needed, for the hits and for what is fetched. */
@@ -221,6 +248,9 @@ final class LookupPlanner {
             final long recomputeNs,
             final long nowNs) {
         final int end = sparse ? found.chunks : found.hits + found.pending;
+        if (remote.isOpen()) {
+            ask(found, namespace, keys, set, sparse, end, nowNs);
+        }
         boolean open = true;
         int pending = 0;
         for (int chunk = sparse ? 0 : found.hits; chunk < end; chunk++) {
@@ -237,6 +267,23 @@ final class LookupPlanner {
             }
         }
         found.pending = pending;
+        remote.flush(tenant);
+    }
+
+    private void ask(
+            final Found found,
+            final Hash256 namespace,
+            final byte[] keys,
+            final ShardSet set,
+            final boolean sparse,
+            final int end,
+            final long nowNs) {
+        for (int i = 0; i < end * found.shards; i++) {
+            if (found.status[i] == UNKNOWN) {
+                remote.ask(found, namespace, keys, set.shards(), i / found.shards, sparse, nowNs);
+                return;
+            }
+        }
     }
 
     private boolean start(
@@ -267,6 +314,15 @@ final class LookupPlanner {
                     return false;
                 }
                 found.entries[i] = entry;
+            } else if (found.status[i] == REMOTE && !found.later) {
+                if (remote.expectedNs(found.hashes[i]) > worthNs) {
+                    return false;
+                }
+                final ObjectId id = new ObjectId(
+                        namespace,
+                        Hash256.read(keys, chunk * Hash256.BYTES),
+                        set.shards().get(s));
+                found.later = !remote.want(found.hashes[i], id, worthNs);
             } else if (found.status[i] == SlotStatus.PENDING && dram.isUnverified(found.entries[i])) {
                 verify.accept(found.entries[i]);
             }
@@ -281,12 +337,27 @@ final class LookupPlanner {
             if (found.status[i] == SlotStatus.MISS) {
                 return null;
             }
-            if (found.status[i] == ON_SSD
-                    || (counted && found.status[i] == SlotStatus.HIT && dram.takePromoted(found.entries[i]))) {
-                slowest = TierKind.SSD;
-            }
+            final TierKind each = tierOf(found, i, counted);
+            slowest = each.compareTo(slowest) > 0 ? each : slowest;
         }
         return slowest;
+    }
+
+    private TierKind tierOf(final Found found, final int i, final boolean counted) {
+        return switch (found.status[i]) {
+            case ON_SSD -> TierKind.SSD;
+            case REMOTE, ASKED, UNKNOWN -> TierKind.REMOTE;
+            case SlotStatus.HIT -> counted ? dram.takeOrigin(found.entries[i]) : TierKind.DRAM;
+            default -> TierKind.DRAM;
+        };
+    }
+
+    private long expectedNs(final TierKind tier, final long hash) {
+        return switch (tier) {
+            case SSD -> ssd.expectedNs(hash);
+            case REMOTE -> remote.expectedNs(hash);
+            default -> 0;
+        };
     }
 
     /** The plan of what was found, after {@link #fetch}; counts it when it is a real lookup. */
@@ -307,8 +378,8 @@ final class LookupPlanner {
                         chunk < found.hits + found.pending && hits == found.hits ? SlotStatus.PENDING : SlotStatus.MISS;
             }
             final TierKind tier = status == SlotStatus.MISS ? null : tier(found, chunk, counted);
-            final long expected = status == SlotStatus.PENDING && tier == TierKind.SSD
-                    ? ssd.expectedNs(found.hashes[chunk * found.shards])
+            final long expected = status == SlotStatus.PENDING && tier != null
+                    ? expectedNs(tier, found.hashes[chunk * found.shards])
                     : 0;
             if (chunk > first && (status != rangeStatus || tier != rangeTier)) {
                 close(plan, first, chunk, rangeStatus, rangeTier, rangeExpected, counted);

@@ -9,6 +9,7 @@ import java.util.List;
 final class Lookups {
     private final DramTier dram;
     private final LookupPlanner planner;
+    private final RemoteShelf remote;
     private final Leases leases;
     private final Waiters waiters;
     private final StoreContext context;
@@ -17,12 +18,14 @@ final class Lookups {
     Lookups(
             final DramTier dram,
             final LookupPlanner planner,
+            final RemoteShelf remote,
             final Leases leases,
             final Waiters waiters,
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
         this.planner = planner;
+        this.remote = remote;
         this.leases = leases;
         this.waiters = waiters;
         this.context = context;
@@ -32,7 +35,8 @@ final class Lookups {
     /** See {@link ObjectStore#lookup}. */
     ObjectStore.LookupResult lookup(final Leases.Holder owner, final ObjectStore.LookupQuery query) {
         final long nowNs = context.nanoClock().nanoTime();
-        final LookupPlanner.Found found = planner.look(owner.shards, query.namespace(), query.keys(), query.sparse());
+        final LookupPlanner.Found found =
+                planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), !query.peek(), nowNs);
         if (query.peek()) {
             return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse(), false));
         }
@@ -115,7 +119,13 @@ final class Lookups {
 
     /** See {@link ObjectStore#whenSettled}. */
     long whenSettled(final Leases.Holder owner, final ObjectStore.LookupQuery query, final Runnable wake) {
-        final LookupPlanner.Found found = planner.look(owner.shards, query.namespace(), query.keys(), query.sparse());
+        final LookupPlanner.Found found = planner.look(
+                owner.shards,
+                query.namespace(),
+                query.keys(),
+                query.sparse(),
+                true,
+                context.nanoClock().nanoTime());
         final int end = query.sparse() ? found.chunks : found.hits + found.pending;
         final int[] entries = new int[end * found.shards];
         int count = 0;
@@ -124,7 +134,12 @@ final class Lookups {
             if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
                 entries[count++] = found.entries[i];
             }
-            wantsRoom |= found.status[i] == LookupPlanner.ON_SSD;
+            final int event = found.status[i] >= LookupPlanner.REMOTE ? remote.waitFor(found.hashes[i]) : 0;
+            if (event != 0 && (count == 0 || entries[count - 1] != event)) {
+                entries[count++] = event;
+            }
+            wantsRoom |=
+                    found.status[i] == LookupPlanner.ON_SSD || (found.status[i] == LookupPlanner.REMOTE && event == 0);
         }
         if (count > 0) {
             return waiters.await(entries, count, wake);

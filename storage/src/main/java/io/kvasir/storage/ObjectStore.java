@@ -7,6 +7,7 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.ssd.StoredObject;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -96,7 +97,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Verifier verifier;
     private final DramTier dram;
     private final SsdShelf ssd;
+    private final RemoteShelf remote;
     private final LookupPlanner planner;
+    private final Lending lending;
+    private final Arrivals arrivals;
+    private final Holdings holdings;
     private final Leases leases;
     private final Lookups lookups;
     private final Reservations reservations;
@@ -114,6 +119,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
     public ObjectStore(final StoreContext context) {
         this.context = context.conclude();
+        holdings = context.holdings();
         final DramEvents listener = new DramEvents();
         dram = new DramTier(new DramContext(
                 context.dramDirectory(),
@@ -130,11 +136,14 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 counters));
         verifier =
                 new Verifier(dram, counters, this::complete, context.nanoClock().nanoTime());
-        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd);
+        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings);
         leases = new Leases(
                 dram, context.leaseQuotaBytes(), ThreadLocalRandom.current().nextLong());
-        planner = new LookupPlanner(dram, ssd, counters, verifier::verifyNow);
-        lookups = new Lookups(dram, planner, leases, waiters, context, counters);
+        remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
+        planner = new LookupPlanner(dram, ssd, remote, counters, verifier::verifyNow);
+        lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
+        arrivals = new Arrivals(dram, ssd, counters);
+        lookups = new Lookups(dram, planner, remote, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
@@ -148,6 +157,13 @@ public final class ObjectStore implements Agent, AutoCloseable {
             verifier.close();
             dram.close();
             throw failure;
+        }
+        arrivals.adopted(holdings);
+        if (ssd.tier() == null) {
+            holdings.complete();
+        }
+        if (context.remote() != null) {
+            context.remote().opened(this);
         }
     }
 
@@ -307,6 +323,51 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return reservations.abort((Attachments.Entry) attachment, records);
     }
 
+    // ---- other nodes
+
+    /**
+     * Holds an object for another node. Answers once, on the owner's thread: null when it is not here, or could not be
+     * brought to DRAM and verified before the deadline.
+     *
+     * @param deadlineNs by the context's nano clock
+     */
+    public void lend(final ObjectId id, final long deadlineNs, final Consumer<Lent> answer) {
+        lending.lend(id, deadlineNs, answer, context.nanoClock().nanoTime());
+    }
+
+    /** A slot for an object that another node sends. */
+    public Reception receive(final Tenant tenant, final ObjectId id, final StoredObject object) {
+        return arrivals.receive((TenantArena) tenant, id, object);
+    }
+
+    /** The tenant of a namespace, when it has attached to this node; else null. */
+    public Tenant tenantOf(final Hash256 namespace) {
+        return arena(namespace);
+    }
+
+    private TenantArena arena(final Hash256 namespace) {
+        final String name = tenants.computeIfAbsent(namespace, remembered::tenantOf);
+        return name == null ? null : dram.tenant(name);
+    }
+
+    /** Somebody got bytes of this object that do not fit its checksum: sums it, and drops it when that is so here. */
+    public void suspect(final ObjectId id) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        if (entry != DramTier.NONE && dram.isReadable(entry)) {
+            verifier.verifyNow(entry);
+        }
+    }
+
+    /** Objects in DRAM, the one used last first. */
+    public void eachByHeat(final Consumer<ObjectId> each) {
+        arrivals.eachByHeat(each);
+    }
+
+    /** Runs it on the owner's thread; from any thread. */
+    public void execute(final Runnable task) {
+        complete(task);
+    }
+
     // ---- removal, pins, namespaces, events
 
     /** Removes an object from DRAM and SSD; what is leased goes with its last lease. False when it was in neither. */
@@ -323,6 +384,19 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return here || onSsd;
     }
 
+    /**
+     * Says whether another holder has the object's bytes too, so that its copy in DRAM gives way before what is no copy.
+     * Every object starts as none. False when it is not in DRAM.
+     */
+    public boolean copied(final ObjectId id, final boolean copied) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        final boolean here = entry != DramTier.NONE && !dram.isWriting(entry);
+        if (here) {
+            dram.copied(entry, copied);
+        }
+        return here;
+    }
+
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */
     public int pin(
             final LeaseHolder holder,
@@ -331,14 +405,21 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final long ttlNs,
             final int priority) {
         final long nowMs = context.clock().time();
-        return pins.pin(
-                planner.look(((Leases.Holder) holder).shards, namespace, keys, true),
-                Math.max(nowMs, nowMs + ttlNs / 1_000_000),
-                priority);
+        return pins.pin(here(holder, namespace, keys), Math.max(nowMs, nowMs + ttlNs / 1_000_000), priority);
     }
 
     public int unpin(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
-        return pins.unpin(planner.look(((Leases.Holder) holder).shards, namespace, keys, true));
+        return pins.unpin(here(holder, namespace, keys));
+    }
+
+    private LookupPlanner.Found here(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
+        return planner.look(
+                ((Leases.Holder) holder).shards,
+                namespace,
+                keys,
+                true,
+                false,
+                context.nanoClock().nanoTime());
     }
 
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
@@ -387,7 +468,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final class DramEvents implements DramContext.Listener {
         @Override
         public void stored(final int entry) {
-            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, false));
+            final ObjectId id = dram.id(entry);
+            holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
+            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, false));
         }
 
         @Override
@@ -396,7 +479,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
             if (!isDurable(dram.hash(entry))) {
                 remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
             }
-            emit(new ObjectEvent(dram.tenantName(entry), dram.id(entry), TierKind.DRAM, true));
+            final ObjectId id = dram.id(entry);
+            holdings.gone(id, TierKind.DRAM);
+            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, true));
         }
 
         @Override
@@ -456,6 +541,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);
+        done += lending.doWork(nowNs);
+        if (context.remote() != null) {
+            done += context.remote().doWork(nowNs);
+        }
         done += waiters.run();
         return done;
     }

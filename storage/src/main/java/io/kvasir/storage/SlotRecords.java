@@ -23,9 +23,10 @@ final class SlotRecords {
     void add(final byte status, final int entry) {
         final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
         if (!named) {
-            final boolean onSsd = status == LookupPlanner.ON_SSD;
-            final byte code = onSsd ? SlotStatus.PENDING : status;
-            final TierKind tier = onSsd ? TierKind.SSD : TierKind.DRAM;
+            final byte code = status >= LookupPlanner.ON_SSD ? SlotStatus.PENDING : status;
+            final TierKind tier = status == LookupPlanner.ON_SSD
+                    ? TierKind.SSD
+                    : status > LookupPlanner.ON_SSD ? TierKind.REMOTE : TierKind.DRAM;
             buffer.put(code)
                     .put(code == SlotStatus.PENDING ? tier.code() : 0)
                     .putShort((short) 0)

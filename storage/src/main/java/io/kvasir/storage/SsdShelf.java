@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.ReadOutcome;
 import io.kvasir.storage.ssd.ReadRequest;
 import io.kvasir.storage.ssd.SsdListener;
@@ -44,6 +45,7 @@ final class SsdShelf implements SsdListener {
     private final StorageCounters counters;
     private final Consumer<ObjectEvent> events;
     private final Consumer<ObjectId> gone;
+    private final Holdings holdings;
     private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
     private SsdTier tier;
     private boolean warm;
@@ -55,8 +57,8 @@ final class SsdShelf implements SsdListener {
     private double readBytesPerNs = 0.5;
     private int writesInFlight;
     private long writeBytesInFlight;
-    private int cursor = DramTier.NONE;
-    private int cursorSerial;
+    private final EvictionPolicy.Scan cold;
+    private boolean scanning;
     private long coldBytes;
     private long notBeforeNs;
     private long progressNs = System.nanoTime();
@@ -67,11 +69,14 @@ final class SsdShelf implements SsdListener {
             final DramTier dram,
             final StorageCounters counters,
             final Consumer<ObjectEvent> events,
-            final Consumer<ObjectId> gone) {
+            final Consumer<ObjectId> gone,
+            final Holdings holdings) {
         this.dram = dram;
+        cold = dram.scan();
         this.counters = counters;
         this.events = events;
         this.gone = gone;
+        this.holdings = holdings;
     }
 
     void open(final SsdTier opened) {
@@ -104,29 +109,34 @@ final class SsdShelf implements SsdListener {
     @Override
     public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
         lengths.put(id.hash64(), length);
+        holdings.held(id, TierKind.SSD, length, parent, chunkIndex);
     }
 
     @Override
     public void warm() {
         warm = true;
+        holdings.complete();
     }
 
     @Override
     public void failed(final String reason) {
         failure = reason;
         lengths.clear();
+        holdings.lost(TierKind.SSD);
         LOG.error("the SSD tier is out of use: {}", reason);
     }
 
     @Override
     public void stored(final ObjectId id, final long length) {
         lengths.put(id.hash64(), length);
+        holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
         events.accept(new ObjectEvent(null, id, TierKind.SSD, false));
     }
 
     @Override
     public void removed(final ObjectId id) {
         lengths.remove(id.hash64());
+        holdings.gone(id, TierKind.SSD);
         events.accept(new ObjectEvent(null, id, TierKind.SSD, true));
         gone.accept(id);
     }
@@ -134,6 +144,7 @@ final class SsdShelf implements SsdListener {
     /** Lookups miss it from now on; the tier removes it in its own time. */
     void remove(final ObjectId id) {
         lengths.remove(id.hash64());
+        holdings.gone(id, TierKind.SSD);
         tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
     }
 
@@ -185,7 +196,7 @@ final class SsdShelf implements SsdListener {
             case ReadOutcome.Loaded(StoredObject object)
             when object.length() == length -> {
                 dram.setCrc32c(entry, object.crc32c());
-                dram.promoted(entry);
+                dram.came(entry, TierKind.SSD);
                 dram.commit(
                         null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
                 counters.promoted.increment();
@@ -204,6 +215,7 @@ final class SsdShelf implements SsdListener {
         if (!(outcome instanceof ReadOutcome.Rejected)) {
             // Whatever the mirror said, nothing can be had: the next lookup is a miss, not another try.
             lengths.remove(id.hash64());
+            holdings.gone(id, TierKind.SSD);
         }
         dram.abort(null, entry);
     }
@@ -239,32 +251,27 @@ final class SsdShelf implements SsdListener {
         final long margin = Math.min(
                 Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0),
                 tier.capacityBytes() / 2);
-        if (cursor != DramTier.NONE && !dram.is(cursor, cursorSerial)) {
-            cursor = DramTier.NONE;
-        }
-        if (cursor == DramTier.NONE) {
-            cursor = dram.policy().coldest();
+        if (!scanning) {
+            cold.restart();
+            scanning = true;
             coldBytes = 0;
         }
         int submitted = 0;
         for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
-            if (cursor == DramTier.NONE || coldBytes > margin) {
-                cursor = DramTier.NONE;
-                notBeforeNs = nowNs + RESCAN_NS;
-                return submitted;
-            }
             if (writesInFlight >= WRITES_IN_FLIGHT || writeBytesInFlight >= WRITE_BYTES_IN_FLIGHT) {
                 break;
             }
-            if (dram.isReadable(cursor) && dram.isSummed(cursor) && !has(dram.hash(cursor))) {
-                write(cursor);
+            final int entry = coldBytes > margin ? DramTier.NONE : cold.next();
+            if (entry == DramTier.NONE) {
+                scanning = false;
+                notBeforeNs = nowNs + RESCAN_NS;
+                return submitted;
+            }
+            if (dram.isReadable(entry) && dram.isSummed(entry) && !has(dram.hash(entry))) {
+                write(entry);
                 submitted++;
             }
-            coldBytes += dram.slotBytes(cursor);
-            cursor = dram.policy().warmer(cursor);
-        }
-        if (cursor != DramTier.NONE) {
-            cursorSerial = dram.serial(cursor);
+            coldBytes += dram.slotBytes(entry);
         }
         return submitted;
     }

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.LongConsumer;
 
 /** What happened in the store since its start; any thread reads it. */
 public final class StorageCounters {
@@ -17,6 +18,19 @@ public final class StorageCounters {
     public final LongAdder demoted = new LongAdder();
 
     public final LongAdder demotedBytes = new LongAdder();
+    /** Questions to the directory who has something. */
+    public final LongAdder remoteAsked = new LongAdder();
+    /** Objects received from other nodes because a lookup wanted them. */
+    public final LongAdder pulled = new LongAdder();
+
+    public final LongAdder pulledBytes = new LongAdder();
+    public final LongAdder pullsFailed = new LongAdder();
+    /** Objects received from other nodes because those sent them. */
+    public final LongAdder received = new LongAdder();
+    /** Hears how long each pull took. */
+    public volatile LongConsumer pullNanos = nanos -> {};
+    /** Hears how much longer a pull took than the engine would have waited for it; 0 when it was in time. */
+    public volatile LongConsumer pullRegretNanos = nanos -> {};
     /** Left DRAM with a copy on SSD. */
     public final LongAdder evictedClean = new LongAdder();
     /** Left DRAM, and with it the node: the SSD was too slow or full, or there is none. */

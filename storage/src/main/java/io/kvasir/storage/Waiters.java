@@ -8,6 +8,9 @@ import org.agrona.collections.Long2ObjectHashMap;
 
 /** Who waits for objects in flight, or for room. Wakes run from {@link #run()}, never inside the call that caused them. */
 final class Waiters {
+    /** Numbers from here down stand for what is no entry: a question, a pull. */
+    static final int FIRST_EVENT = -16;
+
     private static final class Waiter {
         final long handle;
         final Runnable wake;

@@ -15,6 +15,7 @@ import java.util.regex.Pattern;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 import tools.jackson.dataformat.yaml.YAMLFactory;
 import tools.jackson.dataformat.yaml.YAMLMapper;
@@ -151,6 +152,8 @@ public final class ConfigLoader {
             node = YAML.readTree(value);
             if ("string".equals(types.asString("")) && !node.isString()) {
                 node = YAML.getNodeFactory().stringNode(value);
+            } else if (node.isString() && "string".equals(itemType(key))) {
+                node = listOf(node.asString());
             }
         } catch (final JacksonException e) {
             problems.add(source + ": not YAML: " + e.getOriginalMessage());
@@ -165,6 +168,21 @@ public final class ConfigLoader {
             at = at.withObjectProperty(path[i]);
         }
         at.set(path[path.length - 1], node);
+    }
+
+    private String itemType(final String key) {
+        return schema.leaves().get(key).at("/items/type").asString("");
+    }
+
+    /** {@code a,b} where a list of texts is meant. */
+    private static JsonNode listOf(final String value) {
+        final ArrayNode list = YAML.createArrayNode();
+        for (final String part : value.split(",", -1)) {
+            if (!part.isBlank()) {
+                list.add(part.strip());
+            }
+        }
+        return list;
     }
 
     private void validate() {
@@ -197,10 +215,10 @@ public final class ConfigLoader {
                 ? schema.leaves().get("tenants").at("/items/properties/" + key.substring(key.lastIndexOf('.') + 1))
                 : schema.leaves().getOrDefault(key, YAML.missingNode());
         final JsonNode rule = schema.keyword(leaf, "x-rule");
-        if (rule.isString() && ("pattern".equals(error.getKeyword()) || "type".equals(error.getKeyword()))) {
-            return "is " + error.getInstanceNode() + "; it must be " + rule.asString();
-        }
         final boolean secret = leaf.path("x-secret").asBoolean(false);
+        if (rule.isString() && ("pattern".equals(error.getKeyword()) || "type".equals(error.getKeyword()))) {
+            return (secret ? "" : "is " + error.getInstanceNode() + "; it ") + "must be " + rule.asString();
+        }
         return secret ? error.getMessage() : "is " + error.getInstanceNode() + "; " + error.getMessage();
     }
 
@@ -238,6 +256,9 @@ public final class ConfigLoader {
             }
             at.set(path[path.length - 1], merged.at("/" + key.replace('.', '/')).deepCopy());
         });
+        if (!ordered.at("/cluster/secret").asString("").isEmpty()) {
+            ordered.withObjectProperty("cluster").put("secret", "(set, not shown)");
+        }
         for (final JsonNode tenant : ordered.path("tenants")) {
             if (tenant.has("token")) {
                 ((ObjectNode) tenant).put("token", "(set, not shown)");

@@ -75,7 +75,7 @@ public final class ConfigPage {
             final JsonNode leaf,
             final boolean required) {
         final String standard =
-                leaf.has("default") ? "`" + leaf.get("default").asString() + "`" : required ? "(required)" : "";
+                leaf.has("default") ? "`" + text(leaf.get("default")) + "`" : required ? "(required)" : "";
         page.append("| `")
                 .append(key)
                 .append("` | ")
@@ -109,6 +109,10 @@ public final class ConfigPage {
                         ? "above " + leaf.get("exclusiveMinimum").asString() + ", to "
                         : "";
         return leaf.has("maximum") ? name + ", " + least + leaf.get("maximum").asString() : name;
+    }
+
+    private static String text(final JsonNode value) {
+        return value.isArray() ? "[]" : value.asString().isEmpty() ? "\"\"" : value.asString();
     }
 
     private static boolean required(final JsonNode items, final String property) {

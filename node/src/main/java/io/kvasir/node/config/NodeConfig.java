@@ -1,5 +1,6 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.policy.PolicyKind;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -12,6 +13,7 @@ public record NodeConfig(
         Ssd ssd,
         Lease lease,
         long reserveQuotaBytes,
+        Cluster cluster,
         List<Tenant> tenants,
         Http http,
         Log log) {
@@ -28,12 +30,39 @@ public record NodeConfig(
             Duration stallLimit,
             int eventsKept) {}
 
-    public record Dram(Path directory, long capacityBytes, long regionBytes) {}
+    public record Dram(Path directory, long capacityBytes, long regionBytes, PolicyKind policy) {}
 
     /** Capacity 0: there is no SSD tier. */
     public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}
 
     public record Lease(Duration standard, Duration max, double quota) {}
+
+    /**
+     * @param seeds HOST:PORT each; empty: no cluster
+     * @param host under which other nodes reach this one
+     * @param port the first of the node's four
+     */
+    public record Cluster(
+            List<String> seeds,
+            String host,
+            int port,
+            String secret,
+            Duration failureTimeout,
+            long directoryBytes,
+            Duration directoryDeadline,
+            int announceRate,
+            Duration pullDeadline) {
+        public boolean isEnabled() {
+            return !seeds.isEmpty();
+        }
+
+        /** Without the secret. */
+        @Override
+        public String toString() {
+            return "Cluster[seeds=" + seeds + ", address=" + host + ":" + port + ", secret="
+                    + (secret.isEmpty() ? "none" : "set") + "]";
+        }
+    }
 
     /**
      * @param user name or uid; empty: any, with the token

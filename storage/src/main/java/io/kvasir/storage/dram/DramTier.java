@@ -6,6 +6,8 @@ import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.TierKind;
+import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -14,6 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.LongSupplier;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
@@ -34,14 +37,18 @@ public final class DramTier implements AutoCloseable {
     private final Attachments attachments = new Attachments();
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
-    private final EvictionPolicy policy;
+    private final CopiesFirst policy;
+    /** For walks that end within the call that began them. */
+    private final EvictionPolicy.Scan coldestFirst;
+
     private long usedBytes;
     private int held;
     private int writing;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
-        policy = context.policy().get();
+        policy = new CopiesFirst(context.policy().get());
+        coldestFirst = policy.scan();
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -72,6 +79,11 @@ public final class DramTier implements AutoCloseable {
         }
         tenants.put(name, tenant);
         return tenant;
+    }
+
+    /** Null when nobody has opened it. */
+    public TenantArena tenant(final String name) {
+        return tenants.get(name);
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
@@ -175,7 +187,8 @@ public final class DramTier implements AutoCloseable {
         probe(hashes, ignored);
         final long[] coldest = new long[hashes.length];
         int count = 0;
-        for (int entry = policy.coldest(); entry != NONE && count < coldest.length; entry = policy.warmer(entry)) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
             coldest[count++] = entries.hash[entry];
         }
         probe(coldest, ignored);
@@ -237,6 +250,13 @@ public final class DramTier implements AutoCloseable {
         return entries.slot[entry];
     }
 
+    /** What {@link #stamp} gives, from any thread, as long as the entry is held. */
+    public LongSupplier stampReader(final int entry) {
+        final HeaderTable headers = headers(entry);
+        final int slot = entries.slot[entry];
+        return () -> headers.stamp(slot);
+    }
+
     public long stamp(final int entry) {
         return headers(entry).stamp(entries.slot[entry]);
     }
@@ -290,8 +310,19 @@ public final class DramTier implements AutoCloseable {
         return entries.region[entry].payload(entries.slot[entry], bytes);
     }
 
-    public EvictionPolicy policy() {
-        return policy;
+    /** A walk over committed objects from the coldest on, for one purpose of the caller. */
+    public EvictionPolicy.Scan scan() {
+        return policy.scan();
+    }
+
+    /** Whether the object gives way before what is no copy. */
+    public boolean isCopied(final int entry) {
+        return policy.isCopied(entry);
+    }
+
+    /** The committed object is one of several in the cluster and gives way first, or is so no longer. */
+    public void copied(final int entry, final boolean copied) {
+        policy.copied(entry, copied);
     }
 
     // ---- reading
@@ -400,7 +431,7 @@ public final class DramTier implements AutoCloseable {
         region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.COMMITTED));
         unreserve(attachment, region, slot);
         entries.state[entry] = Entries.COMMITTED;
-        policy.add(entry, entries.hash[entry], region.slotBytes);
+        policy.add(entry, entries.hash[entry], region.slotBytes, chunkIndex, priority);
         link(entry, parent);
         context.listener().stored(entry);
         context.listener().settled(entry, entries.serial[entry]);
@@ -429,16 +460,18 @@ public final class DramTier implements AutoCloseable {
         region.unreserved();
     }
 
-    /** The object has just come from SSD. */
-    public void promoted(final int entry) {
-        entries.promoted[entry] = true;
+    /** The object came from this tier. */
+    public void came(final int entry, final TierKind tier) {
+        entries.origin[entry] = tier.code();
     }
 
-    /** True once after {@link #promoted}: the hit is the SSD's. */
-    public boolean takePromoted(final int entry) {
-        final boolean result = entries.promoted[entry];
-        entries.promoted[entry] = false;
-        return result;
+    /** Once the tier from which it came: the hit is that tier's. {@link TierKind#DRAM} otherwise. */
+    public TierKind takeOrigin(final int entry) {
+        final byte code = entries.origin[entry];
+        entries.origin[entry] = 0;
+        return code == TierKind.SSD.code()
+                ? TierKind.SSD
+                : code == TierKind.REMOTE.code() ? TierKind.REMOTE : TierKind.DRAM;
     }
 
     /** An adopted object was verified. */
@@ -464,7 +497,6 @@ public final class DramTier implements AutoCloseable {
         final int slot = entries.slot[entry];
         context.listener().removed(entry);
         policy.remove(entry);
-        unlink(entry);
         forget(entry);
         region.free(slot);
     }
@@ -514,16 +546,10 @@ public final class DramTier implements AutoCloseable {
         final ObjectId id = id(entry);
         final int above = find(id.namespace(), parent, id.shard());
         if (above != NONE && above != entry) {
-            entries.parent[entry] = above;
-            entries.parentSerial[entry] = entries.serial[above];
-            entries.children[above]++;
-        }
-    }
-
-    private void unlink(final int entry) {
-        final int above = entries.parent[entry];
-        if (above != NONE && entries.is(above, entries.parentSerial[entry])) {
-            entries.children[above]--;
+            entries.chains.link(entry, above);
+            if (!isWriting(above)) {
+                policy.extended(above);
+            }
         }
     }
 
@@ -535,13 +561,15 @@ public final class DramTier implements AutoCloseable {
 
     /** A committed object of an earlier node, to be verified before it is readable. */
     void adopted(final Region region, final int slot, final long hash) {
-        policy.add(insert(region, slot, hash, Entries.UNVERIFIED), hash, region.slotBytes);
+        final int entry = insert(region, slot, hash, Entries.UNVERIFIED);
+        policy.add(entry, hash, region.slotBytes, chunkIndex(entry), priority(entry));
     }
 
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        for (int entry = policy.coldest(); entry != NONE; entry = policy.warmer(entry)) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE; entry = coldestFirst.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

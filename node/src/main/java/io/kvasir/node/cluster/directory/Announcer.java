@@ -1,0 +1,542 @@
+package io.kvasir.node.cluster.directory;
+
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.Holdings;
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.Shard;
+import io.kvasir.storage.TierKind;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.agrona.collections.Long2ObjectHashMap;
+import org.agrona.concurrent.NanoClock;
+
+/**
+ * Tells the directory what this node holds. Keeps, for each entry that this node has a part in, what that part is, and
+ * sends it as a whole when it changed: changes that come together travel together, a lost update is sent again, and one
+ * that comes twice does nothing. Owned by the store's thread.
+ *
+ * <p>Which entry a chunk belongs to: that of its parent, unless it is the first of 32, or the parent is not known here,
+ * or the entry is full of branches; then it begins an entry of its own.
+ */
+public final class Announcer implements Holdings {
+    /** Settings. */
+    public record Limits(int backlogChunksPerSecond, long coalesceNs, long updateDeadlineNs, long auditIntervalNs) {
+        public static Limits of(final int backlogChunksPerSecond) {
+            return new Limits(
+                    backlogChunksPerSecond,
+                    TimeUnit.MILLISECONDS.toNanos(2),
+                    TimeUnit.SECONDS.toNanos(2),
+                    TimeUnit.MILLISECONDS.toNanos(200));
+        }
+    }
+
+    /** Members of this node in one entry: where chains branch early, an entry would grow without end. */
+    static final int MAX_MEMBERS = 64;
+
+    private static final int BATCH = 256;
+    private static final int UPDATES_IN_FLIGHT = 4;
+    private static final int AUDITED_AT_ONCE = 64;
+
+    private static final class Group {
+        final long key;
+        final ShardTable shards;
+        long[] chunks = new long[4];
+        long[] dram = new long[4];
+        long[] ssd = new long[4];
+        byte[] place = new byte[4];
+        int members;
+        long sequence;
+        boolean queued;
+        boolean inFlight;
+        boolean confirmed;
+
+        Group(final long key, final ShardTable shards) {
+            this.key = key;
+            this.shards = shards;
+        }
+
+        int find(final long chunk) {
+            for (int i = 0; i < members; i++) {
+                if (chunks[i] == chunk) {
+                    return i;
+                }
+            }
+            return -1;
+        }
+
+        void add(final long chunk, final int position) {
+            if (members == chunks.length) {
+                chunks = Arrays.copyOf(chunks, members * 2);
+                dram = Arrays.copyOf(dram, members * 2);
+                ssd = Arrays.copyOf(ssd, members * 2);
+                place = Arrays.copyOf(place, members * 2);
+            }
+            chunks[members] = chunk;
+            dram[members] = 0;
+            ssd[members] = 0;
+            place[members++] = (byte) position;
+        }
+
+        void remove(final int i) {
+            members--;
+            chunks[i] = chunks[members];
+            dram[i] = dram[members];
+            ssd[i] = ssd[members];
+            place[i] = place[members];
+        }
+    }
+
+    /** Shards seen in one namespace, and the bytes of their last object. */
+    private static final class ShardTable {
+        final List<Shard> shards = new ArrayList<>();
+        final long[] bytes = new long[Entry.MAX_SHARDS];
+
+        /** -1 when there are too many. */
+        int index(final Shard shard) {
+            final int known = shards.indexOf(shard);
+            if (known >= 0) {
+                return known;
+            }
+            if (shards.size() == Entry.MAX_SHARDS) {
+                return -1;
+            }
+            shards.add(shard);
+            return shards.size() - 1;
+        }
+    }
+
+    private record Early(ObjectId id, long length, Hash256 parent, int chunkIndex) {}
+
+    private record InFlight(List<Group> groups, long untilNs, boolean[] ended) {}
+
+    private final long holder;
+    private final Limits limits;
+    private final NanoClock clock;
+    private final DirectoryCounters counters;
+    private final java.util.concurrent.Executor owner;
+    private final Map<Hash256, ShardTable> tables = new HashMap<>();
+    private final Long2ObjectHashMap<Group> byChunk = new Long2ObjectHashMap<>();
+    private final Long2ObjectHashMap<Group> groups = new Long2ObjectHashMap<>();
+    private final ArrayDeque<Group> fresh = new ArrayDeque<>();
+    private final ArrayDeque<Group> backlog = new ArrayDeque<>();
+    private final ArrayDeque<Long> withdrawn = new ArrayDeque<>();
+    private final List<InFlight> inFlight = new ArrayList<>();
+    private List<Early> early = new ArrayList<>();
+
+    private Directory directory;
+    private int joins;
+    private long sequence;
+    private long freshSinceNs;
+    private double backlogTokens;
+    private long tokensAtNs;
+    private long pausedUntilNs;
+    private long auditAtNs;
+    private long[] auditKeys = {};
+    private int auditCursor;
+
+    /**
+     * @param holder the first half of this node's incarnation
+     * @param owner runs what must run on the owner's thread
+     */
+    public Announcer(
+            final long holder,
+            final Limits limits,
+            final NanoClock clock,
+            final java.util.concurrent.Executor owner,
+            final DirectoryCounters counters) {
+        this.holder = holder;
+        this.limits = limits;
+        this.clock = clock;
+        this.owner = owner;
+        this.counters = counters;
+    }
+
+    // ---- what the store says
+
+    @Override
+    public void held(
+            final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
+        if (tier == TierKind.SSD && early != null) {
+            early.add(new Early(id, length, parent, chunkIndex));
+            return;
+        }
+        hold(id, tier, length, parent, chunkIndex);
+    }
+
+    private void hold(
+            final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
+        final ShardTable table = tables.computeIfAbsent(id.namespace(), ignored -> new ShardTable());
+        final int shard = table.index(id.shard());
+        if (shard < 0) {
+            return;
+        }
+        table.bytes[shard] = length;
+        final long chunk = ChunkName.hash(id.namespace(), id.key());
+        Group group = byChunk.get(chunk);
+        if (group == null) {
+            group = assign(chunk, id.namespace(), parent, chunkIndex, table);
+        }
+        final int member = group.find(chunk);
+        final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
+        final long bit = 1L << shard;
+        if ((masks[member] & bit) == 0) {
+            masks[member] |= bit;
+            changed(group);
+        }
+    }
+
+    private Group assign(
+            final long chunk,
+            final Hash256 namespace,
+            final Hash256 parent,
+            final int chunkIndex,
+            final ShardTable table) {
+        Group group = null;
+        int place = 0;
+        if (!parent.equals(Hash256.ZERO) && !(chunkIndex >= 0 && chunkIndex % Entry.CHUNKS == 0)) {
+            final long above = ChunkName.hash(namespace, parent);
+            group = byChunk.get(above);
+            if (group != null) {
+                place = chunkIndex >= 0 ? chunkIndex % Entry.CHUNKS : group.place[group.find(above)] + 1;
+                if (place >= Entry.CHUNKS || group.members >= MAX_MEMBERS) {
+                    group = null;
+                }
+            }
+            if (group == null && chunkIndex >= 0) {
+                place = chunkIndex % Entry.CHUNKS;
+            } else if (group == null) {
+                place = 0;
+            }
+        }
+        if (group == null) {
+            group = groups.get(chunk);
+            if (group == null) {
+                group = new Group(chunk, table);
+                groups.put(chunk, group);
+            }
+        }
+        group.add(chunk, place);
+        byChunk.put(chunk, group);
+        return group;
+    }
+
+    @Override
+    public void gone(final ObjectId id, final TierKind tier) {
+        if (tier == TierKind.SSD && early != null) {
+            early.removeIf(waiting -> waiting.id.equals(id));
+        }
+        final long chunk = ChunkName.hash(id.namespace(), id.key());
+        final Group group = byChunk.get(chunk);
+        if (group == null) {
+            return;
+        }
+        final int shard = tables.get(id.namespace()).index(id.shard());
+        final int member = group.find(chunk);
+        final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
+        if (shard < 0 || (masks[member] & 1L << shard) == 0) {
+            return;
+        }
+        masks[member] &= ~(1L << shard);
+        if (group.dram[member] == 0 && group.ssd[member] == 0) {
+            group.remove(member);
+            byChunk.remove(chunk);
+        }
+        changed(group);
+    }
+
+    @Override
+    public void lost(final TierKind tier) {
+        early = tier == TierKind.SSD && early != null ? new ArrayList<>() : early;
+        for (final Group group : List.copyOf(groups.values())) {
+            boolean any = false;
+            for (int i = group.members - 1; i >= 0; i--) {
+                final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
+                any |= masks[i] != 0;
+                masks[i] = 0;
+                if (group.dram[i] == 0 && group.ssd[i] == 0) {
+                    byChunk.remove(group.chunks[i]);
+                    group.remove(i);
+                }
+            }
+            if (any) {
+                changed(group);
+            }
+        }
+    }
+
+    /** What the SSD had at the start comes in no order; parents come first here. */
+    @Override
+    public void complete() {
+        if (early != null) {
+            final List<Early> waiting = early;
+            early = null;
+            waiting.sort(Comparator.comparingInt(Early::chunkIndex));
+            waiting.forEach(each -> hold(each.id, TierKind.SSD, each.length, each.parent, each.chunkIndex));
+        }
+    }
+
+    private void changed(final Group group) {
+        group.confirmed = false;
+        if (!group.queued && !group.inFlight) {
+            if (fresh.isEmpty()) {
+                freshSinceNs = clock.nanoTime();
+            }
+            group.queued = true;
+            fresh.add(group);
+        }
+    }
+
+    // ---- what the cluster says
+
+    /**
+     * The directory that holds now; null while there is none. Everything is announced anew, in the order given, at a
+     * bounded rate.
+     *
+     * @param hottestFirst chunks as {@link ChunkName#hash} names them; may leave some out
+     */
+    public void joined(final Directory directory, final long[] hottestFirst) {
+        this.directory = directory;
+        joins++;
+        inFlight.forEach(update -> update.ended[0] = true);
+        inFlight.clear();
+        fresh.clear();
+        backlog.clear();
+        withdrawn.clear();
+        for (final Group group : groups.values()) {
+            group.queued = false;
+            group.inFlight = false;
+            group.confirmed = false;
+        }
+        if (directory == null) {
+            return;
+        }
+        for (final long chunk : hottestFirst) {
+            enqueue(byChunk.get(chunk));
+        }
+        for (final Group group : List.copyOf(groups.values())) {
+            if (group.members == 0) {
+                groups.remove(group.key);
+            } else {
+                enqueue(group);
+            }
+        }
+        tokensAtNs = clock.nanoTime();
+        backlogTokens = 0;
+        pausedUntilNs = tokensAtNs;
+    }
+
+    private void enqueue(final Group group) {
+        if (group != null && !group.queued && group.members > 0) {
+            group.queued = true;
+            backlog.add(group);
+        }
+    }
+
+    /**
+     * Somebody found these records of this node in the directory: what is not so is put right.
+     *
+     * @param sequences the one that each record carries
+     */
+    public void audited(final long[] keys, final long[] sequences) {
+        for (int i = 0; i < keys.length; i++) {
+            final Group group = groups.get(keys[i]);
+            if (group == null) {
+                counters.staleFound.increment();
+                withdrawn.add(keys[i]);
+            } else if (!group.queued && !group.inFlight && group.sequence != sequences[i]) {
+                counters.staleFound.increment();
+                changed(group);
+            }
+        }
+    }
+
+    // ---- the duty cycle
+
+    public int doWork() {
+        if (directory == null) {
+            return 0;
+        }
+        final long nowNs = clock.nanoTime();
+        expire(nowNs);
+        int work = 0;
+        while (inFlight.size() < UPDATES_IN_FLIGHT && nowNs - pausedUntilNs >= 0 && send(nowNs)) {
+            work++;
+        }
+        audit(nowNs);
+        return work;
+    }
+
+    private void expire(final long nowNs) {
+        for (int i = inFlight.size() - 1; i >= 0; i--) {
+            if (nowNs - inFlight.get(i).untilNs >= 0) {
+                ended(inFlight.get(i), false);
+            }
+        }
+    }
+
+    private boolean send(final long nowNs) {
+        backlogTokens = Math.min(
+                limits.backlogChunksPerSecond / 10.0 + Entry.CHUNKS,
+                backlogTokens + (nowNs - tokensAtNs) * 1e-9 * limits.backlogChunksPerSecond);
+        tokensAtNs = nowNs;
+        final List<Group> batch = new ArrayList<>();
+        final Map<Long, byte[]> records = new HashMap<>();
+        if (fresh.size() >= BATCH || (!fresh.isEmpty() && nowNs - freshSinceNs >= limits.coalesceNs)) {
+            while (batch.size() < BATCH && !fresh.isEmpty()) {
+                take(fresh.poll(), batch, records);
+            }
+            freshSinceNs = nowNs;
+        }
+        while (batch.size() < BATCH && !backlog.isEmpty() && backlogTokens > 0) {
+            final Group group = backlog.poll();
+            backlogTokens -= group.members;
+            take(group, batch, records);
+        }
+        while (records.size() < BATCH && !withdrawn.isEmpty()) {
+            final long key = withdrawn.poll();
+            if (!groups.containsKey(key)) {
+                records.put(key, Entry.nothing(holder, ++sequence));
+            }
+        }
+        if (records.isEmpty()) {
+            return false;
+        }
+        final InFlight update = new InFlight(batch, nowNs + limits.updateDeadlineNs, new boolean[1]);
+        inFlight.add(update);
+        counters.updates.add(records.size());
+        directory.update(records, done -> owner.execute(() -> ended(update, done)));
+        return true;
+    }
+
+    private void take(final Group group, final List<Group> batch, final Map<Long, byte[]> records) {
+        group.queued = false;
+        group.inFlight = true;
+        group.confirmed = true;
+        group.sequence = ++sequence;
+        batch.add(group);
+        records.put(group.key, record(group));
+        counters.announcedChunks.add(group.members);
+    }
+
+    private byte[] record(final Group group) {
+        long used = 0;
+        for (int i = 0; i < group.members; i++) {
+            used |= group.dram[i] | group.ssd[i];
+        }
+        if (group.members == 0) {
+            return Entry.nothing(holder, group.sequence);
+        }
+        final int count = Long.bitCount(used);
+        final int[] tags = new int[count];
+        final long[] bytes = new long[count];
+        long left = used;
+        for (int i = 0; i < count; i++, left &= left - 1) {
+            final int shard = Long.numberOfTrailingZeros(left);
+            tags[i] = ChunkName.tag(group.shards.shards.get(shard));
+            bytes[i] = group.shards.bytes[shard];
+        }
+        final Entry.Part part = new Entry.Part(holder, group.sequence, tags, bytes, group.members);
+        for (int i = 0; i < group.members; i++) {
+            final long dram = Long.compress(group.dram[i], used);
+            part.add(ChunkName.tag(group.chunks[i]), dram, Long.compress(group.ssd[i], used) & ~dram);
+        }
+        return part.finish();
+    }
+
+    private void ended(final InFlight update, final boolean done) {
+        if (update.ended[0]) {
+            return;
+        }
+        update.ended[0] = true;
+        inFlight.remove(update);
+        if (!done) {
+            counters.failedUpdates.increment();
+            pausedUntilNs = clock.nanoTime() + limits.coalesceNs * 50;
+        }
+        for (final Group group : update.groups) {
+            group.inFlight = false;
+            if (!done || !group.confirmed) {
+                changed(group);
+            } else if (group.members == 0) {
+                groups.remove(group.key);
+            }
+        }
+    }
+
+    // ---- anti-entropy, this node's half: is what it holds in the directory?
+
+    private void audit(final long nowNs) {
+        if (nowNs - auditAtNs < 0 || !backlog.isEmpty()) {
+            return;
+        }
+        auditAtNs = nowNs + limits.auditIntervalNs;
+        if (auditCursor >= auditKeys.length) {
+            auditKeys = new long[groups.size()];
+            int i = 0;
+            for (final Group group : groups.values()) {
+                auditKeys[i++] = group.key;
+            }
+            auditCursor = 0;
+        }
+        final int end = Math.min(auditKeys.length, auditCursor + AUDITED_AT_ONCE);
+        if (end == auditCursor) {
+            return;
+        }
+        final long[] keys = Arrays.copyOfRange(auditKeys, auditCursor, end);
+        auditCursor = end;
+        final int asked = joins;
+        directory.read(
+                keys,
+                entries -> owner.execute(() -> {
+                    if (joins == asked && entries != null) {
+                        compare(keys, entries);
+                    }
+                }));
+    }
+
+    private void compare(final long[] keys, final Map<Long, byte[]> entries) {
+        for (final long key : keys) {
+            final Group group = groups.get(key);
+            if (group == null || group.queued || group.inFlight || group.members == 0) {
+                continue;
+            }
+            boolean there = false;
+            final byte[] entry = entries.get(key);
+            if (entry != null) {
+                for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
+                    there |= each.holder() == holder && each.sequence() == group.sequence;
+                }
+            }
+            counters.audited.increment();
+            if (!there) {
+                counters.missingFound.increment();
+                changed(group);
+            }
+        }
+    }
+
+    // ---- what there is
+
+    public int chunks() {
+        return byChunk.size();
+    }
+
+    public int entries() {
+        return groups.size();
+    }
+
+    /** Entries that wait to be announced or are on their way. */
+    public int waiting() {
+        int sent = 0;
+        for (final InFlight update : inFlight) {
+            sent += update.groups.size();
+        }
+        return fresh.size() + backlog.size() + withdrawn.size() + sent;
+    }
+}

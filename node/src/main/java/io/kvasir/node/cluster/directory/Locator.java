@@ -1,0 +1,217 @@
+package io.kvasir.node.cluster.directory;
+
+import io.kvasir.storage.Hash256;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Executor;
+import java.util.function.LongPredicate;
+import org.agrona.collections.Int2IntHashMap;
+import org.agrona.collections.LongHashSet;
+import org.agrona.concurrent.NanoClock;
+
+/**
+ * Asks the directory who holds the chunks of a chain: for 512 chunks it reads 16 entries, and where a chain turns out to
+ * have an entry that begins elsewhere, that one too. Owned by the store's thread; each question ends within its deadline
+ * with what is known by then.
+ */
+public final class Locator {
+    /** Hears the answer of one question. */
+    public interface Answer {
+        /** A live holder has some of a chunk's shards. */
+        void found(int chunk, long holder, Entry.Reader record, int member);
+
+        /**
+         * Nothing more comes.
+         *
+         * @param complete false: what was not found may be there all the same
+         */
+        void done(boolean complete);
+    }
+
+    /** Reads of one question, one after the other. */
+    private static final int ROUNDS = 6;
+    /** Entries in one read. */
+    private static final int KEYS = 4096;
+
+    private static final int NONE = -1;
+
+    private final NanoClock clock;
+    private final Executor owner;
+    private final LongPredicate live;
+    private final long deadlineNs;
+    private final DirectoryCounters counters;
+    private final List<Question> open = new ArrayList<>();
+
+    /** @param live which holders count; without this node itself */
+    public Locator(
+            final NanoClock clock,
+            final Executor owner,
+            final LongPredicate live,
+            final long deadlineNs,
+            final DirectoryCounters counters) {
+        this.clock = clock;
+        this.owner = owner;
+        this.live = live;
+        this.deadlineNs = deadlineNs;
+        this.counters = counters;
+    }
+
+    /**
+     * @param keys n x 32 bytes, in the order of the chain
+     * @param from the first that is wanted
+     * @param sparse each is wanted on its own; else only what has no gap before it
+     */
+    public void locate(
+            final Directory directory,
+            final Hash256 namespace,
+            final byte[] keys,
+            final int from,
+            final boolean sparse,
+            final Answer answer) {
+        final Question question = new Question(directory, namespace, keys, from, sparse, answer);
+        counters.lookups.increment();
+        counters.lookedUpChunks.add(question.hashes.length - from);
+        open.add(question);
+        question.ask();
+    }
+
+    /** Ends what is due. */
+    public int doWork() {
+        if (open.isEmpty()) {
+            return 0;
+        }
+        final long nowNs = clock.nanoTime();
+        int work = 0;
+        for (int i = open.size() - 1; i >= 0; i--) {
+            final Question question = open.get(i);
+            if (nowNs - question.untilNs >= 0) {
+                question.end(false);
+                work++;
+            }
+        }
+        return work;
+    }
+
+    public int open() {
+        return open.size();
+    }
+
+    private final class Question {
+        final Directory directory;
+        final long[] hashes;
+        final int from;
+        final boolean sparse;
+        final Answer answer;
+        final long untilNs = clock.nanoTime() + deadlineNs;
+        final Int2IntHashMap byTag = new Int2IntHashMap(NONE);
+        final boolean[] found;
+        final LongHashSet asked = new LongHashSet();
+        int rounds;
+        boolean ended;
+
+        Question(
+                final Directory directory,
+                final Hash256 namespace,
+                final byte[] keys,
+                final int from,
+                final boolean sparse,
+                final Answer answer) {
+            this.directory = directory;
+            this.from = from;
+            this.sparse = sparse;
+            this.answer = answer;
+            hashes = new long[keys.length / Hash256.BYTES];
+            found = new boolean[hashes.length];
+            for (int i = 0; i < hashes.length; i++) {
+                hashes[i] = ChunkName.hash(namespace, Hash256.read(keys, i * Hash256.BYTES));
+                if (i >= from) {
+                    byTag.putIfAbsent(ChunkName.tag(hashes[i]), i);
+                }
+            }
+        }
+
+        void ask() {
+            final List<Long> keys = new ArrayList<>();
+            if (rounds == 0) {
+                for (int i = from / Entry.CHUNKS * Entry.CHUNKS; i < hashes.length; i += Entry.CHUNKS) {
+                    want(keys, i);
+                }
+                want(keys, from);
+            } else {
+                for (int i = from; i < hashes.length; i++) {
+                    if (!found[i]) {
+                        want(keys, i);
+                        if (!sparse) {
+                            break;
+                        }
+                    }
+                }
+            }
+            if (keys.isEmpty() || rounds++ == ROUNDS) {
+                end(true);
+                return;
+            }
+            directory.read(
+                    keys.stream().mapToLong(Long::longValue).toArray(),
+                    entries -> owner.execute(() -> answered(entries)));
+        }
+
+        private void want(final List<Long> keys, final int chunk) {
+            if (keys.size() < KEYS && asked.add(hashes[chunk])) {
+                keys.add(hashes[chunk]);
+            }
+        }
+
+        private void answered(final Map<Long, byte[]> entries) {
+            if (ended) {
+                return;
+            }
+            if (entries == null) {
+                end(false);
+                return;
+            }
+            boolean any = false;
+            for (final byte[] entry : entries.values()) {
+                for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
+                    if (live.test(each.holder())) {
+                        any |= members(each);
+                    }
+                }
+            }
+            if (any || sparse || rounds == 1) {
+                ask();
+            } else {
+                end(true);
+            }
+        }
+
+        private boolean members(final Entry.Reader record) {
+            boolean any = false;
+            for (int member = 0; member < record.members(); member++) {
+                final int chunk = byTag.get(record.tag(member));
+                if (chunk != NONE) {
+                    any |= !found[chunk];
+                    if (!found[chunk]) {
+                        counters.foundChunks.increment();
+                    }
+                    found[chunk] = true;
+                    answer.found(chunk, record.holder(), record, member);
+                }
+            }
+            return any;
+        }
+
+        void end(final boolean complete) {
+            if (!ended) {
+                ended = true;
+                open.remove(this);
+                if (!complete) {
+                    counters.lateLookups.increment();
+                }
+                counters.lookupNanos.accept(clock.nanoTime() - untilNs + deadlineNs);
+                answer.done(complete);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+package io.kvasir.storage;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A slot for an object that another node sends; it ends with one of commit and abort, on the owner's thread, when nothing
+ * is written into it any more.
+ */
+public interface Incoming {
+    /** Of at least the object's length; any thread may write. */
+    MemorySegment bytes();
+
+    /** The bytes are there, and were verified. */
+    void commit();
+
+    void abort();
+}

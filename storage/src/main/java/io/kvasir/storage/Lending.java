@@ -1,0 +1,136 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.ssd.StoredObject;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Executor;
+import java.util.function.Consumer;
+import java.util.function.Function;
+import java.util.function.IntConsumer;
+
+/**
+ * Holds objects while they are sent to other nodes. What is on SSD comes to DRAM first, and nothing leaves the node
+ * unsummed or unverified. Owned by {@link ObjectStore}.
+ */
+final class Lending {
+    private static final int MOST_WAITING = 1 << 14;
+
+    private record Waiting(ObjectId id, long deadlineNs, Consumer<Lent> answer) {}
+
+    private final DramTier dram;
+    private final SsdShelf ssd;
+    private final IntConsumer verify;
+    private final Function<Hash256, TenantArena> arena;
+    private final Executor owner;
+    private final List<Waiting> waiting = new ArrayList<>();
+
+    /** @param arena of a namespace's tenant; null when it is not known here */
+    Lending(
+            final DramTier dram,
+            final SsdShelf ssd,
+            final IntConsumer verify,
+            final Function<Hash256, TenantArena> arena,
+            final Executor owner) {
+        this.dram = dram;
+        this.ssd = ssd;
+        this.verify = verify;
+        this.arena = arena;
+        this.owner = owner;
+    }
+
+    /** Answers once: null when the object is not here, or could not be made ready before the deadline. */
+    void lend(final ObjectId id, final long deadlineNs, final Consumer<Lent> answer, final long nowNs) {
+        final Waiting request = new Waiting(id, deadlineNs, answer);
+        if (!attempt(request, nowNs)) {
+            if (waiting.size() >= MOST_WAITING) {
+                answer.accept(null);
+            } else {
+                waiting.add(request);
+            }
+        }
+    }
+
+    int doWork(final long nowNs) {
+        if (waiting.isEmpty()) {
+            return 0;
+        }
+        final int before = waiting.size();
+        waiting.removeIf(request -> attempt(request, nowNs));
+        return before - waiting.size();
+    }
+
+    /** False: it has to wait. */
+    private boolean attempt(final Waiting request, final long nowNs) {
+        if (nowNs - request.deadlineNs >= 0) {
+            request.answer.accept(null);
+            return true;
+        }
+        final ObjectId id = request.id;
+        final long hash = id.hash64();
+        final int entry = dram.find(hash, id.namespace(), id.key(), id.shard());
+        if (entry == DramTier.NONE) {
+            return promote(request, hash, nowNs);
+        }
+        if (dram.isCondemned(entry)) {
+            request.answer.accept(null);
+            return true;
+        }
+        if (dram.isWriting(entry)) {
+            return false;
+        }
+        if (dram.isUnverified(entry) || !dram.isSummed(entry)) {
+            verify.accept(entry);
+            return false;
+        }
+        request.answer.accept(hold(entry));
+        return true;
+    }
+
+    private boolean promote(final Waiting request, final long hash, final long nowNs) {
+        final TenantArena tenant = ssd.has(hash) ? arena.apply(request.id.namespace()) : null;
+        if (tenant == null || ssd.promote(tenant, hash, request.id, nowNs) == DramTier.NONE) {
+            request.answer.accept(null);
+            return true;
+        }
+        return false;
+    }
+
+    private Lent hold(final int entry) {
+        dram.hold(entry);
+        final long stamp = dram.stamp(entry);
+        final java.util.function.LongSupplier stampNow = dram.stampReader(entry);
+        final MemorySegment bytes = dram.payload(entry, dram.length(entry));
+        final StoredObject object = new StoredObject(
+                dram.length(entry),
+                dram.crc32c(entry),
+                dram.codec(entry),
+                dram.parent(entry),
+                dram.chunkIndex(entry),
+                dram.priority(entry),
+                dram.expiry(entry));
+        return new Lent() {
+            @Override
+            public StoredObject object() {
+                return object;
+            }
+
+            @Override
+            public MemorySegment bytes() {
+                return bytes;
+            }
+
+            @Override
+            public boolean isUnchanged() {
+                return stampNow.getAsLong() == stamp;
+            }
+
+            @Override
+            public void giveBack() {
+                owner.execute(() -> dram.unhold(entry));
+            }
+        };
+    }
+}

@@ -1,0 +1,17 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.ssd.StoredObject;
+import java.lang.foreign.MemorySegment;
+
+/** An object that is held for sending; any thread may use it until it gives it back. */
+public interface Lent {
+    StoredObject object();
+
+    MemorySegment bytes();
+
+    /** True while the bytes are what was lent. */
+    boolean isUnchanged();
+
+    /** Once; the bytes are not touched afterwards. */
+    void giveBack();
+}

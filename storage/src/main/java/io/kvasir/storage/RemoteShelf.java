@@ -1,0 +1,291 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.agrona.collections.Long2ObjectHashMap;
+import org.agrona.concurrent.NanoClock;
+
+/**
+ * What lookups know of other nodes' objects: what was asked, found, not found, and what is on its way. Remembers all of
+ * that briefly, so that a miss is cheap and a chain is asked for once. Owned by {@link ObjectStore}.
+ */
+final class RemoteShelf {
+    /** An answer "nobody has it" counts for so long; a lookup meanwhile is a miss at once. */
+    private static final long ABSENT_NS = TimeUnit.MILLISECONDS.toNanos(300);
+    /** The same, where the directory did not answer, or a pull failed. */
+    private static final long UNKNOWN_NS = TimeUnit.MILLISECONDS.toNanos(50);
+    /** An answer "that node has it" counts for so long. */
+    private static final long FOUND_NS = TimeUnit.SECONDS.toNanos(2);
+
+    private static final int REMEMBERED = 1 << 17;
+    private static final int PULLS_IN_FLIGHT = 4096;
+
+    private enum State {
+        ASKED,
+        ABSENT,
+        FOUND,
+        PULLED
+    }
+
+    private static final class Known {
+        State state;
+        /** Of ABSENT and FOUND. */
+        long untilNs;
+        /** What a waiter waits for while ASKED or PULLED. */
+        int wait;
+
+        RemoteTier.Copies copies;
+
+        Known(final State state, final int wait) {
+            this.state = state;
+            this.wait = wait;
+        }
+    }
+
+    private final DramTier dram;
+    private final RemoteTier remote;
+    private final Waiters waiters;
+    private final StorageCounters counters;
+    private final NanoClock clock;
+    private final Long2ObjectHashMap<Known> known = new Long2ObjectHashMap<>();
+    private final List<Pull> batch = new ArrayList<>();
+    private int nextWait = Waiters.FIRST_EVENT;
+    private int pulls;
+    private long pulledBytes;
+
+    /** @param remote null: a node alone */
+    RemoteShelf(
+            final DramTier dram,
+            final RemoteTier remote,
+            final Waiters waiters,
+            final NanoClock clock,
+            final StorageCounters counters) {
+        this.dram = dram;
+        this.clock = clock;
+        this.remote = remote;
+        this.waiters = waiters;
+        this.counters = counters;
+    }
+
+    boolean isOpen() {
+        return remote != null && remote.isOpen();
+    }
+
+    RemoteTier tier() {
+        return remote;
+    }
+
+    // ---- what lookups ask
+
+    /**
+     * {@link LookupPlanner#REMOTE} when another node has it or it is on its way, {@link LookupPlanner#ASKED} when that is
+     * being found out, {@link LookupPlanner#UNKNOWN} when it could be asked, {@link SlotStatus#MISS} when nobody has it.
+     */
+    byte status(final long hash, final long nowNs) {
+        final Known about = known.get(hash);
+        if (about == null) {
+            return isOpen() ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
+        }
+        return switch (about.state) {
+            case ASKED -> LookupPlanner.ASKED;
+            case PULLED -> LookupPlanner.REMOTE;
+            case FOUND, ABSENT -> {
+                if (nowNs - about.untilNs >= 0) {
+                    known.remove(hash);
+                    yield isOpen() ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
+                }
+                yield about.state == State.FOUND ? LookupPlanner.REMOTE : SlotStatus.MISS;
+            }
+        };
+    }
+
+    /** What to wait for until more is known of it, or it is here; 0: nothing is under way. */
+    int waitFor(final long hash) {
+        final Known about = known.get(hash);
+        return about == null || (about.state != State.ASKED && about.state != State.PULLED) ? 0 : about.wait;
+    }
+
+    /** Expected time until its bytes are here; 0 while that is not known. */
+    long expectedNs(final long hash) {
+        final Known about = known.get(hash);
+        return about == null || about.copies == null ? 0 : remote.expectedNs(about.copies);
+    }
+
+    /**
+     * Asks who has what is {@link LookupPlanner#UNKNOWN} of a lookup.
+     *
+     * @param from the first chunk that is wanted
+     */
+    void ask(
+            final LookupPlanner.Found found,
+            final Hash256 namespace,
+            final byte[] keys,
+            final List<Shard> shards,
+            final int from,
+            final boolean sparse,
+            final long nowNs) {
+        forgetSome(nowNs);
+        final int wait = nextWait();
+        final long[] asked = found.hashes.clone();
+        for (int i = from * found.shards; i < asked.length; i++) {
+            if (found.status[i] == LookupPlanner.UNKNOWN) {
+                known.put(asked[i], new Known(State.ASKED, wait));
+                found.status[i] = LookupPlanner.ASKED;
+            }
+        }
+        counters.remoteAsked.increment();
+        remote.locate(namespace, keys, from, shards, sparse, new Answer(asked, found.shards, from, wait));
+    }
+
+    private final class Answer implements RemoteTier.Finding {
+        private final long[] hashes;
+        private final int shards;
+        private final int from;
+        private final int wait;
+
+        Answer(final long[] hashes, final int shards, final int from, final int wait) {
+            this.hashes = hashes;
+            this.shards = shards;
+            this.from = from;
+            this.wait = wait;
+        }
+
+        private boolean isMine(final Known about) {
+            return about != null && about.state == State.ASKED && about.wait == wait;
+        }
+
+        @Override
+        public void found(final int chunk, final int shard, final RemoteTier.Copies copies) {
+            final Known about = known.get(hashes[chunk * shards + shard]);
+            if (isMine(about)) {
+                about.copies = copies;
+            }
+        }
+
+        @Override
+        public void done(final boolean complete) {
+            final long nowNs = clock.nanoTime();
+            for (int i = from * shards; i < hashes.length; i++) {
+                final Known about = known.get(hashes[i]);
+                if (!isMine(about)) {
+                    continue;
+                }
+                if (about.copies != null) {
+                    about.state = State.FOUND;
+                    about.untilNs = nowNs + FOUND_NS;
+                } else {
+                    about.state = State.ABSENT;
+                    about.untilNs = nowNs + (complete ? ABSENT_NS : UNKNOWN_NS);
+                }
+            }
+            waiters.settled(wait);
+        }
+    }
+
+    // ---- pulls
+
+    /**
+     * Wants an object that another node has; {@link #flush} starts it. False: it must be asked for again later, since
+     * enough is on its way.
+     *
+     * @param worthNs what it may take to be worth it
+     */
+    boolean want(final long hash, final ObjectId id, final long worthNs) {
+        final Known about = known.get(hash);
+        if (about == null || about.state == State.PULLED) {
+            return about != null;
+        }
+        final long bytes = about.copies.bytes();
+        if (pulls >= PULLS_IN_FLIGHT || (pulls > 0 && pulledBytes + bytes > dram.capacity() / 4)) {
+            return false;
+        }
+        about.state = State.PULLED;
+        about.wait = nextWait();
+        pulls++;
+        pulledBytes += bytes;
+        batch.add(new Pull(hash, id, about.copies, bytes, worthNs));
+        return true;
+    }
+
+    /** Starts the pulls that were wanted. */
+    void flush(final TenantArena tenant) {
+        if (!batch.isEmpty()) {
+            final List<Pull> objects = List.copyOf(batch);
+            batch.clear();
+            remote.pull(tenant, objects);
+        }
+    }
+
+    private final class Pull implements RemoteTier.Wanted {
+        private final long hash;
+        private final ObjectId id;
+        private final RemoteTier.Copies copies;
+        private final long bytes;
+        private final long worthNs;
+        private final long startedNs = clock.nanoTime();
+        private boolean over;
+
+        Pull(final long hash, final ObjectId id, final RemoteTier.Copies copies, final long bytes, final long worthNs) {
+            this.hash = hash;
+            this.id = id;
+            this.copies = copies;
+            this.bytes = bytes;
+            this.worthNs = worthNs;
+        }
+
+        @Override
+        public ObjectId id() {
+            return id;
+        }
+
+        @Override
+        public RemoteTier.Copies copies() {
+            return copies;
+        }
+
+        @Override
+        public void ended(final boolean here) {
+            if (over) {
+                return;
+            }
+            over = true;
+            pulls--;
+            pulledBytes -= bytes;
+            (here ? counters.pulled : counters.pullsFailed).increment();
+            if (here) {
+                counters.pulledBytes.add(bytes);
+            }
+            final long tookNs = clock.nanoTime() - startedNs;
+            counters.pullNanos.accept(tookNs);
+            if (worthNs != Long.MAX_VALUE) {
+                counters.pullRegretNanos.accept(Math.max(0, tookNs - worthNs));
+            }
+            final Known about = known.get(hash);
+            if (about != null && about.state == State.PULLED) {
+                if (here) {
+                    known.remove(hash);
+                } else {
+                    about.state = State.ABSENT;
+                    about.untilNs = clock.nanoTime() + UNKNOWN_NS;
+                }
+                waiters.settled(about.wait);
+            }
+        }
+    }
+
+    private int nextWait() {
+        nextWait = nextWait == Integer.MIN_VALUE ? Waiters.FIRST_EVENT : nextWait - 1;
+        return nextWait;
+    }
+
+    private void forgetSome(final long nowNs) {
+        if (known.size() > REMEMBERED) {
+            known.values()
+                    .removeIf(about -> (about.state == State.ABSENT || about.state == State.FOUND)
+                            && (nowNs - about.untilNs >= 0 || known.size() > 2 * REMEMBERED));
+        }
+    }
+}

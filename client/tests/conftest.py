@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nodes import Node
@@ -13,10 +15,12 @@ from kvasir import Client, Namespace
 NAMESPACE = Namespace("client-test", chunk_tokens=256, layout="opaque")
 
 
-def _node() -> Iterator[Node]:
+@contextmanager
+def running(settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
+    """A node with settings of its own, which is gone afterwards."""
     memory = Path(tempfile.mkdtemp(prefix="kvasir-client-test-", dir="/dev/shm"))
     state = Path(tempfile.mkdtemp(prefix="kvasir-client-test-"))
-    node = Node(memory, state)
+    node = Node(memory, state, settings)
     try:
         node.start()
         yield node
@@ -29,13 +33,15 @@ def _node() -> Iterator[Node]:
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
     """A node that tests share and leave running."""
-    yield from _node()
+    with running() as shared:
+        yield shared
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    yield from _node()
+    with running() as own:
+        yield own
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from kvasir import Client, KvasirError
+from kvasir import Client, KvasirError, UnauthenticatedError
 
 HOME = Path(os.environ.get("KVASIR_HOME", Path(__file__).resolve().parents[2]))
 START_SECONDS = 300.0  # the first start builds the node
@@ -26,20 +27,22 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> No
 
 
 class Node:
-    """One node process, in a process group of its own. DRAM only, so that what is tested is the client."""
+    """One node process, in a process group of its own. DRAM only unless ``settings`` say otherwise."""
 
-    def __init__(self, memory: Path, state: Path) -> None:
+    def __init__(self, memory: Path, state: Path, given: Mapping[str, Any] | None = None) -> None:
         self.socket = str(memory / "engine.sock")
         self.log = state / "node.log"
         self._process: subprocess.Popen[bytes] | None = None
         configuration = state / "kvasir.yaml"
-        settings = {
+        settings: dict[str, Any] = {
             "node": {"name": "client-test"},
             "engine": {"socket": self.socket},
             "dram": {"directory": str(memory / "dram"), "capacity": "512MiB", "region": "32MiB"},
             "ssd": {"directory": str(state / "ssd"), "capacity": 0},
             "http": {"address": "off"},
         }
+        for section, values in (given or {}).items():
+            settings[section] = {**settings.get(section, {}), **values} if isinstance(values, dict) else values
         configuration.write_text(json.dumps(settings))
         self._command = [str(HOME / "kvasir"), "node", "--config", str(configuration)]
 
@@ -61,6 +64,8 @@ class Node:
         assert self._process.poll() is None, f"the node ended:\n{self.log.read_text()[-4000:]}"
         try:
             Client.connect(self.socket, deadline=1.0, attach_deadline=1.0).close()
+        except UnauthenticatedError:
+            return True
         except KvasirError:
             return False
         return True

@@ -29,6 +29,8 @@ from kvasir.records import SlotStatus, slot_array
 
 #: Answers to fire-and-forget requests that may lie unread in the socket.
 _MAX_UNREAD: Final = 32
+#: Seconds between two attempts while the node's queue of new connections is full.
+_CONNECT_PAUSE: Final = 0.005
 #: Answers that name regions, and may have granted something.
 _GRANTING: Final = frozenset(("lookup", "reserve", "resolve"))
 
@@ -124,7 +126,15 @@ class Wire(BaseWire):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(max(deadline.remaining(), 0.001))
-            sock.connect(path)
+            while True:
+                try:
+                    sock.connect(path)
+                    break
+                except BlockingIOError:
+                    # More connect at once than the node has accepted; a Unix socket says so instead of waiting.
+                    if deadline.remaining() <= 0:
+                        raise
+                    time.sleep(_CONNECT_PAUSE)
         except OSError as error:
             sock.close()
             raise NodeUnavailableError(f"no node answers on {path}: {error}") from error

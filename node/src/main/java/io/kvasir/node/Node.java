@@ -77,6 +77,7 @@ public final class Node implements AutoCloseable {
                             .maxFrameBytes(config.engine().maxFrameBytes())
                             .defaultDeadline(config.engine().defaultDeadline())
                             .spin(config.engine().spin())
+                            .busySpin(config.engine().busySpin())
                             .stallLimit(config.engine().stallLimit())
                             .eventsKept(config.engine().eventsKept())
                             .incarnation(drawn)
@@ -221,6 +222,11 @@ public final class Node implements AutoCloseable {
         DutyCycle.run(
                 new DutyCycle.Worker() {
                     @Override
+                    public long spinNs() {
+                        return server.spinNs();
+                    }
+
+                    @Override
                     public int doWork() {
                         return Node.this.doWork();
                     }
@@ -230,7 +236,6 @@ public final class Node implements AutoCloseable {
                         return server.await(cluster != null && cluster.isBusy() ? BUSY_MS : IDLE_MS);
                     }
                 },
-                config.engine().spin().toNanos(),
                 () -> !stopping);
     }
 

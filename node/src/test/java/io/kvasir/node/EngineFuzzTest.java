@@ -1,6 +1,7 @@
 package io.kvasir.node;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.Descriptors.FieldDescriptor;
@@ -9,10 +10,13 @@ import io.kvasir.node.engine.v1.Ping;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.Set;
+import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.ShrinkingMode;
@@ -59,6 +63,31 @@ class EngineFuzzTest {
             }
         }
         assertWell();
+    }
+
+    @Example
+    void keptSeeds() throws IOException {
+        int tried = 0;
+        for (final String line : seeds()) {
+            final int space = line.indexOf(' ');
+            final long seed = Long.parseLong(line.substring(space + 1));
+            switch (line.substring(0, space)) {
+                case "messages" -> randomMessages(seed);
+                case "flips" -> flippedBits(seed);
+                default -> throw new AssertionError("fuzz-seeds.txt: " + line);
+            }
+            tried++;
+        }
+        assertTrue(tried > 0);
+    }
+
+    private static List<String> seeds() throws IOException {
+        try (InputStream file = EngineFuzzTest.class.getResourceAsStream("fuzz-seeds.txt")) {
+            return new String(file.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .filter(line -> !line.startsWith("#"))
+                    .toList();
+        }
     }
 
     @Property(tries = 300, shrinking = ShrinkingMode.OFF)

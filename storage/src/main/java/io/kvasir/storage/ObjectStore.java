@@ -135,7 +135,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.random(),
                 context.worker("kvasir-region-allocator"),
                 counters));
-        verifier = new Verifier(dram, counters, context.worker("kvasir-checksums"), this::complete);
+        verifier = new Verifier(
+                dram,
+                counters,
+                context.worker("kvasir-checksums"),
+                this::complete,
+                context.nanoClock().nanoTime());
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
@@ -143,7 +148,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, counters);
         lookups = new Lookups(dram, planner, remote, leases, waiters, context, counters);
-        reservations = new Reservations(dram, ssd, verifier, context.clock(), counters);
+        reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         try {
@@ -539,7 +544,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
-        done += verifier.doWork();
+        done += verifier.doWork(nowNs);
         done += lending.doWork(nowNs);
         if (context.remote() != null) {
             done += context.remote().doWork(nowNs);
@@ -597,6 +602,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     public long quarantinedBytes() {
         return dram.quarantinedBytes();
+    }
+
+    /** True while some engine may be copying: it holds a lease, or slots to write into. */
+    public boolean isInUse() {
+        return leases.count() > 0 || dram.slotsBeingWritten() > 0;
     }
 
     public int leases() {

@@ -4,26 +4,25 @@ import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramTier;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import org.agrona.concurrent.EpochClock;
 
 /** How engines write: reserves slots, and commits or aborts them. Owned by {@link ObjectStore}. */
 final class Reservations {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Verifier verifier;
-    private final EpochClock clock;
+    private final StoreContext context;
     private final StorageCounters counters;
 
     Reservations(
             final DramTier dram,
             final SsdShelf ssd,
             final Verifier verifier,
-            final EpochClock clock,
+            final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
         this.ssd = ssd;
         this.verifier = verifier;
-        this.clock = clock;
+        this.context = context;
         this.counters = counters;
     }
 
@@ -94,7 +93,8 @@ final class Reservations {
         final ByteBuffer in = ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN);
         final ByteBuffer sums = ByteBuffer.wrap(crc32c).order(ByteOrder.LITTLE_ENDIAN);
         final byte[] statuses = new byte[records.length / SlotRecord.BYTES];
-        final long expiry = ttlNs == 0 ? 0 : clock.time() + Math.max(1, ttlNs / 1_000_000);
+        final long expiry = ttlNs == 0 ? 0 : context.clock().time() + Math.max(1, ttlNs / 1_000_000);
+        final long nowNs = context.nanoClock().nanoTime();
         for (int i = 0; i < statuses.length; i++) {
             final int entry = reserved(writer, in, i);
             if (entry == DramTier.NONE) {
@@ -117,7 +117,7 @@ final class Reservations {
             counters.stored.increment();
             counters.storedBytes.add(dram.length(entry));
             if (crc32c.length == 0) {
-                verifier.sumLater(entry);
+                verifier.sumLater(entry, nowNs);
             }
             statuses[i] = SlotStatus.COMMITTED;
         }

@@ -17,8 +17,10 @@ import org.slf4j.LoggerFactory;
 final class Verifier implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Verifier.class);
     private static final int BATCHES_UNDER_WAY = 2;
-    private static final int BATCH_OBJECTS = 64;
+    private static final int BATCH_OBJECTS = 1024;
     private static final long BATCH_BYTES = 8 << 20;
+    /** Small commits in a row are summed together: each wake-up of the summing thread takes a processor from the engines. */
+    private static final long GATHER_NS = 2_000_000;
 
     private final DramTier dram;
     private final StorageCounters counters;
@@ -29,20 +31,26 @@ final class Verifier implements AutoCloseable {
     private final Int2IntHashMap verifying = new Int2IntHashMap(-1);
 
     private int batchesUnderWay;
+    private long gatheringSinceNs;
 
     Verifier(
             final DramTier dram,
             final StorageCounters counters,
             final ExecutorService worker,
-            final Executor completions) {
+            final Executor completions,
+            final long nowNs) {
         this.dram = dram;
         this.counters = counters;
         checksums = new Checksums(worker, completions);
         dram.unverified().forEach(toCheck::addInt);
+        gatheringSinceNs = nowNs - GATHER_NS;
     }
 
     /** The entry was committed without a checksum. */
-    void sumLater(final int entry) {
+    void sumLater(final int entry, final long nowNs) {
+        if (toCheck.isEmpty()) {
+            gatheringSinceNs = nowNs;
+        }
         toCheck.addInt(entry);
     }
 
@@ -61,7 +69,10 @@ final class Verifier implements AutoCloseable {
     }
 
     /** Starts batches as far as they may be under way; returns how many. One answer wakes the owner for a whole batch. */
-    int doWork() {
+    int doWork(final long nowNs) {
+        if (toCheck.isEmpty() || nowNs - gatheringSinceNs < GATHER_NS) {
+            return 0;
+        }
         int started = 0;
         while (!toCheck.isEmpty() && batchesUnderWay < BATCHES_UNDER_WAY) {
             final int[] batch = new int[Math.min(toCheck.size(), BATCH_OBJECTS)];

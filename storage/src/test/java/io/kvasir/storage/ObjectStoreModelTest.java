@@ -1,9 +1,12 @@
 package io.kvasir.storage;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.StoreSimulation.Step;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -51,6 +54,21 @@ class ObjectStoreModelTest {
             simulation.finish();
         } finally {
             StoreFixture.deleteAll(directory);
+        }
+    }
+
+    @Test
+    void shouldKeepItsPromisesForKeptSeeds() throws IOException {
+        try (InputStream file = ObjectStoreModelTest.class.getResourceAsStream("model-seeds.txt")) {
+            final List<Long> seeds = new String(file.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .filter(line -> !line.startsWith("#"))
+                    .map(Long::valueOf)
+                    .toList();
+            assertFalse(seeds.isEmpty());
+            for (final long seed : seeds) {
+                simulate(seed);
+            }
         }
     }
 

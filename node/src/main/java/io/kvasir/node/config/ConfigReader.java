@@ -89,12 +89,17 @@ final class ConfigReader {
         if (spin.compareTo(Duration.ofSeconds(1)) > 0) {
             problem("engine.spin", "it must be at most 1s");
         }
+        final Duration busySpin = duration("engine.busy_spin");
+        if (busySpin.compareTo(Duration.ofSeconds(1)) > 0) {
+            problem("engine.busy_spin", "it must be at most 1s");
+        }
         return new NodeConfig.Engine(
                 socket,
                 at("engine.max_connections").asInt(),
                 (int) Math.min(frame, Integer.MAX_VALUE),
                 positive("engine.default_deadline"),
                 spin,
+                busySpin,
                 positive("engine.stall_limit"),
                 at("engine.events_kept").asInt());
     }

@@ -26,6 +26,7 @@ public record NodeConfig(
             int maxFrameBytes,
             Duration defaultDeadline,
             Duration spin,
+            Duration busySpin,
             Duration stallLimit,
             int eventsKept) {}
 

@@ -7,8 +7,14 @@ import java.util.function.BooleanSupplier;
  * benchmarks compare it with run in this same loop.
  */
 public final class DutyCycle {
+    /** Idle for longer than this, a waking thread is polite. */
+    private static final long IMPOLITE_NS = 50_000;
+
     /** What is driven. */
     public interface Worker {
+        /** How long to stay awake after there was work. */
+        long spinNs();
+
         /** Does what there is to do, without blocking; returns how much that was. */
         int doWork();
 
@@ -19,13 +25,20 @@ public final class DutyCycle {
     private DutyCycle() {}
 
     /** Returns when {@code running} says no; the worker looks at it at least as often as its await returns. */
-    public static void run(final Worker worker, final long spinNs, final BooleanSupplier running) {
+    @SuppressWarnings("ThreadPriorityCheck") // No correctness rests on the yield.
+    public static void run(final Worker worker, final BooleanSupplier running) {
         long busyNs = System.nanoTime();
         while (running.getAsBoolean()) {
             if (worker.doWork() > 0) {
                 busyNs = System.nanoTime();
-            } else if (System.nanoTime() - busyNs < spinNs) {
+                continue;
+            }
+            final long idleNs = System.nanoTime() - busyNs;
+            if (idleNs < Math.min(IMPOLITE_NS, worker.spinNs())) {
                 Thread.onSpinWait();
+            } else if (idleNs < worker.spinNs()) {
+                // Awake for a caller to come, but others on this processor go first.
+                Thread.yield();
             } else if (worker.await() > 0) {
                 busyNs = System.nanoTime();
             }

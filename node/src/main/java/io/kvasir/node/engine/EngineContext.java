@@ -26,7 +26,8 @@ public final class EngineContext {
     private int maxConnections = 1024;
     private int maxFrameBytes = 8 * 1024 * 1024;
     private Duration defaultDeadline = Duration.ofSeconds(1);
-    private Duration spin = Duration.ofNanos(50_000);
+    private Duration spin = Duration.ofNanos(250_000);
+    private Duration busySpin = Duration.ofMillis(10);
     private Duration stallLimit = Duration.ofSeconds(10);
     private int eventsKept = 8192;
     private byte[] incarnation;
@@ -51,6 +52,7 @@ public final class EngineContext {
                         + MAX_FRAME_BYTES);
         require(defaultDeadline.isPositive(), "engine.default_deadline must be longer than 0");
         require(!spin.isNegative(), "engine.spin must not be negative");
+        require(!busySpin.isNegative(), "engine.busy_spin must not be negative");
         require(stallLimit.isPositive(), "engine.stall_limit must be longer than 0");
         require(eventsKept >= 1, "engine.events_kept is " + eventsKept + "; it must be at least 1");
         require(incarnation != null && incarnation.length == INCARNATION_BYTES, "the incarnation has 16 bytes");
@@ -110,6 +112,16 @@ public final class EngineContext {
     /** How long the owner keeps asking for work after it had some, before it sleeps. */
     public EngineContext spin(final Duration value) {
         spin = value;
+        return this;
+    }
+
+    public Duration busySpin() {
+        return busySpin;
+    }
+
+    /** The same while some engine holds leases or reserved slots; at least {@link #spin()} counts. */
+    public EngineContext busySpin(final Duration value) {
+        busySpin = value;
         return this;
     }
 

@@ -57,6 +57,9 @@ public final class EngineServer implements Agent, AutoCloseable {
     /** The clocks were read before a sleep that has ended. */
     private boolean slept;
 
+    private final long spinNs;
+    private final long busySpinNs;
+
     private Connection reading;
     private long keptBytes;
     private long nowNs;
@@ -71,6 +74,8 @@ public final class EngineServer implements Agent, AutoCloseable {
         this.ctx = context.conclude();
         this.listener = listener;
         this.metrics = new EngineMetrics(ctx.registry());
+        this.spinNs = ctx.spin().toNanos();
+        this.busySpinNs = Math.max(spinNs, ctx.busySpin().toNanos());
         this.outbox = new Outbox(ctx, metrics, this::end);
         try {
             selector = Selector.open();
@@ -133,6 +138,11 @@ public final class EngineServer implements Agent, AutoCloseable {
             slept = false;
         }
         return work;
+    }
+
+    /** How long to ask for work after there was some: longer while an engine copies, since its next call comes soon. */
+    public long spinNs() {
+        return store.isInUse() ? busySpinNs : spinNs;
     }
 
     /** True once calls can be served; owner thread. */

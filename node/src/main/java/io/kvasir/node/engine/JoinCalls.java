@@ -21,6 +21,7 @@ import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.ShardSet;
+import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.security.MessageDigest;
 import java.security.SecureRandom;
@@ -78,8 +79,13 @@ final class JoinCalls {
                             + " belongs to no tenant of this node");
         }
         connection.tenant = grant.get();
-        connection.storeTenant = store.openTenant(connection.tenant.name(), connection.tenant.gid());
-        connection.attachment = store.openAttachment(connection.storeTenant);
+        try {
+            connection.storeTenant = store.openTenant(connection.tenant.name(), connection.tenant.gid());
+            connection.attachment = store.openAttachment(connection.storeTenant);
+        } catch (final StorageException e) {
+            // No descriptors, no room for a file: it may work later, and the engine is not to blame.
+            throw new CallException(Error.Code.UNAVAILABLE, e.getMessage());
+        }
         LOG.atInfo()
                 .addKeyValue("tenant", connection.tenant.name())
                 .addKeyValue("attachment", Long.toHexString(connection.attachment.id()))

@@ -27,7 +27,8 @@ class ConfigLoaderTest {
         assertEquals("local", config.node().name());
         assertEquals(Path.of("/run/user/7/kvasir/local.sock"), config.engine().socket());
         assertEquals(8 << 20, config.engine().maxFrameBytes());
-        assertEquals(Duration.ofNanos(50_000), config.engine().spin());
+        assertEquals(Duration.ofNanos(250_000), config.engine().spin());
+        assertEquals(Duration.ofMillis(10), config.engine().busySpin());
         assertTrue(config.dram().capacityBytes() > 0 && config.dram().capacityBytes() <= 1 << 30);
     }
 

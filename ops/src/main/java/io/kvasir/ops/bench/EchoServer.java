@@ -22,9 +22,11 @@ public final class EchoServer implements DutyCycle.Worker {
 
     private final Selector selector;
     private final ServerSocketChannel listener;
+    private final long spinNs;
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(BUFFER_BYTES);
 
-    private EchoServer(final Path socket) throws IOException {
+    private EchoServer(final Path socket, final long spinNs) throws IOException {
+        this.spinNs = spinNs;
         selector = Selector.open();
         listener = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         listener.bind(UnixDomainSocketAddress.of(socket));
@@ -37,13 +39,18 @@ public final class EchoServer implements DutyCycle.Worker {
         if (args.length != 2) {
             throw new IllegalArgumentException("usage: EchoServer SOCKET SPIN_US; seen " + args.length + " arguments");
         }
-        final EchoServer server = new EchoServer(Path.of(args[0]));
-        final long spinNs = TimeUnit.MICROSECONDS.toNanos(Long.parseLong(args[1]));
-        Thread.ofPlatform().daemon().name("echo").start(() -> DutyCycle.run(server, spinNs, () -> true));
+        final EchoServer server =
+                new EchoServer(Path.of(args[0]), TimeUnit.MICROSECONDS.toNanos(Long.parseLong(args[1])));
+        Thread.ofPlatform().daemon().name("echo").start(() -> DutyCycle.run(server, () -> true));
         System.out.println("ready");
         while (System.in.read() >= 0) {
             // Only the end of the input matters.
         }
+    }
+
+    @Override
+    public long spinNs() {
+        return spinNs;
     }
 
     @Override

@@ -42,6 +42,7 @@ public final class DramTier implements AutoCloseable {
 
     private long usedBytes;
     private int held;
+    private int writing;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
@@ -102,6 +103,7 @@ public final class DramTier implements AutoCloseable {
         if (attachment.departed) {
             return;
         }
+        writing -= attachment.slots.size();
         attachment.slots.forEach(place -> {
             final Region region = regions.get((int) (place >>> 32));
             final int slot = (int) (long) place;
@@ -395,6 +397,7 @@ public final class DramTier implements AutoCloseable {
             attachment.reservedBytes += region.slotBytes;
             attachment.slots.add(Attachments.place(region.id, slot));
             attachment.last = region;
+            writing++;
         }
         return insert(region, slot, hash, Entries.WRITING);
     }
@@ -447,10 +450,11 @@ public final class DramTier implements AutoCloseable {
         context.listener().roomMade();
     }
 
-    private static void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
+    private void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
         if (attachment != null) {
             attachment.reservedBytes -= region.slotBytes;
             attachment.slots.remove(Attachments.place(region.id, slot));
+            writing--;
         }
         region.unreserved();
     }
@@ -593,6 +597,11 @@ public final class DramTier implements AutoCloseable {
     /** Objects that leases or the node's own work keep. */
     public int heldObjects() {
         return held;
+    }
+
+    /** Slots that engines have reserved; the quarantined ones of departed engines do not count. */
+    public int slotsBeingWritten() {
+        return writing;
     }
 
     /** Bytes of slots that hold or await an object. */

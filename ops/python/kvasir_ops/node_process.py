@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,14 +63,34 @@ class NodeProcess:
     The node dies with the thread that started it, so a killed demo or benchmark leaves no node behind.
     """
 
-    def __init__(self, home: Path, places: NodePlaces, settings: Mapping[str, Any]) -> None:
+    def __init__(self, home: Path, places: NodePlaces, settings: Mapping[str, Any], within: Sequence[str] = ()) -> None:
+        """Writes the configuration; starts nothing.
+
+        Args:
+            home: the repository, with the launcher.
+            places: directories that exist.
+            settings: what the node is told.
+            within: the beginning of a command line that runs the rest of it somewhere, and becomes it (``exec``).
+        """
         self.places = places
         self.started_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         # JSON is YAML.
         places.configuration.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         tied = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
-        self._command = [*tied, os.fspath(home / "kvasir"), "node", "--config", os.fspath(places.configuration)]
+        self._command = [
+            *tied,
+            *within,
+            os.fspath(home / "kvasir"),
+            "node",
+            "--config",
+            os.fspath(places.configuration),
+        ]
+
+    @property
+    def is_running(self) -> bool:
+        """True from a start to a kill or stop."""
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -106,12 +126,21 @@ class NodeProcess:
         self._process = None
         return killed_at
 
+    def pause(self) -> None:
+        """SIGSTOP: alive, and silent."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
     def stop(self) -> int | None:
         """SIGTERM, and SIGKILL when that takes too long. The exit status; None when there was no process."""
         if self._process is None:
             return None
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:

@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-from kvasir_ops.bench.arena_headers import COMMITTED, HEADER_BYTES, MAGIC, PREAMBLE_BYTES, committed_keys
+from kvasir_ops.arena_headers import COMMITTED, HEADER_BYTES, MAGIC, PREAMBLE_BYTES, committed_keys
 from kvasir_ops.bench.kill_load import BATCH, ENTRY, SIZES, Names, acknowledged
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvasir_ops.demo.content import Content
-from kvasir_ops.demo.trace import key_of
+from kvasir_ops.replay.content import Content
+from kvasir_ops.replay.trace import key_of
 
 SIZE = 4096
 

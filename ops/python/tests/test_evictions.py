@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kvasir import Event, Shard, Tier
 
-from kvasir_ops.demo.evictions import TierMap
+from kvasir_ops.replay.evictions import TierMap
 
 KEY = bytes(range(32))
 

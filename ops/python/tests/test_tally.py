@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from kvasir_ops.demo.tally import RequestReport, Restart, Summary, Tally, summarise
-from kvasir_ops.demo.trace import TraceRequest
+from kvasir_ops.demo.summary import Restart, Summary, summarise
+from kvasir_ops.replay.tally import LocalOnly, RequestReport, Tally
+from kvasir_ops.replay.trace import TraceRequest
 
 REQUESTS = [TraceRequest(0, 1024, (1, 2)), TraceRequest(1, 1300, (1, 2, 3))]
 OBJECT = 4096
@@ -17,6 +18,7 @@ OBJECT = 4096
 def report(request: int, **changes: object) -> RequestReport:
     plain = RequestReport(
         engine=0,
+        node="a",
         request=request,
         hits={},
         stored_by_other=0,
@@ -50,7 +52,7 @@ def finished(restart: Restart | None = None, **changes: object) -> Summary:
 def test_sums_and_rates() -> None:
     summary = finished()
     assert summary.chunks == 5
-    assert summary.hits == {"dram": 1, "ssd": 1}
+    assert summary.hits == {"dram": 1, "ssd": 1, "remote": 0}
     assert summary.hit_rate == pytest.approx(0.4)
     assert summary.tokens == 2324
     assert summary.tokens_not_recomputed == 1024
@@ -87,5 +89,20 @@ def test_json_has_the_figures_that_are_checked() -> None:
     document = json.loads(json.dumps(finished().as_json()))
     assert document["wrong_bytes"] == 0
     assert document["objects_lost"] == 0
-    assert document["hits"] == {"dram": 1, "ssd": 1}
+    assert document["hits"] == {"dram": 1, "ssd": 1, "remote": 0}
     assert document["failures"] == []
+
+
+def test_node_alone_hits_only_what_was_asked_for_at_it() -> None:
+    alone = LocalOnly()
+    for node, chunks in (("a", (1, 2)), ("b", (1, 2, 3)), ("a", (1, 2, 3)), ("b", (1, 4, 3)), ("a", (3, 1))):
+        alone.serve(node, TraceRequest(0, 0, chunks))
+    # a: 1 2 of the third request, 3 1 of the last; b: 1 of the fourth.
+    assert alone.hits == 2 + 2 + 1
+
+
+def test_requests_that_no_node_answered_count_for_no_node_alone() -> None:
+    tally = Tally(REQUESTS, OBJECT)
+    tally.add(report(0, without_tier=True))
+    tally.add(report(1))
+    assert (tally.local_only.hits, tally.nodes["a"].without_tier, tally.chunks) == (0, 1, 5)

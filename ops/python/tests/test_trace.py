@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvasir_ops.demo.trace import BLOCK_TOKENS, TraceRequest, endless_cache_hits, key_of, read_trace
+from kvasir_ops.replay.trace import BLOCK_TOKENS, TraceRequest, endless_cache_hits, key_of, read_trace
 
 
 def test_shipped_slice_has_requests_that_share_prefixes() -> None:

@@ -20,7 +20,7 @@ from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import Helper, Node, java
 from kvasir_ops.bench.objects import buffer, key_of, store_all
 from kvasir_ops.bench.records import Goal, Record, at_most, percentile, record
-from kvasir_ops.demo.content import Content
+from kvasir_ops.replay.content import Content
 
 ECHO_BYTES = 64
 OBJECT_BYTES = 4096

@@ -21,7 +21,7 @@ from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import MIB, Node
 from kvasir_ops.bench.objects import Bytes, addresses, buffer, key_of, store_all, wrong_bytes
 from kvasir_ops.bench.records import Goal, Record, at_least, record
-from kvasir_ops.demo.content import Content
+from kvasir_ops.replay.content import Content
 
 KIB = 1024
 DRAM_BYTES = 2048 * MIB

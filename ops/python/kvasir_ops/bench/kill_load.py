@@ -19,7 +19,7 @@ from kvasir import Client, KvasirError, SlotStatus
 
 from kvasir_ops.bench.node import NAMESPACE
 from kvasir_ops.bench.objects import Bytes, buffer, key_of
-from kvasir_ops.demo.content import Content
+from kvasir_ops.replay.content import Content
 
 SIZES = (4096, 64 << 10, 256 << 10, 1 << 20)
 """Objects of several sizes at once, so that regions and extents are cut anew and used again."""

@@ -10,7 +10,7 @@ from kvasir_ops.bench.node import MIB, Node, NodeError, read_metric
 from kvasir_ops.bench.objects import key_of, store_all
 from kvasir_ops.bench.peers.drivers.protocol import free_port
 from kvasir_ops.bench.records import Record, at_most, record
-from kvasir_ops.demo.content import Content
+from kvasir_ops.replay.content import Content
 
 OBJECTS = 100_000
 OBJECT_BYTES = 4096

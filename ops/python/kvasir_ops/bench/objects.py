@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from kvasir import Client, Lease
 
-from kvasir_ops.demo.content import Content
+from kvasir_ops.replay.content import Content
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from kvasir import Client, KvasirError
 
-from kvasir_ops.bench.arena_headers import committed_keys
+from kvasir_ops.arena_headers import committed_keys
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.event_watch import EventWatch
 from kvasir_ops.bench.kill_load import LOADED_BATCH, SIZES, Assignment, Names, acknowledged, contents, work

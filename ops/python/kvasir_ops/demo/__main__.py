@@ -14,14 +14,20 @@ from kvasir import KvasirError
 from rich.console import Console
 
 from kvasir_ops import home
-from kvasir_ops.demo.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture, summary_table
-from kvasir_ops.demo.run import Demo, DemoError, Plan
+from kvasir_ops.demo.run import Demo, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
-from kvasir_ops.demo.tally import Summary, Tally
-from kvasir_ops.demo.trace import read_trace
+from kvasir_ops.demo.summary import Summary, summary_table
 from kvasir_ops.node_process import NodeFailedError
+from kvasir_ops.replay.course import StandstillError
+from kvasir_ops.replay.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture
+from kvasir_ops.replay.stand_ins import StandInFailedError
+from kvasir_ops.replay.tally import Tally
+from kvasir_ops.replay.trace import read_trace
 
 SHARED_MEMORY = Path("/dev/shm")
+_COULD_NOT_RUN = (
+    KvasirError, NodeFailedError, StandInFailedError, StandstillError, TooSmallError, OSError, ValueError
+)  # fmt: skip
 _DEFAULT_REQUESTS = 1000
 _COMPUTE_TOKENS_PER_S = 400_000
 _PREFILL_TOKENS_PER_S = 10_000
@@ -87,7 +93,7 @@ def main() -> int:
             shared_memory=SHARED_MEMORY,
             state=options.state_dir,
         )
-        scene = Scene(Tally(requests, sizes.object_bytes), sizes.dram_bytes, sizes.ssd_bytes)
+        scene = Scene(Tally(requests, sizes.object_bytes))
         live = console.is_terminal and not options.plain
         display: Display = LiveDisplay(console, scene) if live else PlainDisplay(console, scene)
         demo = Demo(plan, scene, display)
@@ -100,7 +106,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("interrupted; nothing is left behind", highlight=False)
         return 130
-    except (DemoError, KvasirError, NodeFailedError, TooSmallError, OSError, ValueError) as error:
+    except _COULD_NOT_RUN as error:
         console.print(f"the demo could not run: {error}", markup=False, highlight=False, soft_wrap=True)
         return 1
     table = summary_table(summary)
@@ -108,7 +114,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
     if options.picture:
-        save_picture(options.picture, [*demo.frames, table])
+        save_picture(options.picture, "./kvasir demo", [*demo.frames, table])
     return _verdict(console, summary)
 
 

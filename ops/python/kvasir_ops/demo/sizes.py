@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvasir_ops.demo.trace import TraceRequest
+from kvasir_ops.replay.trace import TraceRequest
 
 KIB = 1024
 MIB = 1024 * KIB

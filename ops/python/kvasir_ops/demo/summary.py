@@ -1,97 +1,14 @@
-"""What the demo counts: reports of the stand-ins, their sums, and the summary with its arithmetic."""
+"""What the demo says at the end, with its arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
-from kvasir_ops.demo.trace import TraceRequest
+from rich.table import Table
 
-
-@dataclass(frozen=True)
-class RequestReport:
-    """What one stand-in did for one request.
-
-    ``hits`` counts loaded chunks by the tier that had them. ``acknowledged`` has, for each chunk that the node answered
-    as committed, when it did (``time.monotonic``, which all processes share). ``without_tier``: the node did not
-    answer, and all or a part of the request was computed for that reason.
-    """
-
-    engine: int
-    request: int
-    hits: Mapping[str, int]
-    stored_by_other: int
-    verified_bytes: int
-    wrong_bytes: int
-    load_seconds: float
-    tier_seconds: float
-    store_seconds: float
-    acknowledged: Mapping[int, float]
-    without_tier: bool
-    problems: tuple[str, ...] = ()
-
-
-@dataclass
-class Tally:
-    """Sums over all reports that have come so far; owned by the demo's main thread."""
-
-    requests: list[TraceRequest]
-    object_bytes: int
-    done: int = 0
-    chunks: int = 0
-    tokens: int = 0
-    tokens_not_recomputed: int = 0
-    hits: dict[str, int] = field(default_factory=lambda: {"dram": 0, "ssd": 0})
-    stored_by_other: int = 0
-    verified_bytes: int = 0
-    wrong_bytes: int = 0
-    load_seconds: float = 0.0
-    tier_seconds: float = 0.0
-    store_seconds: float = 0.0
-    stored_bytes: int = 0
-    without_tier: int = 0
-    acknowledged: dict[int, float] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, report: RequestReport) -> None:
-        """Takes one report in."""
-        request = self.requests[report.request]
-        self.done += 1
-        self.chunks += len(request.chunk_ids)
-        self.tokens += request.input_tokens
-        self.tokens_not_recomputed += request.tokens_of(sum(report.hits.values()))
-        for tier, count in report.hits.items():
-            self.hits[tier] = self.hits.get(tier, 0) + count
-        self.stored_by_other += report.stored_by_other
-        self.verified_bytes += report.verified_bytes
-        self.wrong_bytes += report.wrong_bytes
-        self.load_seconds += report.load_seconds
-        self.tier_seconds += report.tier_seconds
-        self.store_seconds += report.store_seconds
-        self.stored_bytes += len(report.acknowledged) * self.object_bytes
-        self.without_tier += report.without_tier
-        self.acknowledged.update(report.acknowledged)
-        self.problems.extend(report.problems)
-
-    @property
-    def all_hits(self) -> int:
-        """Chunks that were loaded instead of computed."""
-        return sum(self.hits.values())
-
-    @property
-    def hit_rate(self) -> float:
-        """Share of all chunks asked for that were hits, 0 to 1."""
-        return self.all_hits / self.chunks if self.chunks else 0.0
-
-    @property
-    def load_bytes_per_s(self) -> float:
-        """Speed of the loads, while one of the stand-ins was loading."""
-        return self.verified_bytes / self.load_seconds if self.load_seconds else 0.0
-
-    @property
-    def store_bytes_per_s(self) -> float:
-        """Speed of the stores, while one of the stand-ins was storing."""
-        return self.stored_bytes / self.store_seconds if self.store_seconds else 0.0
+from kvasir_ops.replay.display import GB, hits_by_tier
+from kvasir_ops.replay.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -204,3 +121,42 @@ def summarise(
         tier_seconds=tally.tier_seconds,
         problems=tuple(tally.problems),
     )
+
+
+def summary_table(summary: Summary) -> Table:
+    """The figures, with Kvasir and without."""
+    table = Table(
+        title=f"{summary.requests:,} requests, {summary.chunks:,} chunks of {summary.object_bytes // 1024} KiB "
+        f"(512 tokens each), {summary.seconds:.0f} s",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("")
+    table.add_column("with Kvasir", justify="right")
+    table.add_column("without", justify="right")
+    reachable = sum(summary.hits.values()) / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
+    restart = ", ".join(
+        f"{tier.upper()} {seconds:.2f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
+    )
+    speed = f"{summary.prefill_tokens_per_s:,.0f} tokens/s"
+    prefill = summary.prefill_seconds_with
+    rows: list[tuple[str, str, str]] = [
+        ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})", "0"),
+        ("  by tier", hits_by_tier(summary.hits), ""),
+        ("  of what an endless cache would hit", f"{reachable:.0%}", "0%"),
+        ("  stored by the other engine", f"{summary.stored_by_other:,}", "0"),
+        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,} of {summary.tokens:,}", "0"),
+        (f"prefill at {speed} (estimate)", f"{prefill:,.0f} s", f"{summary.prefill_seconds_without:,.0f} s"),
+        ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s", ""),
+        ("  saved", f"{summary.saved_seconds:,.0f} s", ""),
+        ("load, store", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f} GB/s", ""),
+        ("bytes verified", f"{summary.bytes_verified:,}", ""),
+        ("kill -9: requests served without it", f"{summary.requests_without_tier}", ""),
+        ("kill -9: start to first verified hit", restart or "none", ""),
+        ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}", ""),
+        ("  evicted for room before it", f"{summary.objects_evicted_before:,}", ""),
+        ("  lost", f"{summary.objects_lost:,}", ""),
+    ]  # fmt: skip
+    for row in rows:
+        table.add_row(*row)
+    return table

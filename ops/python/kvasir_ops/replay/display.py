@@ -1,8 +1,9 @@
-"""How the demo shows itself: a live panel on a terminal, a line now and then elsewhere."""
+"""How a replay shows itself: a live panel on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -16,27 +17,31 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kvasir_ops.demo.tally import Restart, Summary, Tally
+from kvasir_ops.replay.tally import NodeTally, Tally
 
 GB = 1e9
+UP = "up"
+TIER_WORDS = {"dram": "DRAM", "ssd": "SSD", "remote": "other nodes"}
 _BAR_WIDTH = 34
 _PLAIN_EVERY_SECONDS = 3.0
 
 
 @dataclass
 class Scene:
-    """What there is to show; the demo changes it, the display reads it."""
+    """What there is to show; who runs the replay changes it, the display reads it.
+
+    ``nodes`` has a word for the state of each node, by name; one node alone is not shown.
+    """
 
     tally: Tally
-    dram_bytes: int
-    ssd_bytes: int
+    title: str = "Kvasir"
     phase: str = "starting"
+    nodes: dict[str, str] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
-    restart: Restart | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the start of the demo."""
+        """Since the start."""
         return time.monotonic() - self.started_at
 
 
@@ -80,7 +85,7 @@ class PlainDisplay:
         tally = self._scene.tally
         self._say(
             f"{self._scene.phase}: {tally.done}/{len(tally.requests)} requests, "
-            f"hits {tally.hit_rate:.1%} (DRAM {tally.hits['dram']}, SSD {tally.hits['ssd']}), "
+            f"hits {tally.hit_rate:.1%} ({hits_by_tier(tally.hits)}), "
             f"load {tally.load_bytes_per_s / GB:.2f} GB/s, "
             f"{tally.tokens_not_recomputed:,} tokens not recomputed, wrong bytes {tally.wrong_bytes}"
         )
@@ -121,6 +126,13 @@ class LiveDisplay:
         return panel(self._scene)
 
 
+def hits_by_tier(hits: Mapping[str, int]) -> str:
+    """Counts of hits with the names of the tiers; of other nodes only when there were any."""
+    return ", ".join(
+        f"{TIER_WORDS[tier]} {hits.get(tier, 0):,}" for tier in TIER_WORDS if tier != "remote" or hits.get(tier)
+    )
+
+
 def event_line(seconds: float, text: str) -> Text:
     """Something that happened, and when."""
     return Text.assemble((f"{seconds:5.1f} s  ", "dim"), text)
@@ -136,10 +148,14 @@ def panel(scene: Scene) -> Panel:
     total = max(1, len(tally.requests))
     _row(grid, "requests", tally.done / total, f"{tally.done:,} / {total:,}", "cyan")
     _row(grid, "hits, all tiers", tally.hit_rate, f"{tally.hit_rate:.1%}", "green")
-    for tier, colour in (("dram", "green"), ("ssd", "yellow")):
+    pooled = len(scene.nodes) > 1
+    for tier, colour in (("dram", "green"), ("ssd", "yellow"), ("remote", "blue")):
         count = tally.hits.get(tier, 0)
         share = count / tally.chunks if tally.chunks else 0.0
-        _row(grid, f"  from {tier.upper()}", share, f"{count:,} ({share:.1%})", colour)
+        if pooled or tier != "remote":
+            _row(grid, f"  from {TIER_WORDS[tier]}", share, f"{count:,} ({share:.1%})", colour)
+    if pooled:
+        _row(grid, "hits, each node alone", tally.local_only_hit_rate, f"{tally.local_only_hit_rate:.1%}", "dim")
     share = tally.tokens_not_recomputed / tally.tokens if tally.tokens else 0.0
     _row(grid, "tokens not recomputed", share, f"{tally.tokens_not_recomputed:,}", "magenta")
     figures = Text.assemble(
@@ -147,9 +163,12 @@ def panel(scene: Scene) -> Panel:
         f"{tally.store_bytes_per_s / GB:.2f} GB/s", ("   verified ", "dim"), f"{tally.verified_bytes / GB:.2f} GB",
         ("   wrong bytes ", "dim"), (str(tally.wrong_bytes), "bold red" if tally.wrong_bytes else "bold green"),
     )  # fmt: skip
+    parts: list[RenderableType] = [grid, Text(), figures]
+    if pooled:
+        parts += [Text(), _nodes(scene)]
     return Panel(
-        Group(grid, Text(), figures),
-        title=f"[bold]Kvasir[/]  {scene.phase}",
+        Group(*parts),
+        title=f"[bold]{scene.title}[/]  {scene.phase}",
         title_align="left",
         subtitle=f"{scene.seconds:.0f} s",
         subtitle_align="right",
@@ -159,54 +178,28 @@ def panel(scene: Scene) -> Panel:
     )
 
 
+def _nodes(scene: Scene) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for name, state in scene.nodes.items():
+        tally = scene.tally.nodes.get(name, NodeTally())
+        grid.add_row(
+            Text.assemble(("\u25cf ", "green" if state == UP else "red"), name),
+            Text(state, style="" if state == UP else "bold red"),
+            Text(f"{tally.requests:,} requests"),
+            Text(f"hits {tally.hit_rate:.1%}"),
+            Text(f"{tally.remote_hits:,} chunks from other nodes"),
+        )
+    return grid
+
+
 def _row(grid: Table, name: str, share: float, figure: str, colour: str) -> None:
     bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH, complete_style=colour, finished_style=colour)
     grid.add_row(name, bar, figure)
 
 
-def summary_table(summary: Summary) -> Table:
-    """The figures, with Kvasir and without."""
-    table = Table(
-        title=f"{summary.requests:,} requests, {summary.chunks:,} chunks of {summary.object_bytes // 1024} KiB "
-        f"(512 tokens each), {summary.seconds:.0f} s",
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("")
-    table.add_column("with Kvasir", justify="right")
-    table.add_column("without", justify="right")
-    hit_text = ", ".join(f"{tier.upper()} {count:,}" for tier, count in summary.hits.items())
-    reachable = sum(summary.hits.values()) / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
-    restart = ", ".join(
-        f"{tier.upper()} {seconds:.2f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
-    )
-    speed = f"{summary.prefill_tokens_per_s:,.0f} tokens/s"
-    prefill = summary.prefill_seconds_with
-    rows: list[tuple[str, str, str]] = [
-        ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})", "0"),
-        ("  by tier", hit_text, ""),
-        ("  of what an endless cache would hit", f"{reachable:.0%}", "0%"),
-        ("  stored by the other engine", f"{summary.stored_by_other:,}", "0"),
-        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,} of {summary.tokens:,}", "0"),
-        (f"prefill at {speed} (estimate)", f"{prefill:,.0f} s", f"{summary.prefill_seconds_without:,.0f} s"),
-        ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s", ""),
-        ("  saved", f"{summary.saved_seconds:,.0f} s", ""),
-        ("load, store", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f} GB/s", ""),
-        ("bytes verified", f"{summary.bytes_verified:,}", ""),
-        ("kill -9: requests served without it", f"{summary.requests_without_tier}", ""),
-        ("kill -9: start to first verified hit", restart or "none", ""),
-        ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}", ""),
-        ("  evicted for room before it", f"{summary.objects_evicted_before:,}", ""),
-        ("  lost", f"{summary.objects_lost:,}", ""),
-    ]  # fmt: skip
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def save_picture(file: Path, frames: list[RenderableType]) -> None:
+def save_picture(file: Path, title: str, frames: list[RenderableType]) -> None:
     """An SVG of what a run showed."""
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True, color_system="truecolor")
     for frame in frames:
         console.print(frame)
-    console.save_svg(str(file), title="./kvasir demo")
+    console.save_svg(str(file), title=title)

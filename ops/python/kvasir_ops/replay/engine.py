@@ -1,4 +1,4 @@
-"""An engine stand-in: a process that asks the tier for a prompt's prefix, computes the rest, and stores it.
+"""An engine stand-in: a process that asks its node for a prompt's prefix, computes the rest, and stores it.
 
 It has no cache of its own. "Computing" is the time that the tokens take at a stated speed, and making the bytes that
 follow from the key. Everything else is what an engine does, with the client that engines use.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
@@ -16,16 +18,20 @@ from multiprocessing.sharedctypes import Synchronized
 import numpy as np
 from kvasir import Client, KvasirError, Namespace, SlotStatus, Tier
 
-from kvasir_ops.demo.content import Content
-from kvasir_ops.demo.tally import RequestReport
-from kvasir_ops.demo.trace import BLOCK_TOKENS, TraceRequest, key_of
+from kvasir_ops.replay.content import Content
+from kvasir_ops.replay.tally import RequestReport
+from kvasir_ops.replay.trace import BLOCK_TOKENS, TraceRequest, key_of
 
 NAMESPACE = Namespace(model="kvasir-demo", chunk_tokens=BLOCK_TOKENS, kv_dtype="bytes", layout="demo")
 
+DEADLINE_SECONDS = 3.0
+"""How long one call may take in all."""
+LATE_SECONDS = 1.0
+"""A call that is this long past its deadline counts as one that hung: more than a busy machine explains."""
+
 _PR_SET_PDEATHSIG = 1
-# How long a prompt may wait for bytes that are on SSD, and how long one call may take in all.
+# How long a prompt may wait for bytes that are on SSD or at another node.
 _WAIT_SECONDS = 1.0
-_DEADLINE_SECONDS = 3.0
 # Chunks in one store: as an engine stores while it computes on.
 _STORE_BATCH = 32
 
@@ -35,6 +41,7 @@ class EngineSettings:
     """What one stand-in is told; it goes to its process."""
 
     number: int
+    node: str
     socket: str
     requests: list[TraceRequest]
     object_bytes: int
@@ -46,7 +53,7 @@ def run_engine(settings: EngineSettings, ticket: Synchronized[int], reports: Que
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with Client.connect(
-        settings.socket, namespace=NAMESPACE, name=f"demo engine {settings.number}", deadline=_DEADLINE_SECONDS
+        settings.socket, namespace=NAMESPACE, name=f"stand-in {settings.number}", deadline=DEADLINE_SECONDS
     ) as client:
         engine = _Engine(settings, client)
         while True:
@@ -67,11 +74,26 @@ class _Work:
     verified_bytes: int = 0
     wrong_bytes: int = 0
     load_seconds: float = 0.0
-    lookup_seconds: float = 0.0
+    tier_seconds: float = 0.0
     store_seconds: float = 0.0
     acknowledged: dict[int, float] = field(default_factory=dict)
     without_tier: bool = False
+    unkept: int = 0
+    late_calls: int = 0
+    longest_call_seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """One call of the client: how long it took, also when it failed."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - began
+            self.tier_seconds += seconds
+            self.longest_call_seconds = max(self.longest_call_seconds, seconds)
+            self.late_calls += seconds > DEADLINE_SECONDS + LATE_SECONDS
 
 
 class _Engine:
@@ -93,35 +115,41 @@ class _Engine:
         self._compute_and_store(request, loaded, work)
         return RequestReport(
             engine=self._settings.number,
+            node=self._settings.node,
             request=request.index,
             hits=work.hits,
             stored_by_other=work.stored_by_other,
             verified_bytes=work.verified_bytes,
             wrong_bytes=work.wrong_bytes,
             load_seconds=work.load_seconds,
-            tier_seconds=work.lookup_seconds + work.load_seconds + work.store_seconds,
+            tier_seconds=work.tier_seconds,
             store_seconds=work.store_seconds,
             acknowledged=work.acknowledged,
             without_tier=work.without_tier,
+            unkept=work.unkept,
+            late_calls=work.late_calls,
+            longest_call_seconds=work.longest_call_seconds,
             problems=tuple(work.problems),
         )
 
     def _load(self, request: TraceRequest, work: _Work) -> int:
         """Loads the longest prefix that the tier has, checks every byte, and returns how many chunks that was."""
         keys = [key_of(chunk) for chunk in request.chunk_ids]
-        began = time.monotonic()
         try:
-            with self._client.lookup(keys, wait=_WAIT_SECONDS) as lease:
-                looked_up = time.monotonic()
-                work.lookup_seconds = looked_up - began
+            with work.timed():
+                lease = self._client.lookup(keys, wait=_WAIT_SECONDS)
+            with lease:
                 if lease.hit_chunks == 0:
                     return 0
-                result = self._client.load(lease, self._pages[: lease.hit_chunks])
-                work.load_seconds = time.monotonic() - looked_up
+                began = time.monotonic()
+                with work.timed():
+                    result = self._client.load(lease, self._pages[: lease.hit_chunks])
+                work.load_seconds += time.monotonic() - began
         except KvasirError as error:
             self._failed(error, work)
             return 0
         chunks = result.leading_chunks
+        work.unkept += lease.hit_chunks - chunks
         for planned in lease.plan:
             count = min(planned.first_chunk + planned.chunks, chunks) - planned.first_chunk
             if count > 0:
@@ -144,16 +172,17 @@ class _Engine:
                 self._content.write(key_of(chunk), self._pages[place])
             began = time.monotonic()
             try:
-                stored = self._client.store(
-                    [key_of(chunk) for chunk in batch],
-                    self._pages[first : first + len(batch)],
-                    parents=[
-                        key_of(chunk_ids[place - 1]) if place else bytes(32)
-                        for place in range(first, first + len(batch))
-                    ],
-                    chunk_index=first,
-                    wait=_WAIT_SECONDS,
-                )
+                with work.timed():
+                    stored = self._client.store(
+                        [key_of(chunk) for chunk in batch],
+                        self._pages[first : first + len(batch)],
+                        parents=[
+                            key_of(chunk_ids[place - 1]) if place else bytes(32)
+                            for place in range(first, first + len(batch))
+                        ],
+                        chunk_index=first,
+                        wait=_WAIT_SECONDS,
+                    )
             except KvasirError as error:
                 self._failed(error, work)
                 continue

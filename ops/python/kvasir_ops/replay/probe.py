@@ -1,4 +1,4 @@
-"""Looks at the node over ``kill -9`` from outside: when it gives hits again, and whether it lost anything."""
+"""Looks at a node from outside: what it has, when it gives hits after ``kill -9``, and whether it lost anything."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 from kvasir import Client, KvasirError, NodeUnavailableError, Tier
 
-from kvasir_ops.demo.content import Content
-from kvasir_ops.demo.engine import NAMESPACE
-from kvasir_ops.demo.trace import key_of
+from kvasir_ops.replay.content import Content
+from kvasir_ops.replay.engine import NAMESPACE
+from kvasir_ops.replay.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
 # By then both tiers are open; what the node does not have then, it has lost.
@@ -20,6 +20,7 @@ _PAUSE_SECONDS = 0.01
 _PEEK_BATCH = 512
 _FETCH_SECONDS = 2.0
 _CANDIDATES = 16
+_VERIFY_BATCH = 32
 
 
 class Probe:
@@ -46,8 +47,7 @@ class Probe:
             batch = chunks[first : first + _PEEK_BATCH]
             answer = self._client.lookup([key_of(chunk) for chunk in batch], peek=True, sparse=True)
             for planned in answer.plan:
-                there = planned.status == "HIT" or (planned.status == "PENDING" and planned.tier == Tier.SSD)
-                if there:
+                if planned.status in ("HIT", "PENDING"):
                     end = planned.first_chunk + planned.chunks
                     found.update(dict.fromkeys(batch[planned.first_chunk : end], planned.tier))
         return found
@@ -80,6 +80,30 @@ class Probe:
                 return tiers
             time.sleep(_PAUSE_SECONDS)
 
+    def verified(self, chunks: Sequence[int], bound: float) -> tuple[set[int], int]:
+        """Loads the chunks: those that came, and how many bytes of them were wrong.
+
+        Asks again for what did not come, until ``bound`` (``time.monotonic``): a copy that was damaged is a miss once.
+        """
+        loaded: set[int] = set()
+        wrong = 0
+        rows = np.ones((_VERIFY_BATCH, self._content.object_bytes), dtype=np.uint8)
+        while missing := [chunk for chunk in chunks if chunk not in loaded]:
+            for first in range(0, len(missing), _VERIFY_BATCH):
+                batch = missing[first : first + _VERIFY_BATCH]
+                keys = [key_of(chunk) for chunk in batch]
+                try:
+                    with self._client.lookup(keys, sparse=True, wait=_FETCH_SECONDS) as lease:
+                        came = self._client.load(lease, rows[: len(batch)]).loaded[:, 0]
+                except KvasirError:
+                    continue
+                for place in np.flatnonzero(came):
+                    loaded.add(batch[place])
+                    wrong += self._content.wrong_bytes(keys[place], rows[place])
+            if time.monotonic() > bound:
+                break
+        return loaded, wrong
+
     def _wait_for_answer(self, started_at: float) -> None:
         while True:
             try:
@@ -105,7 +129,7 @@ def _connect(socket: str) -> Client:
     bound = time.monotonic() + RESTART_BOUND_SECONDS
     while True:
         try:
-            return Client.connect(socket, namespace=NAMESPACE, name="demo probe")
+            return Client.connect(socket, namespace=NAMESPACE, name="replay probe")
         except NodeUnavailableError:
             if time.monotonic() > bound:
                 raise

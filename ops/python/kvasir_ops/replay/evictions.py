@@ -7,7 +7,7 @@ import time
 
 from kvasir import Client, Event, KvasirError, Tier
 
-from kvasir_ops.demo.engine import NAMESPACE
+from kvasir_ops.replay.engine import NAMESPACE
 
 _WAIT_SECONDS = 0.5
 _DEADLINE_SECONDS = 2.0
@@ -37,7 +37,7 @@ class EvictionWatch:
     """Reads events on a thread and a client of its own, over restarts of the node, until it is closed."""
 
     def __init__(self, socket: str) -> None:
-        self._client = Client.connect(socket, namespace=NAMESPACE, name="demo events")
+        self._client = Client.connect(socket, namespace=NAMESPACE, name="replay events")
         self._map = TierMap()
         self._lock = threading.Lock()
         self._closing = threading.Event()

@@ -110,7 +110,8 @@ class AsyncWire(BaseWire):
         try:
             self._reader.fill()
             while (response := self._reader.next()) is not None:
-                self._dispatch(self._checked(response))
+                self._check(response)
+                self._dispatch(response)
         except BlockingIOError:
             return
         except KvasirError as error:

@@ -95,8 +95,8 @@ class Attacher:
 
     def wait(self, deadline: Deadline) -> Attachment:
         """The attachment, by blocking at most to ``deadline``."""
-        attachment = self.current()
-        if attachment is not None:
+        attachment = self._current
+        if attachment is not None and not attachment.is_void() and not self._closed:
             return attachment
         attempt = self.begin()
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,25 @@ def _run(source: list[int], target: list[int], length: list[int], deadline: floa
         budget -= count
         done += 1
     return done
+
+
+class Copies(Protocol):
+    """Moves bytes for loads and stores."""
+
+    def run(self, source: U64, target: U64, length: U64, deadline: Deadline, stopped: Callable[[], bool]) -> BoolArray:
+        """Copies pieces; returns which were copied in full. When it returns, nothing copies any more.
+
+        Args:
+            source, target: addresses; those of the arena are this process's.
+            length: bytes of each piece.
+            deadline: no copy begins after it.
+            stopped: when it says True, no copy begins any more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
 
 
 class Copier:
@@ -149,7 +168,7 @@ def load(
     slots: SlotArray,
     pieces: Pieces,
     deadline: Deadline,
-    copier: Copier,
+    copier: Copies,
     stopped: Callable[[], bool],
     crc32c: Callable[[Any], int] | None,
 ) -> BoolArray:
@@ -196,7 +215,7 @@ def store(
     slots: SlotArray,
     pieces: Pieces,
     deadline: Deadline,
-    copier: Copier,
+    copier: Copies,
     stopped: Callable[[], bool],
     crc32c: Callable[[Any], int] | None,
     sums: npt.NDArray[np.uint32],

@@ -36,20 +36,22 @@ class FrameReader:
 
     def next(self) -> pb.Response | None:
         """A response that has arrived whole; None when more bytes are needed."""
-        have = self._end - self._begin
-        if have < 4:
+        begin, end = self._begin, self._end
+        if end - begin < 4:
             return None
-        (length,) = _LENGTH.unpack_from(self._buffer, self._begin)
+        (length,) = _LENGTH.unpack_from(self._buffer, begin)
         if length > self.max_frame:
             raise ProtocolViolationError(f"the node sent a frame of {length} bytes; the limit is {self.max_frame}")
-        if have < 4 + length:
+        start = begin + 4
+        stop = start + length
+        if stop > end:
             self._make_room(4 + length)
             return None
-        start = self._begin + 4
-        body = bytes(self._view[start : start + length])
-        self._begin = start + length
-        if self._begin == self._end:
+        body = bytes(self._view[start:stop])
+        if stop == end:
             self._begin = self._end = 0
+        else:
+            self._begin = stop
         try:
             return pb.Response.FromString(body)
         except Exception as error:  # protobuf's DecodeError has no common public base across its versions

@@ -29,6 +29,8 @@ from kvasir.records import SlotStatus, slot_array
 
 #: Answers to fire-and-forget requests that may lie unread in the socket.
 _MAX_UNREAD: Final = 32
+#: Answers that name regions, and may have granted something.
+_GRANTING: Final = frozenset(("lookup", "reserve", "resolve"))
 
 
 class BaseWire(ABC):
@@ -52,7 +54,7 @@ class BaseWire(ABC):
     def post(self, request: pb.Request) -> None:
         """Sends without waiting for the answer, which is dropped when it comes."""
 
-    def _checked(self, response: pb.Response) -> pb.Response:
+    def _check(self, response: pb.Response) -> None:
         if self.incarnation != response.incarnation:
             if self.incarnation:
                 raise NodeUnavailableError("the node's incarnation changed within a connection")
@@ -61,20 +63,20 @@ class BaseWire(ABC):
             self.incarnation = response.incarnation
         if response.id == 0:
             raise error_of(response.error)
-        return response
 
     def _discard(self, response: pb.Response) -> None:
         """Gives back what a late answer granted, so that a call given up leaves nothing held."""
         if response.id not in self._discarded:
             raise ProtocolViolationError(f"the node answered request {response.id}, which was never sent")
         self._discarded.remove(response.id)
+        kind = response.WhichOneof("result")
+        if kind not in _GRANTING:
+            return
         if self.on_regions is not None:
-            self.on_regions(
-                itertools.chain(response.lookup.regions, response.reserve.regions, response.resolve.regions)
-            )
-        if response.HasField("lookup") and response.lookup.lease:
+            self.on_regions(getattr(response, kind).regions)
+        if kind == "lookup" and response.lookup.lease:
             self.post(pb.Request(release=pb.Release(leases=[response.lookup.lease])))
-        elif response.HasField("reserve"):
+        elif kind == "reserve":
             slots = slot_array(response.reserve.slots)
             granted = slots[slots["status"] == SlotStatus.GRANTED]
             if len(granted):
@@ -91,6 +93,9 @@ def result_of(response: pb.Response) -> pb.Response:
 class Wire(BaseWire):
     """Blocking face. Thread-safe: several calls may be in flight.
 
+    A thread that uses the connection alone takes two free locks in a call and wakes nobody; only a thread that finds
+    another one reading sleeps, until it is handed its answer or the reading.
+
     Args:
         sock: connected; becomes non-blocking.
         spin: seconds to look again and again for an answer before the thread sleeps.
@@ -106,9 +111,12 @@ class Wire(BaseWire):
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
         self._sending = threading.Lock()
+        #: Held by the thread that reads; for ever once the connection is closed.
+        self._reading = threading.Lock()
         self._state = threading.Condition()
+        #: Requests whose answers are awaited, and answers that were read for threads that sleep.
         self._waiting: dict[int, pb.Response | None] = {}
-        self._reading = False
+        self._sleepers = 0
 
     @staticmethod
     def connect(path: str, deadline: Deadline, spin: float = 0.0) -> Wire:
@@ -132,123 +140,156 @@ class Wire(BaseWire):
         identity = request.id = next(self._ids)
         request.deadline_ms = deadline.millis()
         frame = frame_of(request, self.max_frame)
-        with self._state:
-            if self.broken is not None:
-                raise self.broken
-            self._waiting[identity] = None
+        if self.broken is not None:
+            raise self.broken
+        self._waiting[identity] = None
         try:
             self._send(frame, deadline)
         except BaseException:
-            with self._state:
-                self._waiting.pop(identity, None)
+            self._waiting.pop(identity, None)
             raise
-        return result_of(self._await(identity, deadline))
+        if not self._reading.acquire(False):
+            response = self._sleep(identity, deadline)
+            if response is not None:
+                return result_of(response)
+        response = self._read(identity, deadline)
+        return result_of(response)
 
     def post(self, request: pb.Request) -> None:
         """Sends without waiting; reads what has arrived when many answers lie unread."""
         request.id = next(self._ids)
         request.deadline_ms = 1000
-        with self._state:
-            if self.broken is not None:
-                return
-            self._discarded.add(request.id)
-            crowded = len(self._discarded) > _MAX_UNREAD and not self._reading
-            if crowded:
-                self._reading = True
-        if crowded:
+        frame = frame_of(request, self.max_frame)
+        if self.broken is not None:
+            return
+        self._discarded.add(request.id)
+        if len(self._discarded) > _MAX_UNREAD and self._reading.acquire(False):
             self._drain()
-        self._send(frame_of(request, self.max_frame), Deadline.after(1.0))
+        self._send(frame, Deadline.after(1.0))
 
     def _drain(self) -> None:
+        """Holding ``_reading``, which it gives up."""
         try:
             while True:
                 response = self.reader.next()
                 if response is None:
                     self.reader.fill()
                 else:
-                    self._dispatch(self._checked(response))
+                    self._check(response)
+                    self._dispatch(response)
         except BlockingIOError:
             pass
         except KvasirError as error:
             self.fail(error)
         finally:
-            self._stop_reading()
+            self._reading.release()
+            if self._sleepers:
+                self._wake()
 
     def _send(self, frame: bytes, deadline: Deadline) -> None:
-        if not self._sending.acquire(timeout=max(deadline.remaining(), 0)):
+        sending = self._sending
+        if not sending.acquire(False) and not sending.acquire(timeout=max(deadline.remaining(), 0)):
             raise DeadlineExceededError("other requests still wait to be sent")
         try:
-            rest = memoryview(frame)
-            while rest:
-                try:
-                    rest = rest[self.socket.send(rest) :]
-                except BlockingIOError:
-                    left = deadline.remaining()
-                    if left <= 0 or not self._writable.poll(left * 1000):
-                        error = DeadlineExceededError("the node does not read its socket")
-                        if len(rest) < len(frame):
-                            self.fail(error)
-                        raise error from None
-                except OSError as error:
-                    broken = NodeUnavailableError(f"the connection to the node broke: {error}")
-                    self.fail(broken)
-                    raise broken from error
+            try:
+                sent = self.socket.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise self._broke(error) from error
+            if sent < len(frame):
+                self._send_rest(memoryview(frame)[sent:], deadline, begun=sent > 0)
         finally:
-            self._sending.release()
+            sending.release()
 
-    def _await(self, identity: int, deadline: Deadline) -> pb.Response:
+    def _send_rest(self, rest: memoryview, deadline: Deadline, *, begun: bool) -> None:
+        while rest:
+            left = deadline.remaining()
+            if left <= 0 or not self._writable.poll(left * 1000):
+                late = DeadlineExceededError("the node does not read its socket")
+                if begun:
+                    self.fail(late)
+                raise late
+            try:
+                rest = rest[self.socket.send(rest) :]
+                begun = True
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._broke(error) from error
+
+    def _broke(self, error: OSError) -> NodeUnavailableError:
+        broken = NodeUnavailableError(f"the connection to the node broke: {error}")
+        self.fail(broken)
+        return broken
+
+    def _sleep(self, identity: int, deadline: Deadline) -> pb.Response | None:
+        """Another thread reads: its answer, or None when this thread has to read (it then holds ``_reading``)."""
         with self._state:
-            while True:
-                response = self._waiting[identity]
-                if response is not None:
-                    del self._waiting[identity]
-                    return response
-                if self.broken is not None:
-                    del self._waiting[identity]
-                    raise self.broken
-                if not self._reading:
-                    self._reading = True
-                    break
-                left = deadline.remaining()
-                if left <= 0:
-                    self._abandon(identity)
-                    raise DeadlineExceededError("the node did not answer in time")
-                self._state.wait(left)
-        return self._read_until(identity, deadline)
+            self._sleepers += 1
+            try:
+                while True:
+                    response = self._waiting[identity]
+                    if response is not None:
+                        del self._waiting[identity]
+                        return response
+                    if self.broken is not None:
+                        raise self.broken
+                    # Tried after _sleepers grew: a reader that stopped before did not see this thread.
+                    if self._reading.acquire(False):
+                        return None
+                    left = deadline.remaining()
+                    if left <= 0:
+                        raise DeadlineExceededError("the node did not answer in time")
+                    self._state.wait(left)
+            except BaseException:
+                self._abandon(identity)
+                raise
+            finally:
+                self._sleepers -= 1
 
     def _abandon(self, identity: int) -> None:
-        self._waiting.pop(identity, None)
+        """A sleeping thread gives up; under ``_state``, so that the reading one does not interfere."""
+        response = self._waiting.pop(identity, None)
         self._discarded.add(identity)
+        if response is not None:
+            self._discard(response)
 
-    def _read_until(self, identity: int, deadline: Deadline) -> pb.Response:
-        """As the one thread that reads: hands out answers until this thread's own is there."""
-        answered = False
+    def _read(self, identity: int, deadline: Deadline) -> pb.Response:
+        """As the one thread that reads: hands out answers until this thread's own is there. Gives ``_reading`` up."""
+        # There already when another thread read it between this one's sending and its becoming the reader.
+        response = self._waiting.pop(identity)
+        next_response = self.reader.next
         try:
-            while True:
-                response = self.reader.next()
-                if response is None:
+            while response is None:
+                arrived = next_response()
+                if arrived is None:
                     self._fill(deadline)
-                elif self._checked(response).id == identity:
-                    answered = True
-                    return response
-                else:
-                    self._dispatch(response)
+                    continue
+                if arrived.incarnation != self.incarnation or not arrived.id:
+                    self._check(arrived)
+                if arrived.id == identity:
+                    return arrived
+                self._dispatch(arrived)
+            return response
         except DeadlineExceededError:
+            self._discarded.add(identity)
             raise
         except KvasirError as error:
             self.fail(error)
             raise
+        except BaseException:
+            # Interrupted: bytes may have been taken from the socket and lost, so nothing can follow them.
+            self.fail(NodeUnavailableError("a thread was interrupted while it read"))
+            raise
         finally:
-            with self._state:
-                if answered or self.broken is not None:
-                    self._waiting.pop(identity, None)
-                else:
-                    self._abandon(identity)
-            self._stop_reading()
+            self._reading.release()
+            if self._sleepers:
+                self._wake()
 
-    def _stop_reading(self) -> None:
+    def _wake(self) -> None:
+        """Some thread sleeps though nobody reads any more: one of them has to."""
         with self._state:
-            self._reading = False
             self._state.notify_all()
 
     def _fill(self, deadline: Deadline) -> None:
@@ -268,11 +309,13 @@ class Wire(BaseWire):
             return None
 
     def _dispatch(self, response: pb.Response) -> None:
-        with self._state:
-            if response.id in self._waiting:
-                self._waiting[response.id] = response
-                self._state.notify_all()
-                return
+        if response.id not in self._discarded:
+            with self._state:
+                if response.id in self._waiting:
+                    self._waiting[response.id] = response
+                    if self._sleepers:
+                        self._state.notify_all()
+                    return
         self._discard(response)
 
     def fail(self, error: KvasirError) -> None:
@@ -293,7 +336,6 @@ class Wire(BaseWire):
     def close(self) -> None:
         """Ends the connection, waits until no thread reads it, and closes the descriptor."""
         self.fail(ClosedError("the attachment was closed"))
-        with self._state:
-            self._state.wait_for(lambda: not self._reading, timeout=1.0)
+        self._reading.acquire(timeout=1.0)
         with self._sending:
             self.socket.close()

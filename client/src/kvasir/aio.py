@@ -189,7 +189,7 @@ class AsyncClient:
             return _calls.lookup_lease(wire.attachment, answer, len(packed) // KEY_BYTES, options, sent)
         except BaseException:
             if answer.lease:
-                wire.attachment.quietly(pb.Request(release=pb.Release(leases=[answer.lease])))
+                wire.attachment.quietly(_calls.release_request(answer.lease))
             raise
 
     async def resolve(
@@ -199,7 +199,7 @@ class AsyncClient:
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
         sent = _calls.now()
-        answer = (await wire.call(pb.Request(resolve=pb.Resolve(lease=lease, shards=shards)), end)).resolve
+        answer = (await wire.call(_calls.resolve_request(lease, shards), end)).resolve
         await self._announce(wire, answer.regions)
         return _calls.resolve_lease(wire.attachment, lease, answer, shards, sent)
 
@@ -297,8 +297,7 @@ class AsyncClient:
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
         handle = await self._handle(wire, namespace, end)
-        pin = pb.Pin(namespace=handle, keys=pack_keys(keys), ttl_ms=_calls.millis(ttl), priority=priority)
-        return (await wire.call(pb.Request(pin=pin), end)).pin.pinned
+        return (await wire.call(_calls.pin_request(handle, keys, ttl, priority), end)).pin.pinned
 
     async def unpin(
         self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None
@@ -306,8 +305,8 @@ class AsyncClient:
         """See :meth:`kvasir.Client.unpin`."""
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
-        unpin = pb.Unpin(namespace=await self._handle(wire, namespace, end), keys=pack_keys(keys))
-        return (await wire.call(pb.Request(unpin=unpin), end)).unpin.unpinned
+        handle = await self._handle(wire, namespace, end)
+        return (await wire.call(_calls.unpin_request(handle, keys), end)).unpin.unpinned
 
     async def events(
         self, after: int = 0, *, limit: int = 0, wait: float = 0.0, deadline: Deadline | float | None = None
@@ -315,14 +314,13 @@ class AsyncClient:
         """See :meth:`kvasir.Client.events`."""
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
-        events = pb.Events(after=after, limit=limit, wait_ms=_calls.wait_millis(wait, end) if wait else 0)
-        return _calls.events_of((await wire.call(pb.Request(events=events), end)).events)
+        return _calls.events_of((await wire.call(_calls.events_request(after, limit, wait, end), end)).events)
 
     async def ping(self, payload: bytes = b"", *, deadline: Deadline | float | None = None) -> bytes:
         """See :meth:`kvasir.Client.ping`."""
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
-        return (await wire.call(pb.Request(ping=pb.Ping(payload=payload)), end)).ping.payload
+        return (await wire.call(_calls.ping_request(payload), end)).ping.payload
 
     @staticmethod
     def _post(wire: AsyncWire, request: pb.Request | None) -> None:

@@ -14,7 +14,7 @@ from kvasir import _engine_pb2 as pb
 from kvasir._attacher import Attacher
 from kvasir._attachment import Attachment, Membership
 from kvasir._calls import LoadCall, LookupOptions, StoreCall
-from kvasir._copy import Copier
+from kvasir._copy import Copier, Copies
 from kvasir.deadline import Deadline
 from kvasir.errors import KvasirError
 from kvasir.identity import KEY_BYTES, GroupRule, Keys, Namespace, Shard, pack_keys
@@ -34,10 +34,10 @@ class Client:
     node the next call attaches again; leases given before are void, and loads of them are misses.
     """
 
-    def __init__(self, member: Membership, deadline: float, copy_threads: int) -> None:
+    def __init__(self, member: Membership, deadline: float, copies: Copies) -> None:
         self._attacher = Attacher(member, DEFAULT_ATTACH_SECONDS)
         self._default = deadline
-        self._copier = Copier(copy_threads)
+        self._copier = copies
 
     @staticmethod
     def connect(
@@ -69,7 +69,7 @@ class Client:
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, tuple(shards), tuple(groups), spin=spin, namespaces=opened)
-        return Client._attached(member, deadline, attach_deadline, copy_threads)
+        return Client._attached(member, deadline, attach_deadline, Copier(copy_threads))
 
     @staticmethod
     def join(
@@ -84,18 +84,25 @@ class Client:
         attach_deadline: float = DEFAULT_ATTACH_SECONDS,
         copy_threads: int = 1,
         spin: float = 0.0,
+        copier: Copies | None = None,
     ) -> Client:
         """Joins a session that another process of the engine created (its ``session`` and ``secret``).
 
         After a restart of the node the session is gone: calls raise :class:`UnknownSessionError` until :meth:`rejoin`.
+
+        Args:
+            socket_path, session, secret: the node's socket, and what the creating process was given.
+            namespace, name, token, deadline, attach_deadline, copy_threads, spin: as in :meth:`connect`.
+            copier: moves the bytes of loads and stores, for memory that this process cannot address (a GPU's); closed
+                with the client.
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, session=session, secret=secret, spin=spin, namespaces=opened)
-        return Client._attached(member, deadline, attach_deadline, copy_threads)
+        return Client._attached(member, deadline, attach_deadline, copier or Copier(copy_threads))
 
     @staticmethod
-    def _attached(member: Membership, deadline: float, attach_deadline: float, copy_threads: int) -> Client:
-        client = Client(member, deadline, copy_threads)
+    def _attached(member: Membership, deadline: float, attach_deadline: float, copies: Copies) -> Client:
+        client = Client(member, deadline, copies)
         try:
             client._attacher.wait(Deadline.after(attach_deadline))
         except BaseException:
@@ -183,7 +190,7 @@ class Client:
             return _calls.lookup_lease(attachment, answer, len(packed) // KEY_BYTES, options, sent)
         except KvasirError:
             if answer.lease:
-                attachment.quietly(pb.Request(release=pb.Release(leases=[answer.lease])))
+                attachment.quietly(_calls.release_request(answer.lease))
             raise
 
     def resolve(self, lease: int, shards: Sequence[int] = (), *, deadline: Deadline | float | None = None) -> Lease:
@@ -191,7 +198,7 @@ class Client:
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
         sent = _calls.now()
-        answer = attachment.wire.call(pb.Request(resolve=pb.Resolve(lease=lease, shards=shards)), end).resolve
+        answer = attachment.wire.call(_calls.resolve_request(lease, shards), end).resolve
         attachment.mapped.announce(answer.regions)
         return _calls.resolve_lease(attachment, lease, answer, shards, sent)
 
@@ -334,15 +341,14 @@ class Client:
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
         handle = self._handle(attachment, namespace, end)
-        pin = pb.Pin(namespace=handle, keys=pack_keys(keys), ttl_ms=_calls.millis(ttl), priority=priority)
-        return attachment.wire.call(pb.Request(pin=pin), end).pin.pinned
+        return attachment.wire.call(_calls.pin_request(handle, keys, ttl, priority), end).pin.pinned
 
     def unpin(self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None) -> int:
         """Ends :meth:`pin`; returns how many keys were pinned."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        unpin = pb.Unpin(namespace=self._handle(attachment, namespace, end), keys=pack_keys(keys))
-        return attachment.wire.call(pb.Request(unpin=unpin), end).unpin.unpinned
+        handle = self._handle(attachment, namespace, end)
+        return attachment.wire.call(_calls.unpin_request(handle, keys), end).unpin.unpinned
 
     def events(
         self, after: int = 0, *, limit: int = 0, wait: float = 0.0, deadline: Deadline | float | None = None
@@ -350,13 +356,12 @@ class Client:
         """What happened to this tenant's objects since sequence number ``after``."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        events = pb.Events(after=after, limit=limit, wait_ms=_calls.wait_millis(wait, end) if wait else 0)
-        return _calls.events_of(attachment.wire.call(pb.Request(events=events), end).events)
+        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end).events)
 
     def ping(self, payload: bytes = b"", *, deadline: Deadline | float | None = None) -> bytes:
         """A round trip; answers the payload."""
         end = Deadline.of(deadline, self._default)
-        return self._attacher.wait(end).wire.call(pb.Request(ping=pb.Ping(payload=payload)), end).ping.payload
+        return self._attacher.wait(end).wire.call(_calls.ping_request(payload), end).ping.payload
 
     def _handle(self, attachment: Attachment, namespace: Namespace | None, deadline: Deadline) -> int:
         handle = _calls.handle_of(attachment, namespace)

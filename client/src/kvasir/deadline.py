@@ -34,4 +34,7 @@ class Deadline:
 
     def millis(self) -> int:
         """Whole milliseconds left, at least 1: on the wire 0 means the node's default."""
-        return min(max(int((self.at - time.monotonic()) * 1000), 1), _MAX_MILLIS)
+        left = int((self.at - time.monotonic()) * 1000)
+        if 0 < left < _MAX_MILLIS:
+            return left
+        return 1 if left <= 0 else _MAX_MILLIS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -37,7 +38,6 @@ class Lease:
         hit_chunks: leading chunks that are hits (of a sparse lookup: the number of hits).
         pending_chunks: chunks after them whose bytes are on their way.
         slots: records, chunk-major, shape (chunks, shards asked for); dtype ``kvasir.records.SLOT_DTYPE``.
-        plan: where the chunks come from, in order.
         seconds: its length as the node gave it.
         expires_at: ``time.monotonic()`` seconds; afterwards loads are misses.
     """
@@ -46,12 +46,20 @@ class Lease:
     hit_chunks: int
     pending_chunks: int
     slots: SlotArray
-    plan: tuple[PlanRange, ...]
+    _planned: Sequence[pb.PlanRange] = field(repr=False)
     expires_at: float
     _attachment: Attachment = field(repr=False)
     _shards: tuple[int, ...] = ()
     seconds: float = 0.0
     _released: bool = False
+
+    @property
+    def plan(self) -> tuple[PlanRange, ...]:
+        """Where the chunks come from, in order; made when it is asked for, since a load does not need it."""
+        return tuple(
+            PlanRange(r.first_chunk, r.chunks, pb.PlanRange.Status.Name(r.status), Tier(r.tier), r.exact, r.expected_ms)
+            for r in self._planned
+        )
 
     @property
     def alive(self) -> bool:
@@ -67,7 +75,11 @@ class Lease:
         """Gives the slots back; sends and does not wait. Never raises; a second call does nothing."""
         if self.id and not self._released:
             self._released = True
-            self._attachment.quietly(pb.Request(release=pb.Release(leases=[self.id], shards=self._shards)))
+            request = pb.Request()
+            request.release.leases.append(self.id)
+            if self._shards:
+                request.release.shards.extend(self._shards)
+            self._attachment.quietly(request)
 
     def hand_over(self) -> int:
         """The id for other processes of the session, who then release it shard by shard; this object no longer does."""

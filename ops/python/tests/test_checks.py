@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from kvasir_ops.checks.__main__ import run_part
 from kvasir_ops.checks.parts import Part, parts
 from kvasir_ops.checks.reports import Counts
+from kvasir_ops.environments import Environment, EnvironmentUnavailableError
 
 
 def part(tmp_path: Path, code: str, **changes: object) -> Part:
@@ -57,8 +60,14 @@ def test_part_past_its_bound_has_failed_and_is_gone(tmp_path: Path) -> None:
     assert (outcome.word, outcome.note) == ("FAILED", "ran past its time")
 
 
-def test_engines_are_skipped_while_there_are_no_connectors(tmp_path: Path) -> None:
-    assert "engines" not in [found.name for found in parts(tmp_path, quick=False, engines=False)]
-    engines = parts(tmp_path, quick=False, engines=True)[-1]
-    assert engines.name == "engines"
-    assert "connectors" in engines.unavailable
+def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(environment: Environment, say: object) -> Path:
+        raise EnvironmentUnavailableError("the registry does not answer")
+
+    monkeypatch.setattr("kvasir_ops.checks.parts.prepare", refuse)
+    assert not [found for found in parts(tmp_path, quick=False, engines=False) if found.name.startswith("engine")]
+    engines = [found for found in parts(tmp_path, quick=False, engines=True) if found.name.startswith("engine")]
+    assert [found.name for found in engines] == ["engine (vLLM 0.29.0)", "engine (vLLM 0.32.0)"]
+    assert {found.unavailable for found in engines} == {"the registry does not answer"}

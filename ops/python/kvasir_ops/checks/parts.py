@@ -9,9 +9,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PYTHON_TREES = ("client", "ops/python")
+from kvasir_ops.environments import (
+    SGLANG_VERSION,
+    VLLM_VERSIONS,
+    Environment,
+    EnvironmentUnavailableError,
+    prepare,
+    sglang,
+    vllm,
+)
+
+PYTHON_TREES = ("client", "ops/python", "connector-vllm", "connector-sglang")
 # Tests that run for long carry this tag (JUnit) or marker (pytest); --quick leaves them out.
 SLOW = "slow"
+# A connector's tests that need its engine carry this marker; only --engines runs them.
+ENGINE = "engine"
+ENGINE_BOUND_S = 3600.0
 
 
 def _no_reports() -> list[Path]:
@@ -38,8 +51,15 @@ class Part:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def parts(home: Path, quick: bool, engines: bool) -> list[Part]:
-    """All parts in the order in which they run: the fast ones first."""
+def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] = VLLM_VERSIONS) -> list[Part]:
+    """All parts in the order in which they run: the fast ones first.
+
+    Args:
+        home: the checkout.
+        quick: leave out what is marked as slow or integration.
+        engines: also run connectors inside real engines, in environments that are made when they are not there.
+        vllm_versions: the versions of vLLM for that.
+    """
     trees = [tree for tree in PYTHON_TREES if (home / tree).is_dir()]
     found = [
         Part("format (Python)", [*_tool("ruff"), "format", "--check", *trees], home, 60),
@@ -51,9 +71,8 @@ def parts(home: Path, quick: bool, engines: bool) -> list[Part]:
         *(_pytest(home, tree, quick) for tree in trees),
     ]
     if engines:
-        found.append(
-            Part("engines", [], home, 0, unavailable="there are no connectors for vLLM or SGLang in this version yet")
-        )
+        found += [_engine(home, "connector-vllm", vllm(version)) for version in vllm_versions]
+        found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION)))
     return found
 
 
@@ -90,8 +109,8 @@ def _java(home: Path, quick: bool) -> Part:
 def _pytest(home: Path, tree: str, quick: bool) -> Part:
     report = home / ".kvasir" / "reports" / f"{tree.replace('/', '-')}.xml"
     command = [*_tool("pytest"), f"--junitxml={report}"]
-    if quick:
-        command += ["-m", f"not {SLOW} and not integration"]
+    left_out = [ENGINE, SLOW, "integration"] if quick else [ENGINE]
+    command += ["-m", " and ".join(f"not {marker}" for marker in left_out)]
     return Part(
         f"tests ({tree})",
         command,
@@ -100,4 +119,28 @@ def _pytest(home: Path, tree: str, quick: bool) -> Part:
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
         environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
+    )
+
+
+def _engine(home: Path, tree: str, environment: Environment) -> Part:
+    """A connector's tests inside its engine: those marked ``engine``, with the Python of the engine's environment."""
+    name = f"engine ({environment.title})"
+    report = home / ".kvasir" / "reports" / f"{tree}-{environment.name}.xml"
+    try:
+        python = prepare(environment, lambda text: print(text, file=sys.stderr, flush=True))
+    except EnvironmentUnavailableError as error:
+        return Part(name, [], home, 0, unavailable=str(error))
+    sources = [home / "client" / "src", home / tree / "src", home / "ops" / "python"]
+    return Part(
+        name,
+        [os.fspath(python), "-m", "pytest", "-m", "engine", f"--junitxml={report}"],
+        home / tree,
+        ENGINE_BOUND_S,
+        reports=lambda: [report] if report.is_file() else [],
+        has_tests=True,
+        environment={
+            "PYTHONUNBUFFERED": "1",
+            "KVASIR_HOME": os.fspath(home),
+            "PYTHONPATH": os.pathsep.join(map(os.fspath, sources)),
+        },
     )

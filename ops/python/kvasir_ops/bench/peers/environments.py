@@ -1,21 +1,16 @@
-"""Makes the environment of each peer, once, outside the repository, and says what is missing when that cannot be done.
-
-They are big (LMCache brings a CUDA build of torch), so they stay in the user's cache and are used again.
-"""
+"""The peers' environments, and what a peer needs of the system; says what is missing when one cannot run here."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-INSTALL_BOUND_S = 1800
-PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--progress-bar", "off")
+from kvasir_ops.environments import Environment, EnvironmentUnavailableError
+from kvasir_ops.environments import prepare as prepare_environment
 
 
 class PeerUnavailableError(Exception):
@@ -61,12 +56,6 @@ REDIS = Peer(
 PEERS = (LMCACHE, MOONCAKE, REDIS)
 
 
-def cache_directory() -> Path:
-    """Where environments live: ``$XDG_CACHE_HOME/kvasir`` or ``~/.cache/kvasir``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "kvasir"
-
-
 def prepare(peer: Peer, install_system: bool, say: Callable[[str], None]) -> Path:
     """The Python of the peer's environment, made when it is not there.
 
@@ -74,20 +63,11 @@ def prepare(peer: Peer, install_system: bool, say: Callable[[str], None]) -> Pat
         PeerUnavailableError: a system package is missing, or pip failed.
     """
     _require_system(peer, install_system, say)
-    slug = peer.version.replace(" ", "-")
-    place = cache_directory() / f"peers-{peer.name}-{slug}"
-    python = place / "bin" / "python"
-    ready = place / "kvasir-requirements.txt"
-    wanted = "\n".join(peer.requirements)
-    if ready.exists() and ready.read_text() == wanted:
-        return python
-    say(f"{peer.title}: making its environment in {place} ({peer.disk}) ...")
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _run([sys.executable, "-m", "venv", str(place)], peer, place, say)
-    _run([str(python), *PIP, *peer.requirements], peer, place, say)
-    ready.write_text(wanted)
-    return python
+    name = f"peer-{peer.name}-{peer.version.replace(' ', '-')}"
+    try:
+        return prepare_environment(Environment(name, peer.title, (tuple(peer.requirements),), peer.disk), say)
+    except EnvironmentUnavailableError as error:
+        raise PeerUnavailableError(str(error)) from error
 
 
 def _require_system(peer: Peer, install: bool, say: Callable[[str], None]) -> None:
@@ -122,28 +102,3 @@ def _has_system(peer: Peer) -> bool:
         listed = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=False).stdout
         return peer.system_library in listed
     return True
-
-
-def _run(command: Sequence[str], peer: Peer, place: Path, say: Callable[[str], None]) -> None:
-    """Runs a slow command and says every ten seconds how big the environment has become."""
-    begin = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            while True:
-                try:
-                    _, errors = process.communicate(timeout=10)
-                    break
-                except subprocess.TimeoutExpired:
-                    passed = time.monotonic() - begin
-                    if passed > INSTALL_BOUND_S:
-                        raise PeerUnavailableError(f"{command[0]} did not end within {INSTALL_BOUND_S} s") from None
-                    say(f"  {peer.title}: {passed:.0f} s, {_mebibytes(place):.0f} MiB")
-        finally:
-            if process.poll() is None:
-                process.kill()
-        if process.returncode != 0:
-            raise PeerUnavailableError(f"{' '.join(command[1:])} failed: {errors.strip()[-500:]}")
-
-
-def _mebibytes(place: Path) -> float:
-    return sum(item.lstat().st_blocks * 512 for item in place.rglob("*") if item.is_file()) / 2**20

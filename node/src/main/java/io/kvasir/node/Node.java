@@ -177,6 +177,7 @@ public final class Node implements AutoCloseable {
                 .dramDirectory(config.dram().directory())
                 .dramCapacity(config.dram().capacityBytes())
                 .regionBytes(config.dram().regionBytes())
+                .policy(config.dram().policy()::create)
                 .ssd(disk)
                 .catalogueDirectory(disk == null ? null : ssd.directory().resolve("catalogue"))
                 .defaultLease(config.lease().standard())

@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.StoredObject;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -15,11 +16,13 @@ final class Arrivals {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final StorageCounters counters;
+    private final EvictionPolicy.Scan byHeat;
 
     Arrivals(final DramTier dram, final SsdShelf ssd, final StorageCounters counters) {
         this.dram = dram;
         this.ssd = ssd;
         this.counters = counters;
+        byHeat = dram.scan();
     }
 
     Reception receive(final TenantArena tenant, final ObjectId id, final StoredObject object) {
@@ -83,9 +86,8 @@ final class Arrivals {
 
     void eachByHeat(final Consumer<ObjectId> each) {
         final IntArrayList coldestFirst = new IntArrayList();
-        for (int entry = dram.policy().coldest();
-                entry != DramTier.NONE;
-                entry = dram.policy().warmer(entry)) {
+        byHeat.restart();
+        for (int entry = byHeat.next(); entry != DramTier.NONE; entry = byHeat.next()) {
             coldestFirst.addInt(entry);
         }
         for (int i = coldestFirst.size() - 1; i >= 0; i--) {

@@ -102,21 +102,21 @@ final class LookupPlanner {
                 window[s] = length;
             }
         }
-        final Hash256[] each = new Hash256[chunks];
         for (int chunk = 0; chunk < chunks; chunk++) {
-            each[chunk] = Hash256.read(keys, chunk * Hash256.BYTES);
+            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
-                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, each[chunk], shards.get(s));
+                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, key, shards.get(s));
             }
         }
         final int[] candidates = new int[found.hashes.length];
         dram.probe(found.hashes, candidates);
         int limit = chunks;
         for (int chunk = 0; chunk < limit; chunk++) {
+            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
                 final int i = chunk * size + s;
                 final long hash = found.hashes[i];
-                final int entry = dram.confirm(candidates[i], namespace, each[chunk], shards.get(s));
+                final int entry = dram.confirm(candidates[i], namespace, key, shards.get(s));
                 found.entries[i] = entry;
                 if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
@@ -363,12 +363,14 @@ final class LookupPlanner {
     /** The plan of what was found, after {@link #fetch}; counts it when it is a real lookup. */
     List<PlanRange> plan(final Found found, final int hits, final boolean sparse, final boolean counted) {
         final List<PlanRange> plan = new ArrayList<>(4);
-        PlanRange open = null;
+        int first = 0;
+        byte rangeStatus = 0;
+        TierKind rangeTier = null;
+        long rangeExpected = 0;
         for (int chunk = 0; chunk < found.chunks; chunk++) {
-            final byte seen = found.chunkStatus(chunk);
             final byte status;
             if (sparse) {
-                status = seen;
+                status = found.chunkStatus(chunk);
             } else if (chunk < hits) {
                 status = SlotStatus.HIT;
             } else {
@@ -379,21 +381,35 @@ final class LookupPlanner {
             final long expected = status == SlotStatus.PENDING && tier != null
                     ? expectedNs(tier, found.hashes[chunk * found.shards])
                     : 0;
-            if (open != null && open.status() == status && open.tier() == tier) {
-                open = new PlanRange(
-                        open.firstChunk(), open.chunks() + 1, status, tier, Math.max(open.expectedNs(), expected));
-                plan.set(plan.size() - 1, open);
-            } else {
-                open = new PlanRange(chunk, 1, status, tier, expected);
-                plan.add(open);
+            if (chunk > first && (status != rangeStatus || tier != rangeTier)) {
+                close(plan, first, chunk, rangeStatus, rangeTier, rangeExpected, counted);
+                first = chunk;
+                rangeExpected = 0;
             }
-            if (counted) {
-                (status == SlotStatus.HIT
-                                ? counters.hits
-                                : status == SlotStatus.PENDING ? counters.pending : counters.misses)
-                        .increment();
-            }
+            rangeStatus = status;
+            rangeTier = tier;
+            rangeExpected = Math.max(rangeExpected, expected);
+        }
+        if (found.chunks > first) {
+            close(plan, first, found.chunks, rangeStatus, rangeTier, rangeExpected, counted);
         }
         return plan;
+    }
+
+    private void close(
+            final List<PlanRange> plan,
+            final int first,
+            final int end,
+            final byte status,
+            final TierKind tier,
+            final long expectedNs,
+            final boolean counted) {
+        plan.add(new PlanRange(first, end - first, status, tier, expectedNs));
+        if (counted) {
+            (status == SlotStatus.HIT
+                            ? counters.hits
+                            : status == SlotStatus.PENDING ? counters.pending : counters.misses)
+                    .add(end - first);
+        }
     }
 }

@@ -128,6 +128,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.reserveQuotaBytes(),
                 context.policy(),
                 this::isDurable,
+                () -> context.ssd() != null,
                 this::mayDropUndemoted,
                 listener,
                 this::complete,
@@ -380,6 +381,19 @@ public final class ObjectStore implements Agent, AutoCloseable {
             ssd.remove(id);
         }
         return here || onSsd;
+    }
+
+    /**
+     * Says whether another holder has the object's bytes too, so that its copy in DRAM gives way before what is no copy.
+     * Every object starts as none. False when it is not in DRAM.
+     */
+    public boolean copied(final ObjectId id, final boolean copied) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        final boolean here = entry != DramTier.NONE && !dram.isWriting(entry);
+        if (here) {
+            dram.copied(entry, copied);
+        }
+        return here;
     }
 
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */

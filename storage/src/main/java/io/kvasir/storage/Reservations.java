@@ -38,6 +38,12 @@ final class Reservations {
             final ObjectStore.ReserveResult before) {
         final int count = keys.length / Hash256.BYTES;
         final SlotRecords records = new SlotRecords(dram, count);
+        final long[] hashes = new long[count];
+        for (int i = 0; i < count; i++) {
+            hashes[i] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
+        }
+        // Only so that the index's cache lines are on their way; what is found may change while slots are given out.
+        dram.probe(hashes, new int[count]);
         int noRoom = 0;
         for (int i = 0; i < count; i++) {
             if (before != null && before.slots()[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {
@@ -45,7 +51,7 @@ final class Reservations {
                 continue;
             }
             final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
-            final long hash = ObjectId.hash64(namespace, key, shard);
+            final long hash = hashes[i];
             final int there = dram.find(hash, namespace, key, shard);
             if (there != DramTier.NONE) {
                 final boolean busy = dram.isWriting(there) || dram.isCondemned(there);

@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.ReadOutcome;
 import io.kvasir.storage.ssd.ReadRequest;
 import io.kvasir.storage.ssd.SsdListener;
@@ -56,8 +57,8 @@ final class SsdShelf implements SsdListener {
     private double readBytesPerNs = 0.5;
     private int writesInFlight;
     private long writeBytesInFlight;
-    private int cursor = DramTier.NONE;
-    private int cursorSerial;
+    private final EvictionPolicy.Scan cold;
+    private boolean scanning;
     private long coldBytes;
     private long notBeforeNs;
     private long progressNs = System.nanoTime();
@@ -71,6 +72,7 @@ final class SsdShelf implements SsdListener {
             final Consumer<ObjectId> gone,
             final Holdings holdings) {
         this.dram = dram;
+        cold = dram.scan();
         this.counters = counters;
         this.events = events;
         this.gone = gone;
@@ -249,32 +251,27 @@ final class SsdShelf implements SsdListener {
         final long margin = Math.min(
                 Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0),
                 tier.capacityBytes() / 2);
-        if (cursor != DramTier.NONE && !dram.is(cursor, cursorSerial)) {
-            cursor = DramTier.NONE;
-        }
-        if (cursor == DramTier.NONE) {
-            cursor = dram.policy().coldest();
+        if (!scanning) {
+            cold.restart();
+            scanning = true;
             coldBytes = 0;
         }
         int submitted = 0;
         for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
-            if (cursor == DramTier.NONE || coldBytes > margin) {
-                cursor = DramTier.NONE;
-                notBeforeNs = nowNs + RESCAN_NS;
-                return submitted;
-            }
             if (writesInFlight >= WRITES_IN_FLIGHT || writeBytesInFlight >= WRITE_BYTES_IN_FLIGHT) {
                 break;
             }
-            if (dram.isReadable(cursor) && dram.isSummed(cursor) && !has(dram.hash(cursor))) {
-                write(cursor);
+            final int entry = coldBytes > margin ? DramTier.NONE : cold.next();
+            if (entry == DramTier.NONE) {
+                scanning = false;
+                notBeforeNs = nowNs + RESCAN_NS;
+                return submitted;
+            }
+            if (dram.isReadable(entry) && dram.isSummed(entry) && !has(dram.hash(entry))) {
+                write(entry);
                 submitted++;
             }
-            coldBytes += dram.slotBytes(cursor);
-            cursor = dram.policy().warmer(cursor);
-        }
-        if (cursor != DramTier.NONE) {
-            cursorSerial = dram.serial(cursor);
+            coldBytes += dram.slotBytes(entry);
         }
         return submitted;
     }

@@ -1,7 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.policy.EvictionPolicy;
-import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.ssd.SsdTier;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -23,7 +23,7 @@ public final class StoreContext {
     private Duration maxLease = Duration.ofMinutes(10);
     private double leaseQuota = 0.5;
     private long reserveQuotaBytes;
-    private Supplier<EvictionPolicy> policy = LruPolicy::new;
+    private Supplier<EvictionPolicy> policy = PolicyKind.STANDARD::create;
     private Holdings holdings = Holdings.NONE;
     private RemoteTier remote;
     private Runnable wakeup = () -> {};
@@ -114,7 +114,7 @@ public final class StoreContext {
         return reserveQuotaBytes == 0 ? dramCapacity / 4 : reserveQuotaBytes;
     }
 
-    /** Of the DRAM tier. */
+    /** Of the DRAM tier, which puts copies that another holder also has before what it orders. */
     public StoreContext policy(final Supplier<EvictionPolicy> value) {
         policy = value;
         return this;

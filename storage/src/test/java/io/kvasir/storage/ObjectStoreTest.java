@@ -288,4 +288,29 @@ class ObjectStoreTest {
         assertArrayEquals(StoreFixture.content(1, MIB), fixture.load(1));
         assertEquals(1, fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)));
     }
+
+    @Test
+    void shouldLetCopiesGiveWayFirst() throws IOException {
+        for (int object = 0; object < 16; object++) {
+            fixture.store(object, 2 * MIB);
+        }
+        for (int object = 8; object < 12; object++) {
+            assertTrue(fixture.store.copied(id(object), true));
+        }
+        assertFalse(fixture.store.copied(id(99), true));
+        assertTrue(fixture.store.copied(id(11), false));
+        for (int object = 16; object < 19; object++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(object, 2 * MIB));
+        }
+        for (int object = 0; object < 19; object++) {
+            final int hits = fixture.store
+                    .lookup(fixture.holder, fixture.query(true, object))
+                    .hitChunks();
+            assertEquals(object >= 8 && object < 11 ? 0 : 1, hits, "object " + object);
+        }
+    }
+
+    private static ObjectId id(final long object) {
+        return new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(object), 0), StoreFixture.SHARD);
+    }
 }

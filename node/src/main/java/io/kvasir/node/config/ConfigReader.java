@@ -1,5 +1,6 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.policy.PolicyKind;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
@@ -116,7 +117,7 @@ final class ConfigReader {
         if (region < 1 << 20) {
             problem("dram.region", "it must be at least 1MiB");
         }
-        return new NodeConfig.Dram(directory, capacity, region);
+        return new NodeConfig.Dram(directory, capacity, region, PolicyKind.parse(text("dram.policy")));
     }
 
     private NodeConfig.Ssd ssd(final String name) {

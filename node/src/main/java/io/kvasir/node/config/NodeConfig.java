@@ -1,5 +1,6 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.policy.PolicyKind;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -28,7 +29,7 @@ public record NodeConfig(
             Duration stallLimit,
             int eventsKept) {}
 
-    public record Dram(Path directory, long capacityBytes, long regionBytes) {}
+    public record Dram(Path directory, long capacityBytes, long regionBytes, PolicyKind policy) {}
 
     /** Capacity 0: there is no SSD tier. */
     public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}

@@ -17,6 +17,7 @@ import org.agrona.concurrent.EpochClock;
  * @param regionBytes size of a region file
  * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
  * @param durable whether an object with this hash is on SSD, so that its slot can go at once
+ * @param demotes whether there is a tier below; else no object is ever durable and there is nothing to prefer
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
  * @param completions runs what other threads finished on the owner's thread
@@ -28,6 +29,7 @@ public record DramContext(
         long reserveQuota,
         Supplier<EvictionPolicy> policy,
         LongPredicate durable,
+        BooleanSupplier demotes,
         BooleanSupplier mayDropUndemoted,
         Listener listener,
         Executor completions,

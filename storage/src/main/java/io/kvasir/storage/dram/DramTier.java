@@ -7,6 +7,7 @@ import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.TierKind;
+import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -36,13 +37,13 @@ public final class DramTier implements AutoCloseable {
     private final Attachments attachments = new Attachments();
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
-    private final EvictionPolicy policy;
+    private final CopiesFirst policy;
     private long usedBytes;
     private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
-        policy = context.policy().get();
+        policy = new CopiesFirst(context.policy().get());
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -287,8 +288,19 @@ public final class DramTier implements AutoCloseable {
         return entries.region[entry].payload(entries.slot[entry], bytes);
     }
 
-    public EvictionPolicy policy() {
-        return policy;
+    /** A walk over committed objects from the coldest on, for one purpose of the caller. */
+    public EvictionPolicy.Scan scan() {
+        return policy.scan();
+    }
+
+    /** Whether the object gives way before what is no copy. */
+    public boolean isCopied(final int entry) {
+        return policy.isCopied(entry);
+    }
+
+    /** The committed object is one of several in the cluster and gives way first, or is so no longer. */
+    public void copied(final int entry, final boolean copied) {
+        policy.copied(entry, copied);
     }
 
     // ---- reading
@@ -396,7 +408,7 @@ public final class DramTier implements AutoCloseable {
         region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.COMMITTED));
         unreserve(attachment, region, slot);
         entries.state[entry] = Entries.COMMITTED;
-        policy.add(entry, entries.hash[entry], region.slotBytes);
+        policy.add(entry, entries.hash[entry], region.slotBytes, chunkIndex, priority);
         link(entry, parent);
         context.listener().stored(entry);
         context.listener().settled(entry, entries.serial[entry]);
@@ -461,7 +473,6 @@ public final class DramTier implements AutoCloseable {
         final int slot = entries.slot[entry];
         context.listener().removed(entry);
         policy.remove(entry);
-        unlink(entry);
         forget(entry);
         region.free(slot);
     }
@@ -511,16 +522,10 @@ public final class DramTier implements AutoCloseable {
         final ObjectId id = id(entry);
         final int above = find(id.namespace(), parent, id.shard());
         if (above != NONE && above != entry) {
-            entries.parent[entry] = above;
-            entries.parentSerial[entry] = entries.serial[above];
-            entries.children[above]++;
-        }
-    }
-
-    private void unlink(final int entry) {
-        final int above = entries.parent[entry];
-        if (above != NONE && entries.is(above, entries.parentSerial[entry])) {
-            entries.children[above]--;
+            entries.chains.link(entry, above);
+            if (!isWriting(above)) {
+                policy.extended(above);
+            }
         }
     }
 
@@ -532,13 +537,16 @@ public final class DramTier implements AutoCloseable {
 
     /** A committed object of an earlier node, to be verified before it is readable. */
     void adopted(final Region region, final int slot, final long hash) {
-        policy.add(insert(region, slot, hash, Entries.UNVERIFIED), hash, region.slotBytes);
+        final int entry = insert(region, slot, hash, Entries.UNVERIFIED);
+        policy.add(entry, hash, region.slotBytes, chunkIndex(entry), priority(entry));
     }
 
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        for (int entry = policy.coldest(); entry != NONE; entry = policy.warmer(entry)) {
+        final EvictionPolicy.Scan scan = policy.scan();
+        scan.restart();
+        for (int entry = scan.next(); entry != NONE; entry = scan.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

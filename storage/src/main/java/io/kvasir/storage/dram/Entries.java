@@ -1,5 +1,6 @@
 package io.kvasir.storage.dram;
 
+import io.kvasir.storage.policy.Chains;
 import java.util.Arrays;
 
 /**
@@ -25,17 +26,14 @@ final class Entries {
     int[] holds = new int[1024];
 
     int[] uses = new int[1024];
-    /** Entries that name this one as their parent. */
-    int[] children = new int[1024];
-
-    int[] parent = new int[1024];
-    int[] parentSerial = new int[1024];
     int[] serial = new int[1024];
     boolean[] pinned = new boolean[1024];
     /** Code of the tier from which it came, until it is leased; 0: it was stored here. */
     byte[] origin = new byte[1024];
     /** Next entry with the same 64-bit hash. */
     int[] sameHash = new int[1024];
+
+    final Chains chains = new Chains();
 
     private int[] free = new int[1024];
     private int freeCount;
@@ -49,13 +47,12 @@ final class Entries {
         hash[entry] = hash64;
         state[entry] = initialState;
         holds[entry] = 0;
-        children[entry] = 0;
         uses[entry] = 0;
-        parent[entry] = NONE;
         pinned[entry] = false;
         origin[entry] = 0;
         sameHash[entry] = NONE;
         serial[entry]++;
+        chains.add(entry);
         live++;
         return entry;
     }
@@ -63,6 +60,7 @@ final class Entries {
     void give(final int entry) {
         region[entry] = null;
         serial[entry]++;
+        chains.remove(entry);
         free[freeCount++] = entry;
         live--;
     }
@@ -83,10 +81,7 @@ final class Entries {
             hash = Arrays.copyOf(hash, size);
             state = Arrays.copyOf(state, size);
             holds = Arrays.copyOf(holds, size);
-            children = Arrays.copyOf(children, size);
             uses = Arrays.copyOf(uses, size);
-            parent = Arrays.copyOf(parent, size);
-            parentSerial = Arrays.copyOf(parentSerial, size);
             serial = Arrays.copyOf(serial, size);
             pinned = Arrays.copyOf(pinned, size);
             origin = Arrays.copyOf(origin, size);

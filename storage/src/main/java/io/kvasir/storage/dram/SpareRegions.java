@@ -47,13 +47,17 @@ final class SpareRegions implements AutoCloseable {
 
     /** True when a file for such slots fits into the capacity beside what regions take; spares that are too small give way. */
     boolean mayGrow(final long slotBytes, final long regionBytes) {
+        final long needed = fileBytes(slotBytes);
+        if (allocating == 0 && spares.isEmpty() && regionBytes + needed > context.capacity()) {
+            // The usual state of a node that has run for a while: asked for each slot, so it costs nothing.
+            return false;
+        }
         if (context.clock().time() < notBefore) {
             return false;
         }
         if (allocating > 0) {
             return true;
         }
-        final long needed = fileBytes(slotBytes);
         if (regionBytes + spareBytes() + needed > context.capacity()) {
             spares.forEach(spare -> files.delete(spare.file()));
             spares.clear();

@@ -1,30 +1,31 @@
 package io.kvasir.storage.dram;
 
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.policy.VictimSearch;
+import io.kvasir.storage.policy.VictimSearch.Verdict;
 
 /**
- * Chooses what gives way. Looks at a bounded number of the coldest objects, so that a reserve pays a bounded time:
- * first an object that is on SSD too and has no children here, then a parent that is on SSD. What is nowhere else goes
- * only when the SSD makes no progress.
+ * Chooses what gives way in DRAM, in bounded time: the coldest object that is on SSD too. What is nowhere else goes only
+ * when the SSD makes no progress.
  */
 final class Victims {
     /** From {@link #find}: try again when there is room. */
-    static final int WAIT = -2;
+    static final int WAIT = VictimSearch.WAIT;
 
     private static final int NONE = Entries.NONE;
-    /** Objects of the wanted size that are weighed before a choice is made. */
-    private static final int WEIGHED = 64;
-    /** Objects that are looked at for one. */
+    /** Objects that are looked at for one region. */
     private static final int LOOKED_AT = 2048;
 
     private final Entries entries;
-    private final EvictionPolicy policy;
+    private final VictimSearch search;
+    private final EvictionPolicy.Scan scan;
     private final DramContext context;
 
     Victims(final Entries entries, final EvictionPolicy policy, final DramContext context) {
         this.entries = entries;
-        this.policy = policy;
         this.context = context;
+        search = new VictimSearch(policy, entries.chains);
+        scan = policy.scan();
     }
 
     /**
@@ -34,53 +35,34 @@ final class Victims {
      * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
      */
     int find(final TenantArena tenant, final long slotBytes, final long writer) {
-        int durable = NONE;
-        int undemoted = NONE;
-        int parent = NONE;
-        boolean busy = false;
-        int weighed = 0;
-        int looked = 0;
-        for (int entry = policy.coldest();
-                entry != NONE && looked < LOOKED_AT && weighed < WEIGHED;
-                entry = policy.warmer(entry), looked++) {
-            final Region region = entries.region[entry];
-            if (region.slotBytes != slotBytes || region.tenant != tenant) {
-                continue;
-            }
-            if (!region.admits(writer) || !mayGo(entry)) {
-                busy |= !entries.pinned[entry];
-                continue;
-            }
-            weighed++;
-            if (!context.durable().test(entries.hash[entry])) {
-                undemoted = undemoted == NONE ? entry : undemoted;
-            } else if (entries.children[entry] > 0) {
-                parent = parent == NONE ? entry : parent;
-            } else if (region.isWrittenBy(writer)) {
-                return entry;
-            } else {
-                durable = durable == NONE ? entry : durable;
-            }
+        return search.find(entry -> judge(entry, tenant, slotBytes, writer), context.mayDropUndemoted());
+    }
+
+    private Verdict judge(final int entry, final TenantArena tenant, final long slotBytes, final long writer) {
+        final Region region = entries.region[entry];
+        if (region.slotBytes != slotBytes || region.tenant != tenant || entries.pinned[entry]) {
+            return Verdict.NEVER;
         }
-        if (durable != NONE) {
-            return durable;
+        if (!region.admits(writer) || !mayGo(entry)) {
+            return Verdict.LATER;
         }
-        if (parent != NONE) {
-            return parent;
+        if (!context.demotes().getAsBoolean()) {
+            // No tier below: whatever goes is gone, so the first that can go is taken.
+            return Verdict.BEST;
         }
-        if (undemoted != NONE) {
-            return context.mayDropUndemoted().getAsBoolean() ? undemoted : WAIT;
+        if (!context.durable().test(entries.hash[entry])) {
+            return Verdict.LOST;
         }
-        return busy ? WAIT : NONE;
+        return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
     }
 
     /** The region of the coldest object whose region nobody writes or reads, and in which all may go. */
     Region regionToMove() {
         final boolean undemotedToo = context.mayDropUndemoted().getAsBoolean();
-        int looked = 0;
         Region refused = null;
-        for (int entry = policy.coldest(); entry != NONE && looked < LOOKED_AT; entry = policy.warmer(entry)) {
-            looked++;
+        scan.restart();
+        int entry = scan.next();
+        for (int looked = 0; entry != NONE && looked < LOOKED_AT; entry = scan.next(), looked++) {
             final Region region = entries.region[entry];
             if (region == refused) {
                 continue;

@@ -6,6 +6,7 @@ import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
 import io.kvasir.storage.SizeClass;
+import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -281,7 +282,9 @@ final class Recovery {
     private void report() {
         record Entry(ObjectId id, StoredObject object) {}
         List<Entry> batch = new ArrayList<>();
-        for (int e = state.policy.coldest(); e >= 0; e = state.policy.warmer(e)) {
+        final EvictionPolicy.Scan scan = state.policy.scan();
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
             batch.add(new Entry(state.entries.id(e), state.entries.object(e)));
             if (batch.size() == REPORT_BATCH) {
                 final List<Entry> full = batch;

@@ -27,6 +27,7 @@ final class TierState implements AutoCloseable {
     final EntryTable entries = new EntryTable();
     final ExtentPool pool;
     final EvictionPolicy policy;
+    private final EvictionPolicy.Scan scan;
     /** Writers of an object that is being written already; they hear when it is durable. */
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
 
@@ -41,6 +42,7 @@ final class TierState implements AutoCloseable {
     TierState(final ExtentPool pool, final EvictionPolicy policy) {
         this.pool = pool;
         this.policy = policy;
+        scan = policy.scan();
     }
 
     // ---- looking
@@ -106,9 +108,19 @@ final class TierState implements AutoCloseable {
 
     void becameDurable(final int entry) {
         entries.state(entry, EntryTable.DURABLE);
-        policy.add(entry, entries.id(entry).hash64(), SizeClass.slotBytes(entries.length(entry)));
+        addToPolicy(entry);
         objects++;
         writing--;
+    }
+
+    private void addToPolicy(final int entry) {
+        final StoredObject object = entries.object(entry);
+        policy.add(
+                entry,
+                entries.id(entry).hash64(),
+                SizeClass.slotBytes(object.length()),
+                object.chunkIndex(),
+                object.priority());
     }
 
     /** A write failed; nothing of it is in RocksDB. */
@@ -231,9 +243,10 @@ final class TierState implements AutoCloseable {
         final IntArrayList childless = new IntArrayList();
         final IntArrayList parents = new IntArrayList();
         int seen = 0;
-        for (int e = policy.coldest();
+        scan.restart();
+        for (int e = scan.next();
                 e != EvictionPolicy.NONE && childless.size() < most && (everywhere || seen < SCAN);
-                e = policy.warmer(e), seen++) {
+                e = scan.next(), seen++) {
             if (entries.readers(e) == 0 && pool.get(entries.extent(e)).slotBytes == slotBytes) {
                 if (seen < SCAN && hasChildren(e)) {
                     parents.addInt(e);
@@ -252,7 +265,8 @@ final class TierState implements AutoCloseable {
     IntArrayList coldestExtent() {
         final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();
         int seen = 0;
-        for (int e = policy.coldest(); e != EvictionPolicy.NONE && seen < SCAN; e = policy.warmer(e), seen++) {
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE && seen < SCAN; e = scan.next(), seen++) {
             cold.computeIfAbsent(entries.extent(e), id -> new int[1])[0]++;
         }
         Extent best = null;
@@ -296,7 +310,7 @@ final class TierState implements AutoCloseable {
         }
         found.sort((a, b) -> Long.compare(entries.sequence(a), entries.sequence(b)));
         for (final int entry : found) {
-            policy.add(entry, entries.id(entry).hash64(), SizeClass.slotBytes(entries.length(entry)));
+            addToPolicy(entry);
         }
     }
 

@@ -112,9 +112,9 @@ final class CrashChild {
         }
 
         @Override
-        public void add(final int entry, final long hash, final long bytes) {
+        public void add(final int entry, final long hash, final long bytes, final int chunkIndex, final int priority) {
             hashes.put(entry, hash);
-            inner.add(entry, hash, bytes);
+            inner.add(entry, hash, bytes, chunkIndex, priority);
         }
 
         @Override
@@ -129,13 +129,8 @@ final class CrashChild {
         }
 
         @Override
-        public int coldest() {
-            return inner.coldest();
-        }
-
-        @Override
-        public int warmer(final int entry) {
-            return inner.warmer(entry);
+        public Scan scan() {
+            return inner.scan();
         }
     }
 }

@@ -1,0 +1,97 @@
+"""What a user sets: the object ``kvasir`` inside ``--hicache-storage-backend-extra-config``."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+#: The name of our object in SGLang's extra config; what lies beside it is SGLang's.
+SECTION: Final = "kvasir"
+
+
+def default_socket() -> str:
+    """Where a node named ``local`` listens unless it is configured otherwise."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        return f"{runtime}/kvasir/local.sock"
+    return "/run/kvasir/local.sock" if os.geteuid() == 0 else f"/tmp/kvasir-{getpass.getuser()}/local.sock"  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of one engine; every rank has the same.
+
+    Attributes:
+        socket: the node's Unix domain socket; empty: that of a node named ``local``.
+        token_file: file with this tenant's token, where the node asks for one.
+        model: names model and weights, instead of what the weight files say. Two engines with the same name here have
+            to have the same weights.
+        generation: grows when everything stored before is to be forgotten (new weights under an old name).
+        exists_deadline_ms: the most that a question for pages may take.
+        load_deadline_ms: the most that loading one batch may take.
+        store_deadline_ms: the most that storing one batch may take.
+        connect_wait_ms: how long SGLang's start waits for the node; afterwards it is tried again beside the engine.
+        yield_ms: how long a slice of a backup lets loads go first.
+        copy_threads: threads that copy in one load or store.
+        spin_us: how long to look for the node's answer before the thread sleeps; costs processor time.
+        verify: check the checksum of every page after it was copied (needs google-crc32c).
+    """
+
+    socket: str = ""
+    token_file: str = ""
+    model: str = ""
+    generation: int = 0
+    exists_deadline_ms: int = 100
+    load_deadline_ms: int = 1000
+    store_deadline_ms: int = 5000
+    connect_wait_ms: int = 5000
+    yield_ms: int = 20
+    copy_threads: int = 1
+    spin_us: int = 0
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("exists_deadline_ms", "load_deadline_ms", "store_deadline_ms", "copy_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{SECTION}.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("generation", "connect_wait_ms", "yield_ms", "spin_us"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{SECTION}.{name} is {getattr(self, name)}; it must not be negative")
+
+    @staticmethod
+    def of(extra_config: Mapping[str, Any] | None) -> Options:
+        """Reads SGLang's extra config.
+
+        Raises:
+            ValueError: an unknown key or a value of another type; names it, and the nearest valid key.
+        """
+        section = (extra_config or {}).get(SECTION, {})
+        if not isinstance(section, Mapping):
+            raise ValueError(f"{SECTION!r} in the extra config is a {type(section).__name__}; it must be an object")
+        known = {field.name: type(field.default) for field in fields(Options)}
+        for name, value in section.items():
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(known)}"
+                raise ValueError(f"{SECTION}.{name} is no option{hint}")
+            if type(value) is not known[name]:
+                raise ValueError(f"{SECTION}.{name} is {value!r}; it must be of type {known[name].__name__}")
+        return Options(**section)
+
+    @property
+    def socket_path(self) -> str:
+        """The socket to connect to."""
+        return self.socket or default_socket()
+
+    def token(self) -> bytes:
+        """This tenant's token; empty without one.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return Path(self.token_file).read_bytes().strip() if self.token_file else b""

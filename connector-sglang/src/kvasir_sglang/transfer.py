@@ -1,0 +1,221 @@
+"""Asks for pages, loads and stores them: one rank's calls to the node, which end in time and never raise.
+
+Every call has a deadline from the options. When it is over, nothing copies any more: the client stops between slices
+and returns, and only then are pages reported.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from kvasir import Deadline, DeadlineExceededError, KvasirError, Lease, Namespace, NodeUnavailableError, SlotStatus
+from kvasir.identity import KEY_BYTES
+
+from kvasir_sglang.metrics import BYTES, CALLS, PAGES, SECONDS, SeldomLog, Throughput
+from kvasir_sglang.node import Breaker, Connection, LoadGate
+from kvasir_sglang.options import Options
+from kvasir_sglang.pages import Bools, Destination, PageError
+
+Answer = TypeVar("Answer")
+
+#: A backup goes in slices of this many bytes, between which it yields to loads.
+STORE_SLICE_BYTES: Final = 32 << 20
+#: Share of a load's deadline for which the node may hold the answer while pages come from a slower tier.
+WAIT_SHARE: Final = 0.5
+#: How long the node may hold a reserve while it makes room.
+_ROOM_SECONDS: Final = 0.5
+#: Hints that wait to be sent; further ones are dropped.
+_HINTS: Final = 16
+
+_THERE: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
+_STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatus}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pool's pages are: the session that holds them, and their namespace."""
+
+    connection: Connection
+    namespace: Namespace
+    page_bytes: int
+
+
+class Transfer:
+    """Thread-safe; SGLang calls from several threads."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._breaker = Breaker()
+        self._gate = LoadGate(options.yield_ms / 1000)
+        self._log = SeldomLog()
+        self._hints = ThreadPoolExecutor(1, "kvasir-hint")
+        self._free_hints = threading.BoundedSemaphore(_HINTS)
+        self.loads = Throughput()
+        self.stores = Throughput()
+
+    def close(self) -> None:
+        """Drops hints that were not sent yet."""
+        self._hints.shutdown(wait=False, cancel_futures=True)
+
+    def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
+        """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
+        begin = time.monotonic()
+        deadline = Deadline(begin + deadline_ms / 1000)
+        outcome, answer = "ok", nothing
+        if not self._breaker.admits():
+            CALLS.labels(call, "circuit_open").inc()
+            return nothing
+        try:
+            answer = work(deadline)
+            self._breaker.answered()
+        except PageError as error:
+            outcome = "bad_pages"
+            self._log.warn(f"{call} {outcome}", f"{call} was refused: {error}")
+        except (NodeUnavailableError, DeadlineExceededError) as error:
+            outcome = error.code.lower()
+            # What fails at once costs nothing, and the client tries to attach again beside the calls.
+            if deadline.remaining() <= 0:
+                self._breaker.silent()
+            self._log.warn(f"{call} {outcome}", f"{call} is a miss: {error}")
+        except KvasirError as error:
+            outcome = error.code.lower()
+            self._log.warn(f"{call} {outcome}", f"{call} is a miss: {error}")
+        except Exception:  # an exception would end SGLang's thread without a word
+            outcome = "internal"
+            self._log.warn(f"{call} {outcome}", f"{call} is a miss because of an error inside", trace=True)
+        CALLS.labels(call, outcome).inc()
+        SECONDS.labels(call).observe(time.monotonic() - begin)
+        return answer
+
+    # ---- asking
+
+    def leading(self, place: Place, keys: bytes, deadline: Deadline) -> int:
+        """How many leading pages are in some tier. One round trip; what is in a slower tier is fetched meanwhile."""
+        lease = place.connection.client.lookup(keys, namespace=place.namespace, peek=True, deadline=deadline)
+        if lease.pending_chunks:
+            self._hint(place, keys[: (lease.hit_chunks + lease.pending_chunks) * KEY_BYTES])
+        return lease.hit_chunks + lease.pending_chunks
+
+    def each(self, place: Place, keys: bytes, deadline: Deadline) -> Bools:
+        """Which pages are in some tier, each looked at on its own."""
+        client = place.connection.client
+        lease = client.lookup(keys, namespace=place.namespace, peek=True, sparse=True, deadline=deadline)
+        status = lease.slots["status"].reshape(-1)
+        if lease.pending_chunks:
+            self._hint(place, keys)
+        there: Bools = (status != SlotStatus.MISS) & (status != SlotStatus.UNSPECIFIED)
+        return there
+
+    def _hint(self, place: Place, keys: bytes) -> None:
+        """A lookup that waits for nothing starts the node's fetches; its lease is given back at once."""
+        if not self._free_hints.acquire(blocking=False):
+            return
+
+        def send() -> None:
+            try:
+                seconds = self._options.exists_deadline_ms / 1000
+                place.connection.client.lookup(keys, namespace=place.namespace, deadline=seconds).release()
+            except KvasirError as error:
+                CALLS.labels("hint", error.code.lower()).inc()
+            else:
+                CALLS.labels("hint", "ok").inc()
+            finally:
+                self._free_hints.release()
+
+        try:
+            self._hints.submit(send)
+        except RuntimeError:  # closed
+            self._free_hints.release()
+
+    # ---- loading
+
+    def load(
+        self, call: str, place: Place, keys: bytes, to: Destination, deadline: Deadline, *, sparse: bool = False
+    ) -> Bools:
+        """Which pages arrived: the leading ones, or with ``sparse`` each on its own."""
+        begin = time.monotonic()
+        count = len(keys) // KEY_BYTES
+        loaded = np.zeros(count, dtype=bool)
+        with self._gate.load():
+            client = place.connection.client
+            wait = deadline.remaining() * WAIT_SHARE
+            lease = client.lookup(keys, namespace=place.namespace, wait=wait, sparse=sparse, deadline=deadline)
+            with lease:
+                usable = self._usable(lease, place.page_bytes)
+                if usable:
+                    pieces = to.pieces.first(usable)
+                    result = client.load(lease, pieces, verify=self._options.verify, deadline=deadline)
+                    arrived = result.loaded.reshape(-1)
+                    loaded[: len(arrived)] = arrived
+            loaded = to.finish(loaded, deadline)
+        arrived_count = int(loaded.sum())
+        PAGES.labels(call, "loaded").inc(arrived_count)
+        PAGES.labels(call, "missed").inc(count - arrived_count)
+        BYTES.labels("load").inc(arrived_count * place.page_bytes)
+        self.loads.add(arrived_count, arrived_count * place.page_bytes, time.monotonic() - begin)
+        return loaded
+
+    @staticmethod
+    def _usable(lease: Lease, page_bytes: int) -> int:
+        """Leading records to be loaded. The namespace holds the page's size, so that another one is an error."""
+        slots = lease.slots.reshape(-1)
+        hits = slots["status"] == SlotStatus.HIT
+        wrong = hits & (slots["length"] != page_bytes)
+        if wrong.any():
+            seen = int(slots["length"][int(np.flatnonzero(wrong)[0])])
+            raise PageError(f"an object has {seen} bytes; a page of this pool has {page_bytes}")
+        return len(slots) if hits.any() else 0
+
+    # ---- storing
+
+    def store(
+        self, call: str, place: Place, keys: bytes, sources: Callable[[int, int], tuple[Any, Any]], parent: bytes,
+        stored: Bools, deadline: Deadline,
+    ) -> Bools:  # fmt: skip
+        """Stores pages in slices, and lets loads go between them.
+
+        Args:
+            call: for the metrics.
+            place: the pool's.
+            keys: n x 32 bytes.
+            sources: the pieces of pages ``first`` to ``end``, and what keeps them alive.
+            parent: the key of the page before the first; 32 zero bytes when it is the first of its chain or unknown.
+            stored: where each page's outcome goes as soon as it is known, so that a late failure keeps the earlier
+                ones.
+            deadline: of all slices together.
+        """
+        count = len(keys) // KEY_BYTES
+        step = max(1, STORE_SLICE_BYTES // max(place.page_bytes, 1))
+        parents = (parent + keys)[: len(keys)]
+        for first in range(0, count, step):
+            end = min(first + step, count)
+            begin = time.monotonic()
+            self._gate.yield_to_loads(deadline)
+            pieces, alive = sources(first, end)
+            part = slice(first * KEY_BYTES, end * KEY_BYTES)
+            result = place.connection.client.store(
+                keys[part],
+                pieces,
+                namespace=place.namespace,
+                parents=parents[part],
+                wait=min(_ROOM_SECONDS, max(deadline.remaining() * WAIT_SHARE, 0)),
+                deadline=deadline,
+            )
+            del alive
+            stored[first:end] = np.isin(result.statuses, _THERE)
+            self._count_stored(call, place, result.statuses, time.monotonic() - begin)
+        return stored
+
+    def _count_stored(self, call: str, place: Place, statuses: npt.NDArray[np.uint8], seconds: float) -> None:
+        for status, number in zip(*np.unique(statuses, return_counts=True), strict=True):
+            PAGES.labels(call, _STATUS_NAMES.get(int(status), str(status))).inc(int(number))
+        committed = int((statuses == SlotStatus.COMMITTED).sum())
+        BYTES.labels("store").inc(committed * place.page_bytes)
+        self.stores.add(committed, committed * place.page_bytes, seconds)

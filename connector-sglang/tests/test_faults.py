@@ -1,0 +1,304 @@
+"""Faults under SGLang's own controller. After each one its threads live, and what it counts as loaded is right."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodes import Node, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.integration]
+
+pytest.importorskip("sglang", reason="runs in the environment of ./kvasir test --engines")
+
+import numpy as np
+import torch
+from controller import PAGE, Engine, bytes_of, hashes, parallel, scramble, tokens
+from kvasir import Client, Namespace
+from prometheus_client import REGISTRY
+
+#: No call may take longer, whatever happened: some deadlines and a slow machine.
+BOUND_SECONDS = 30.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_rank() -> None:
+    parallel()
+
+
+@pytest.fixture
+def engines() -> Iterator[Any]:
+    made: list[Engine] = []
+
+    def make(node: Node, **options: Any) -> Engine:
+        quick = {"exists_deadline_ms": 1000, "load_deadline_ms": 2000, "store_deadline_ms": 2000} | options
+        made.append(Engine(node.socket, **quick))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        assert all(thread.is_alive() for thread in engine.threads())
+        engine.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kvasir")]
+
+
+def calls(call: str, outcome: str) -> float:
+    return REGISTRY.get_sample_value("kvasir_sglang_calls_total", {"call": call, "outcome": outcome}) or 0.0
+
+
+def timed(work: Any) -> Any:
+    begin = time.monotonic()
+    result = work()
+    assert time.monotonic() - begin < BOUND_SECONDS
+    return result
+
+
+def test_an_engine_starts_without_a_node_and_uses_it_once_it_is_there(own_node: Node, engines: Any) -> None:
+    own_node.kill()
+    engine = timed(lambda: engines(own_node, connect_wait_ms=100))
+    prompt = tokens(4)
+    assert timed(lambda: engine.backup(prompt))[0] == 0
+    assert timed(lambda: engine.query(prompt)).storage_hit_count == 0
+    own_node.start()
+    until(lambda: bool(engine.backup(prompt)[0] == len(prompt)), "a backup succeeds")
+    assert engine.query(prompt).storage_hit_count == len(prompt)
+
+
+def test_a_killed_node_is_a_miss_and_its_pages_are_there_after_the_restart(own_node: Node, engines: Any) -> None:
+    engine, prompt = engines(own_node), tokens(8)
+    _, wanted = engine.backup(prompt)
+    found = engine.query(prompt)
+    own_node.kill()
+    assert timed(lambda: engine.fetch(found)) == []
+    assert timed(lambda: engine.query(prompt)).storage_hit_count == 0
+    assert timed(lambda: engine.backup(tokens(2)))[0] == 0
+    own_node.start()
+    until(lambda: engine.query(prompt).storage_hit_count == len(prompt), "the pages are found again")
+    scramble(engine.pool)
+    assert engine.prefetch(prompt) == wanted
+
+
+def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines: Any) -> None:
+    engine, prompt = engines(own_node), tokens(8)
+    _, wanted = engine.backup(prompt)
+    found = engine.query(prompt)
+    own_node.pause()
+    assert timed(lambda: engine.fetch(found)) == []
+    for _ in range(20):
+        assert timed(lambda: engine.query(prompt)).storage_hit_count == 0
+    assert calls("batch_exists", "circuit_open") > 0
+    assert timed(lambda: engine.backup(tokens(2)))[0] == 0
+    own_node.resume()
+    until(lambda: engine.query(prompt).storage_hit_count == len(prompt), "the pages are found again")
+    assert engine.prefetch(prompt) == wanted
+
+
+@pytest.mark.slow
+def test_restarts_in_the_middle_of_batches_never_give_a_wrong_byte(own_node: Node, engines: Any) -> None:
+    engine = engines(own_node, pages=160)
+    over = threading.Event()
+
+    def work() -> int:
+        prompts: list[tuple[Any, list[bytes]]] = []
+        pages = 0
+        while not over.is_set():
+            prompt = tokens(30)
+            stored, wanted = engine.backup(prompt)
+            if stored == len(prompt):
+                prompts.append((prompt, wanted))
+            for prompt, wanted in prompts[-3:]:
+                loaded = timed(partial(engine.prefetch, prompt))
+                assert loaded == wanted[: len(loaded)]
+                pages += len(loaded)
+        return pages
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        for fault in ("kill", "pause", "kill", "pause", "kill"):
+            time.sleep(0.3)
+            if fault == "kill":
+                own_node.kill()
+                own_node.start()
+            else:
+                own_node.pause()
+                time.sleep(0.3)
+                own_node.resume()
+        over.set()
+        assert working.result(timeout=60) > 0
+    # Nothing stays held: the host pool is whole again, and a fresh prompt goes through.
+    assert engine.pool.available_size() == engine.pool.size
+    prompt = tokens(4)
+    until(lambda: bool(engine.backup(prompt)[0] == len(prompt)), "a backup succeeds")
+
+
+def test_deadlines_of_a_millisecond_give_right_pages_or_none(node: Node, engines: Any) -> None:
+    engine = engines(node, exists_deadline_ms=1, load_deadline_ms=1, store_deadline_ms=1, pages=160)
+    writer = engines(node, pages=160)
+    for _ in range(30):
+        prompt = tokens(40)
+        _, wanted = writer.backup(prompt)
+        timed(lambda: engine.backup(tokens(40)))
+        loaded = timed(partial(engine.prefetch, prompt))
+        assert loaded == wanted[: len(loaded)]
+
+
+def test_nothing_writes_into_the_pool_once_a_load_has_returned(node: Node, engines: Any) -> None:
+    engine = engines(node, load_deadline_ms=3, page=1024, pages=100)
+    writer = engines(node, page=1024, pages=100, store_deadline_ms=5000)
+    prompt = tokens(90, 1024)
+    writer.backup(prompt)
+    keys, indices = hashes(prompt, 1024), torch.arange(len(prompt))
+    for _ in range(20):
+        engine.storage.batch_get_v1(keys, indices)
+        before = bytes_of(engine.pool, indices)
+        time.sleep(0.01)
+        assert bytes_of(engine.pool, indices) == before
+
+
+def test_indices_that_are_no_whole_pages_of_the_pool_are_refused(node: Node, engines: Any) -> None:
+    engine = engines(node)
+    storage, keys = engine.storage, hashes(tokens(2))
+    whole = torch.arange(2 * PAGE)
+    assert storage.batch_set_v1(keys, whole) == [True, True]
+    before = engine.pool.kv_buffer.view(torch.uint8).clone()
+    refused = calls("batch_get_v1", "bad_pages")
+    bad = {
+        "too few": whole[:-1],
+        "too many": torch.arange(3 * PAGE),
+        "shifted": whole + 1,
+        "backwards": whole.flip(0),
+        "beyond the pool": whole + engine.pool.size - PAGE,
+        "negative": whole - 2 * PAGE,
+        "none": None,
+        "page size of another pool": torch.arange(0, 2 * PAGE, 2),
+    }
+    for name, indices in bad.items():
+        assert storage.batch_get_v1(keys, indices) == [False, False], name
+        assert storage.batch_set_v1(hashes(tokens(2)), indices) == [False, False], name
+    assert calls("batch_get_v1", "bad_pages") == refused + len(bad)
+    assert torch.equal(engine.pool.kv_buffer.view(torch.uint8), before)
+
+
+def test_an_object_of_another_size_is_never_loaded(node: Node, engines: Any) -> None:
+    engine, prompt = engines(node), tokens(2)
+    place = engine.storage._pools["kv"].place
+    keys = b"".join(bytes.fromhex(key) for key in hashes(prompt))
+    wrong = np.zeros((2, place.page_bytes + 64), dtype=np.uint8)
+    with Client.connect(node.socket, namespace=place.namespace, shards=place.connection.client.shards) as client:
+        assert client.store(keys, wrong).committed == 2
+    before = engine.pool.kv_buffer.view(torch.uint8).clone()
+    assert engine.storage.batch_get_v1(hashes(prompt), torch.arange(2 * PAGE)) == [False, False]
+    assert torch.equal(engine.pool.kv_buffer.view(torch.uint8), before)
+
+
+def _damage(files: list[Path], needle: bytes) -> int:
+    """Flips a byte inside each place where ``needle`` stands."""
+    damaged = 0
+    for path in files:
+        content = path.read_bytes()
+        at = content.find(needle)
+        while at >= 0:
+            with path.open("r+b") as file:
+                file.seek(at + 5)
+                file.write(bytes([needle[5] ^ 0xFF]))
+            damaged += 1
+            at = content.find(needle, at + 1)
+    return damaged
+
+
+def test_objects_damaged_while_the_node_was_down_are_misses(own_node: Node, engines: Any) -> None:
+    engine, prompt = engines(own_node), tokens(6)
+    _, wanted = engine.backup(prompt)
+    # The node sums what was stored beside the calls; a peek at the whole prompt does not wait for that.
+    until(lambda: _summed(engine, prompt), "the node has summed the pages")
+    own_node.kill()
+    assert _damage(own_node.data_files(), wanted[3][:64]) == 1
+    own_node.start()
+    until(lambda: engine.query(prompt).storage_hit_count > 0, "the pages are found again")
+    assert engine.prefetch(prompt) == wanted[:3]
+
+
+def _summed(engine: Engine, prompt: Any) -> bool:
+    place = engine.storage._pools["kv"].place
+    client = place.connection.client
+    keys = b"".join(bytes.fromhex(key) for key in hashes(prompt))
+    with client.lookup(keys, namespace=place.namespace) as lease:
+        slots = lease.slots.reshape(-1)
+        borrowed = client.attachment.mapped.borrow(slots)
+        try:
+            words = [int(borrowed[int(slot["region"])].checksums[int(slot["slot"])]) for slot in slots]
+        finally:
+            client.attachment.mapped.give_back(borrowed)
+    return len(words) == len(prompt) // PAGE and all(word >> 63 for word in words)
+
+
+def test_with_verify_an_object_damaged_in_place_is_a_miss(own_node: Node, engines: Any) -> None:
+    engine, prompt = engines(own_node, verify=True), tokens(6)
+    _, wanted = engine.backup(prompt)
+    until(lambda: _summed(engine, prompt), "the node has summed the pages")
+    assert _damage(own_node.data_files(), wanted[2][:64]) == 1
+    assert engine.prefetch(prompt) == wanted[:2]
+
+
+def test_pages_that_went_to_ssd_are_found_and_come_back(ssd_node: Node, engines: Any) -> None:
+    engine = engines(ssd_node, pages=150, load_deadline_ms=10_000, store_deadline_ms=10_000, page=1024)
+    prompts = [tokens(100, 1024) for _ in range(5)]
+    stored = [engine.backup(prompt) for prompt in prompts]
+    assert all(count == len(prompt) for (count, _), prompt in zip(stored, prompts, strict=True))
+    before = calls("hint", "ok")
+    for prompt, (_, wanted) in zip(prompts, stored, strict=True):
+        assert engine.query(prompt).storage_hit_count == len(prompt)
+        # A tier that makes room may take longer than one load waits; what comes meanwhile is right.
+        until(partial(_comes_back, engine, prompt, wanted), "all pages come back")
+    assert calls("hint", "ok") > before
+
+
+def _comes_back(engine: Engine, prompt: Any, wanted: list[bytes]) -> bool:
+    loaded = engine.prefetch(prompt)
+    assert loaded == wanted[: len(loaded)]
+    return len(loaded) == len(wanted)
+
+
+_STRANGER = """
+import os, sys
+from kvasir import Namespace
+from kvasir_sglang.identity import Ranks
+from kvasir_sglang.node import Connection
+from kvasir_sglang.options import Options
+from kvasir_sglang.transfer import Place, Transfer
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+options = Options(socket=sys.argv[1])
+connection = Connection(options, Ranks().shard(False), "stranger")
+connection.wait(5.0)
+place = Place(connection, Namespace("shared", 64), 64)
+transfer = Transfer(options)
+print(transfer.bounded("batch_exists", 5000, lambda end: transfer.leading(place, bytes(32), end), 0))
+connection.close()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_another_user_finds_nothing_of_this_one(node: Node) -> None:
+    os.chmod(node.places.shared_memory, 0o755)
+    with Client.connect(node.socket, namespace=Namespace("shared", 64)) as client:
+        client.store([bytes(32)], [bytes(64)])
+
+    def found_as(user: int) -> str:
+        command = [sys.executable, "-c", _STRANGER, node.socket, str(user)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    assert found_as(0) == "1"
+    assert found_as(65534) == "0"

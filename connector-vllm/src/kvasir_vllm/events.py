@@ -1,0 +1,56 @@
+"""KV events in vLLM's own format: which chunks this engine has stored, and which have left the tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vllm.distributed.kv_events import BlockRemoved, BlockStored
+
+from kvasir_vllm.chunks import Chunking
+
+MEDIUM = "KVASIR"
+"""The ``medium`` of these events."""
+
+
+class StoredEvents:
+    """Collects events between two calls of vLLM's scheduler. One block of an event is one chunk."""
+
+    def __init__(self) -> None:
+        self._ordered: dict[int, BlockStored] = {}
+        self._ready: list[BlockStored | BlockRemoved] = []
+
+    def ordered(self, job: int, request: Any, first: int, end: int, chunking: Chunking) -> None:
+        """A store of these chunks was ordered."""
+        step = chunking.chunk // chunking.hashed
+        hashes = request.block_hashes
+        last = [hashes[index] for index in range((first + 1) * step - 1, end * step, step)]
+        lora = request.lora_request
+        self._ordered[job] = BlockStored(
+            block_hashes=[bytes(item) for item in last],
+            parent_block_hash=bytes(hashes[first * step - 1]) if first else None,
+            token_ids=list(request.all_token_ids[first * chunking.chunk : end * chunking.chunk]),
+            block_size=chunking.chunk,
+            lora_id=lora.lora_int_id if lora is not None else None,
+            medium=MEDIUM,
+            lora_name=lora.lora_name if lora is not None else None,
+        )
+
+    def refused(self, job: int) -> None:
+        """Some rank did not store all of it; nothing is said about it."""
+        self._ordered.pop(job, None)
+
+    def stored(self, job: int) -> None:
+        """All ranks are done."""
+        event = self._ordered.pop(job, None)
+        if event is not None:
+            self._ready.append(event)
+
+    def removed(self, keys: list[bytes]) -> None:
+        """Chunks that the tier does not have any more."""
+        self._ready.append(BlockRemoved(block_hashes=list(keys), medium=MEDIUM))
+
+    def take(self) -> Iterator[BlockStored | BlockRemoved]:
+        """What came since the last call."""
+        ready, self._ready = self._ready, []
+        yield from ready

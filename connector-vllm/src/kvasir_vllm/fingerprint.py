@@ -1,0 +1,132 @@
+"""The namespace of an engine: everything that must be equal before another engine's bytes are its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvasir import Namespace
+
+from kvasir_vllm.options import Options
+
+_SAMPLE_BYTES = 64 << 10
+_SAMPLES = 8
+_NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
+_REPRODUCIBLE = frozenset({"sha256", "sha256_cbor"})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A namespace, and why it is this engine's alone when it is."""
+
+    namespace: Namespace
+    private: str
+
+
+def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Options) -> Identity:
+    """The engine's namespace, from its real configuration.
+
+    Args:
+        vllm_config: vLLM's.
+        layout: what the workers said about their pages.
+        chunk_tokens: of a chunk.
+        options: may name the model and its weights.
+    """
+    model, cache = vllm_config.model_config, vllm_config.cache_config
+    algorithm = str(cache.prefix_caching_hash_algo)
+    # An unset seed is a constant of vLLM with cryptographic hashes, and random with the others.
+    seed = os.environ.get("PYTHONHASHSEED") or "unset"
+    private = ""
+    if algorithm not in _REPRODUCIBLE and seed == "unset":
+        private = (
+            f"block hashes made with {algorithm} differ in every process while PYTHONHASHSEED is unset; "
+            "use --prefix-caching-hash-algo sha256, or set PYTHONHASHSEED to the same value everywhere"
+        )
+    if options.weights_digest:
+        digest = hashlib.sha256(options.weights_digest.encode()).digest()
+    else:
+        digest, unknown = weights_digest(model.model, getattr(model, "revision", None))
+        private = private or unknown
+    extra = {
+        "dtype": str(model.dtype),
+        "configuration": _digest_of(
+            {name: value for name, value in model.hf_config.to_dict().items() if name not in _NOT_THE_MODEL}
+        ),
+        "load_format": str(vllm_config.load_config.load_format),
+    }
+    if str(vllm_config.load_config.load_format) == "dummy":
+        private = private or "weights of load_format dummy are not the model's"
+    if private:
+        extra["private"] = uuid.uuid4().hex
+    return Identity(
+        Namespace(
+            model=options.model or (Path(model.model).name if Path(model.model).is_dir() else str(model.model)),
+            chunk_tokens=chunk_tokens,
+            weights_digest=digest,
+            hash_algorithm=f"vllm {algorithm}",
+            hash_seed=seed,
+            kv_dtype=str(cache.cache_dtype),
+            quantization=str(model.quantization or ""),
+            layout=layout,
+            generation=options.generation,
+            extra=extra,
+        ),
+        private,
+    )
+
+
+def weights_digest(model: str, revision: str | None) -> tuple[bytes, str]:
+    """A digest of a model's files: sizes, headers, and samples of the weights. And why it is unknown, or nothing.
+
+    Args:
+        model: a folder, or a repository's name whose files are in the Hugging Face cache.
+        revision: of the repository.
+    """
+    place = Path(model)
+    if not place.is_dir():
+        found = _cached(model, revision)
+        if found is None:
+            return b"", f"the files of {model} were not found, so its weights have no digest; set weights_digest"
+        place = found
+    files = sorted(
+        file for file in place.iterdir() if file.suffix in {".json", ".safetensors", ".bin", ".pt", ".gguf"}
+        and not file.name.startswith("tokenizer") and file.is_file()
+    )  # fmt: skip
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.name} {file.stat().st_size}\n".encode())
+        for part in _samples(file):
+            total.update(part)
+    return total.digest(), ""
+
+
+def _cached(model: str, revision: str | None) -> Path | None:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        file = try_to_load_from_cache(model, "config.json", revision=revision)
+    except Exception:
+        return None
+    return Path(file).parent if isinstance(file, str) else None
+
+
+def _samples(file: Path) -> Iterable[bytes]:
+    size = file.stat().st_size
+    with file.open("rb") as source:
+        if size <= _SAMPLE_BYTES * _SAMPLES:
+            yield source.read()
+            return
+        for index in range(_SAMPLES):
+            source.seek((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
+            yield source.read(_SAMPLE_BYTES)
+
+
+def _digest_of(values: Any) -> str:
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

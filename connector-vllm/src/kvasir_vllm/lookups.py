@@ -1,0 +1,301 @@
+"""Asks the node on a thread of its own, so that the engine's scheduler never waits.
+
+The scheduler's half owns a :class:`Lookup` for each request that waits; the thread fills it in, renews its lease while
+it is held, and gives it back. The session with the node belongs to this thread too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, Shard
+from kvasir.aio import AsyncClient
+
+from kvasir_vllm.breaker import Breaker
+from kvasir_vllm.options import Options
+
+_log = logging.getLogger("vllm.kvasir")
+
+#: Between two looks at whether the node lives and the session is the same.
+_KEEP_S = 1.0
+_LONGEST_PAUSE_S = 2.0
+
+
+@dataclass(eq=False)
+class Lookup:
+    """One question and its answer. The thread writes; the scheduler reads once ``done`` is True.
+
+    Attributes:
+        keys: packed, of the chunks from ``first_chunk`` on.
+        hits: leading chunks that are leased and in the local arena.
+        lease: holds them; None when there is nothing.
+        failed: the node did not answer, or not in time.
+        dropped: nobody waits for the answer any more; what it leases goes back at once.
+    """
+
+    keys: bytes
+    first_chunk: int
+    namespace: Namespace
+    computed_tokens: int
+    recompute_tokens_per_s: float
+    timeout: float
+    hits: int = 0
+    lease: Lease | None = None
+    failed: bool = False
+    dropped: bool = False
+    done: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """True while an answer may be acted on: an answer without hits always, one with hits while its lease lives."""
+        return self.hits == 0 or (self.lease is not None and self.lease.alive)
+
+
+@dataclass(frozen=True)
+class SessionIdentity:
+    """Which session with the node is in use."""
+
+    session: int
+    secret: bytes
+
+
+@dataclass
+class LookupCounters:
+    """Written by the thread, read by statistics."""
+
+    asked: int = 0
+    failed: int = 0
+    late: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+class LookupService:
+    """Runs lookups, keeps leases, keeps the session. Made once for an engine; ends with :meth:`close`."""
+
+    def __init__(
+        self, options: Options, shards: Sequence[Shard], groups: Sequence[GroupRule], name: str, breaker: Breaker
+    ) -> None:
+        self.counters = LookupCounters()
+        self.identity: SessionIdentity | None = None
+        self._options = options
+        self._shards, self._groups, self._name = tuple(shards), tuple(groups), name
+        self._breaker = breaker
+        self._held: set[Lookup] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: AsyncClient | None = None
+        self._namespace: Namespace | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread: threading.Thread | None = None
+        self._first = threading.Event()
+        self._said = ""
+
+    def start(self, namespace: Namespace, patience: float = 0.0) -> None:
+        """Begins to attach; returns once that is done, or after ``patience`` seconds."""
+        assert self._thread is None
+        self._namespace = namespace
+        self._thread = threading.Thread(target=self._run, name="kvasir-lookups", daemon=True)
+        self._thread.start()
+        self._first.wait(patience)
+
+    # ---- called by the scheduler
+
+    def ask(self, lookup: Lookup) -> None:
+        """Fills ``lookup`` in soon; when the node cannot be asked, at once and without hits."""
+        if self._client is None or not self._breaker.allow():
+            lookup.failed, lookup.done = True, True
+            return
+        self._in_thread(self._begin, lookup)
+
+    def give_back(self, lookup: Lookup) -> None:
+        """Ends interest in it; what it holds or will hold is released."""
+        if lookup.dropped:
+            return
+        lookup.dropped = True
+        if not lookup.done or lookup.lease is not None:
+            self._in_thread(self._release, lookup)
+
+    @property
+    def outstanding(self) -> int:
+        """Lookups that hold a lease; for tests and statistics."""
+        return len(self._held)
+
+    def close(self) -> None:
+        """Gives everything back and ends the session."""
+        if self._thread is not None:
+            self._in_thread(self._stop.set)
+            self._thread.join(5.0)
+            self._thread = None
+
+    def _in_thread(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            return  # closed: leases ended with the session
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._keep())
+        except Exception:
+            # While the interpreter ends, asyncio cannot start the thread that would close the session in order.
+            if not sys.is_finalizing() and not self._stop.is_set():
+                _log.exception("Kvasir: the lookup thread ended; nothing will be loaded from now on")
+        finally:
+            self._client = None
+            self._loop.close()
+
+    async def _keep(self) -> None:
+        """Attaches, looks after the session, renews leases; until told to stop."""
+        pause = 0.05
+        while not self._stop.is_set():
+            try:
+                await self._look_after()
+                pause = _KEEP_S
+            except (KvasirError, OSError) as error:
+                self._say_once("Kvasir: no node to work with, prompts are computed", error)
+                pause = min(max(pause, 0.05) * 2, _LONGEST_PAUSE_S)
+            self._first.set()
+            try:
+                await asyncio.wait_for(self._stop.wait(), pause)
+            except asyncio.TimeoutError:
+                continue
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        for lookup in list(self._held):
+            self._release(lookup)
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def _look_after(self) -> None:
+        options = self._options
+        client = self._client
+        if client is None:
+            client = await AsyncClient.connect(
+                options.socket,
+                namespace=self._namespace,
+                shards=self._shards,
+                groups=self._groups,
+                name=self._name,
+                token=options.token.encode(),
+                deadline=2.0,
+            )
+            self._client = client
+        else:
+            await client.ping(deadline=2.0)
+        found = SessionIdentity(client.session, client.secret)
+        if found != self.identity:
+            self.identity = found
+            self._said = ""
+            _log.info("Kvasir: attached to the node on %s (session %x)", options.socket, found.session)
+            if self._breaker.succeeded():
+                _log.info("Kvasir: loads again")
+        await self._renew(client)
+
+    async def _renew(self, client: AsyncClient) -> None:
+        """Leases with less than half of their time left."""
+        now = time.monotonic()
+        due = [
+            lookup for lookup in self._held
+            if lookup.lease is not None and lookup.lease.alive
+            and lookup.lease.expires_at - now < self._options.lease_seconds / 2
+        ]  # fmt: skip
+        if due:
+            await client.renew([lookup.lease for lookup in due if lookup.lease], self._options.lease_seconds)
+
+    def _begin(self, lookup: Lookup) -> None:
+        task = self._loop.create_task(self._answer(lookup))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, lookup: Lookup) -> None:
+        began = time.monotonic()
+        self.counters.asked += 1
+        try:
+            await self._ask_node(lookup, Deadline.after(lookup.timeout))
+        except (KvasirError, OSError) as error:
+            self.counters.failed += 1
+            lookup.failed = lookup.lease is None
+            if self._breaker.failed():
+                self._say_once("Kvasir: lookups fail, prompts are computed until the node answers again", error)
+        except BaseException:
+            lookup.failed = True
+            self._breaker.failed()
+            lookup.done = True
+            raise
+        else:
+            if self._breaker.succeeded():
+                self._said = ""
+                _log.info("Kvasir: lookups work again")
+        self.counters.seconds.append(time.monotonic() - began)
+        if lookup.lease is not None:
+            lookup.hits = lookup.lease.hit_chunks
+            if lookup.lease.id:
+                self._held.add(lookup)
+        lookup.done = True
+        if lookup.dropped:
+            self._release(lookup)
+
+    async def _ask_node(self, lookup: Lookup, deadline: Deadline) -> None:
+        client = self._client
+        if client is None:
+            lookup.failed = True
+            return
+        wait = 0.0
+        while True:
+            lease = await client.lookup(
+                lookup.keys,
+                namespace=lookup.namespace,
+                wait=wait,
+                lease_seconds=self._options.lease_seconds,
+                computed_tokens=lookup.computed_tokens,
+                recompute_tokens_per_s=lookup.recompute_tokens_per_s,
+                deadline=deadline,
+            )
+            previous, lookup.lease = lookup.lease, lease
+            if previous is not None:
+                previous.release()
+            wait = deadline.remaining()
+            if not lease.pending_chunks or lookup.dropped or wait < 0.002:
+                return
+
+    def _release(self, lookup: Lookup) -> None:
+        if not lookup.done:
+            return  # the task sees that it was dropped
+        self._held.discard(lookup)
+        lease, lookup.lease = lookup.lease, None
+        if lease is not None:
+            lease.release()
+
+    def _say_once(self, text: str, error: Exception) -> None:
+        """One line for a trouble, not one for each request that meets it."""
+        if self._said != text:
+            self._said = text
+            _log.warning("%s: %s", text, error)
+
+
+def namespace_fields(namespace: Namespace) -> Mapping[str, object]:
+    """What makes an equal namespace in another process."""
+    return {
+        "model": namespace.model,
+        "chunk_tokens": namespace.chunk_tokens,
+        "weights_digest": namespace.weights_digest,
+        "hash_algorithm": namespace.hash_algorithm,
+        "hash_seed": namespace.hash_seed,
+        "kv_dtype": namespace.kv_dtype,
+        "quantization": namespace.quantization,
+        "layout": namespace.layout,
+        "generation": namespace.generation,
+        "extra": dict(namespace.extra),
+    }

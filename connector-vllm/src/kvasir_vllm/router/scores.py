@@ -1,0 +1,164 @@
+"""How much of a prompt each engine's node holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import aiohttp
+from kvasir import KvasirError
+from kvasir.aio import AsyncClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from kvasir_vllm.chunks import key_of
+from kvasir_vllm.errors import UnsupportedError
+from kvasir_vllm.hashing import block_hashes
+from kvasir_vllm.published import METRIC, Published
+from kvasir_vllm.router.engines import Engine, reason
+from kvasir_vllm.router.metrics import Metrics
+
+_log = logging.getLogger("kvasir.router")
+_ATTACH_SECONDS: Final = 10.0
+_LEARN_EVERY_SECONDS: Final = 2.0
+
+
+class PrefixScores(Protocol):
+    """Answers how many leading tokens of a prompt need not be computed by an engine.
+
+    An implementation never raises and answers within the time that it was made with; what it does not know is 0.
+    """
+
+    async def held_tokens(
+        self, tokens: Sequence[int], body: Mapping[str, Any], engines: Sequence[Engine]
+    ) -> dict[Engine, int]:
+        """For each engine of which it knows.
+
+        Args:
+            tokens: the prompt's token ids.
+            body: the request, for what else belongs to a block's hash (cache salt, adapter).
+            engines: those that are asked about.
+        """
+
+    async def close(self) -> None:
+        """Gives back what it holds."""
+
+
+class NodeScores:
+    """Asks the node beside each engine by a lookup that leases nothing.
+
+    The keys and the namespace are the engine's own: it publishes what they are made of (:mod:`kvasir_vllm.published`)
+    from its first request on; until then nothing is known of it. This process has to be allowed to open the node's
+    socket, and has to have the engines' PYTHONHASHSEED where they have one.
+    """
+
+    def __init__(self, http: Callable[[], aiohttp.ClientSession], metrics: Metrics, bound: float, token: bytes) -> None:
+        self._http = http
+        self._metrics = metrics
+        self._bound = bound
+        self._token = token
+        self._doors: dict[Engine, _Door] = {}
+        self._learning: set[asyncio.Task[None]] = set()
+
+    async def held_tokens(
+        self, tokens: Sequence[int], body: Mapping[str, Any], engines: Sequence[Engine]
+    ) -> dict[Engine, int]:
+        """See :class:`PrefixScores`."""
+        asked = [engine for engine in engines if engine.settings.node is not None]
+        found = await asyncio.gather(*(self._of(engine, tokens, body) for engine in asked))
+        return dict(zip(asked, found, strict=True))
+
+    async def _of(self, engine: Engine, tokens: Sequence[int], body: Mapping[str, Any]) -> int:
+        door = self._doors.setdefault(engine, _Door())
+        if door.client is None or door.published is None:
+            self._learn(engine, door)
+            return 0
+        namespace = door.published.namespace
+        try:
+            hashes = block_hashes(
+                namespace.hash_algorithm.removeprefix("vllm "),
+                os.environ.get("PYTHONHASHSEED") or None,
+                tokens,
+                door.published.hash_tokens,
+                cache_salt=str(body.get("cache_salt") or ""),
+            )
+            step = namespace.chunk_tokens // door.published.hash_tokens
+            keys = b"".join(key_of(found) for found in hashes[step - 1 :: step])
+            if not keys:
+                return 0
+            lease = await door.client.lookup(keys, peek=True, deadline=self._bound)
+        except (KvasirError, UnsupportedError) as error:
+            self._metrics.score_failures.labels(engine.url).inc()
+            if isinstance(error, UnsupportedError) and not door.said:
+                door.said = True
+                _log.warning("engine %s: no prefix scores: %s", engine.url, error)
+            return 0
+        # What is on its way or on the node's SSD is loaded as well, only later.
+        return (lease.hit_chunks + lease.pending_chunks) * namespace.chunk_tokens
+
+    def _learn(self, engine: Engine, door: _Door) -> None:
+        """Beside the requests: they do not wait for it."""
+        if door.learning or time.monotonic() < door.not_before:
+            return
+        door.learning = True
+        task = asyncio.create_task(self._learned(engine, door))
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
+    async def _learned(self, engine: Engine, door: _Door) -> None:
+        try:
+            published = await self._published(engine)
+            namespace = published.with_seed(os.environ.get("PYTHONHASHSEED")) if published else None
+            if published is not None and namespace is None and not door.said:
+                door.said = True
+                _log.warning(
+                    "engine %s: no prefix scores: its PYTHONHASHSEED is another one than this router's", engine.url
+                )
+            if published is not None and namespace is not None:
+                door.client = await AsyncClient.connect(
+                    str(engine.settings.node),
+                    namespace=namespace,
+                    shards=published.shards,
+                    name="router",
+                    token=self._token,
+                    attach_deadline=_ATTACH_SECONDS,
+                )
+                door.published = replace(published, namespace=namespace)
+        except (KvasirError, OSError, aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
+            _log.info("engine %s: no prefix scores yet: %s", engine.url, reason(error))
+        finally:
+            door.learning = False
+            door.not_before = time.monotonic() + _LEARN_EVERY_SECONDS
+
+    async def _published(self, engine: Engine) -> Published | None:
+        bound = aiohttp.ClientTimeout(total=_ATTACH_SECONDS)
+        async with self._http().get(f"{engine.url}/metrics", timeout=bound) as answer:
+            text = await answer.text()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == METRIC and sample.value == 1:
+                    return Published.parse(sample.labels["identity"])
+        return None
+
+    async def close(self) -> None:
+        """Ends the attachments."""
+        for task in self._learning:
+            task.cancel()
+        for door in self._doors.values():
+            if door.client is not None:
+                await door.client.close()
+
+
+@dataclass
+class _Door:
+    """What is known of one engine's node."""
+
+    client: AsyncClient | None = None
+    published: Published | None = None
+    learning: bool = False
+    said: bool = False
+    not_before: float = 0.0

@@ -1,0 +1,161 @@
+"""Whatever happens to the node: every request ends with the right tokens, and the log says once what is wrong."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import prompts
+from engine_process import Engine, transfer
+from nodes import MIB, Node, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.integration]
+
+Plain = Callable[..., list[list[int]]]
+
+
+def right(engine: Engine, plain: Plain, asked: list[list[int]]) -> list[int]:
+    """Runs prompts and checks their tokens; returns how many tokens of each were not computed."""
+    answer = engine.generate(asked)
+    assert answer["finish"] == ["length"] * len(asked)
+    assert answer["tokens"] == plain(asked)
+    cached: list[int] = answer["cached"]
+    return cached
+
+
+def works_again(engine: Engine) -> None:
+    """Stores and loads a prompt, within the time in which a breaker probes."""
+
+    def warm() -> bool:
+        probe = prompts(1, 300, seed=time.monotonic_ns())
+        engine.generate(probe)
+        engine.forget()
+        return bool(engine.generate(probe)["cached"] == [256])
+
+    until(warm, "the engine loads again", 60)
+
+
+def test_node_that_is_paused_costs_a_deadline_and_then_nothing(engine: Engine, node: Node, plain: Plain) -> None:
+    asked = prompts(2, seed=30)
+    right(engine, plain, asked)
+    engine.forget()
+    node.pause()
+    try:
+        assert right(engine, plain, asked) == [0, 0]
+        # The breaker is open, or opens soon: most requests do not wait for the node at all.
+        for number in range(4):
+            right(engine, plain, prompts(1, seed=31 + number))
+    finally:
+        node.resume()
+    works_again(engine)
+
+
+def test_node_that_is_killed_under_load_and_started_again(engine: Engine, node: Node, plain: Plain) -> None:
+    asked = prompts(2, seed=40)
+    right(engine, plain, asked)
+    engine.forget()
+    node.kill()
+    assert right(engine, plain, asked) == [0, 0]
+    engine.forget()
+    node.start()
+    works_again(engine)
+    lines = [line for line in engine.log.splitlines() if "no node to work with" in line]
+    assert 1 <= len(lines) <= 2
+
+
+def test_holder_that_always_says_hit_and_always_fails(engine: Engine, plain: Plain) -> None:
+    asked = prompts(8, 600, seed=50)
+    right(engine, plain, asked)
+    engine.forget()
+    engine.ask("fail_loads", on=True)
+    before = engine.ask("counts")["failed_loads"]
+    for prompt in asked:
+        right(engine, plain, [prompt])
+    failed = engine.ask("counts")["failed_loads"] - before
+    # Three failures open the breaker; the rest are computed without asking, but for a probe now and then.
+    assert 3 <= failed < len(asked)
+    assert engine.log.count("loads fail one after the other") == 1
+    engine.ask("fail_loads", on=False)
+    works_again(engine)
+
+
+def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
+    # 16 chunks of room, and no SSD; every batch needs 18.
+    with (
+        Node(dram=8 * MIB, ssd=0, region=2 * MIB) as small,
+        Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
+    ):
+        for batch in range(3):
+            right(engine, plain, prompts(6, seed=60 + batch))
+        assert set(engine.ask("held").values()) == {0}
+
+
+def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: Path) -> None:
+    asked = prompts(2, seed=70)
+    with (
+        Node(dram=32 * MIB, region=4 * MIB) as small,
+        Engine(model, tmp_path / "engine.log", transfer(small.socket, lookup_timeout=5.0)) as engine,
+    ):
+        right(engine, plain, asked)
+        for batch in range(5):
+            engine.generate(prompts(6, seed=700 + batch), 1)
+            engine.ask("drain")
+        engine.forget()
+        damage(small.extents)
+        right(engine, plain, asked)
+        assert set(engine.ask("held").values()) == {0}
+
+
+def damage(place: Path) -> None:
+    """Flips a byte in every 4 KiB of every large file."""
+    extents = [file for file in place.rglob("*") if file.is_file() and file.stat().st_size >= MIB]
+    assert extents
+    for file in extents:
+        with file.open("r+b") as opened:
+            for at in range(100, file.stat().st_size, 4096):
+                opened.seek(at)
+                byte = opened.read(1)
+                opened.seek(at)
+                opened.write(bytes([byte[0] ^ 0xFF]))
+
+
+def test_deadline_of_a_millisecond(model: Path, node: Node, plain: Plain, tmp_path: Path) -> None:
+    short = transfer(node.socket, lookup_timeout=0.001, load_timeout=0.001, store_timeout=0.001)
+    with Engine(model, tmp_path / "engine.log", short) as engine:
+        asked = prompts(3, seed=80)
+        for _ in range(3):
+            right(engine, plain, asked)
+            engine.forget()
+        assert set(engine.ask("held").values()) == {0}
+
+
+def test_socket_that_is_not_there(model: Path, plain: Plain, tmp_path: Path) -> None:
+    with Engine(model, tmp_path / "engine.log", transfer(str(tmp_path / "nobody.sock"))) as engine:
+        assert right(engine, plain, prompts(2, seed=90)) == [0, 0]
+        assert engine.log.count("no node to work with") == 1
+
+
+def test_wrong_token(model: Path, node: Node, plain: Plain, tmp_path: Path) -> None:
+    with Engine(model, tmp_path / "engine.log", transfer(node.socket, token="not the secret")) as engine:
+        right(engine, plain, prompts(1, seed=91))
+
+
+def test_random_faults_leave_nothing_behind(engine: Engine, node: Node, plain: Plain) -> None:
+    chosen = random.Random(7)
+    known = prompts(6, 600, seed=100)
+    for turn in range(12):
+        match turn % 4:
+            case 1:
+                node.pause()
+            case 2:
+                node.resume()
+            case 3:
+                node.kill()
+                node.start()
+        right(engine, plain, chosen.sample(known, 2))
+        engine.forget()
+    works_again(engine)
+    assert set(engine.ask("held").values()) == {0}

@@ -1,0 +1,132 @@
+package io.kvasir.node.placement;
+
+import java.util.function.IntFunction;
+
+/**
+ * The rules of placement. A store stays where it was made; a pull makes a copy that gives way first; the last copy stays
+ * longest, and when it has to leave DRAM it goes to a peer with room rather than be lost. Called by a node and by
+ * {@code kvasir simulate}, so that what is simulated is what runs. Pure: time, randomness and what is known of peers come
+ * in as arguments. Peers are numbered by the caller; unknown or dead ones have no number or a null {@link PeerRoom}.
+ *
+ * <p>How a node uses it:
+ *
+ * <ul>
+ *   <li>commit of a pulled object, and every later use of it: {@link #givesWayFirst}, and
+ *       {@code ObjectStore.copied(id, answer)};
+ *   <li>the directory says that a holder is gone, and this node is the only one left: {@code ObjectStore.copied(id,
+ *       false)};
+ *   <li>an object is about to lose its DRAM slot: {@link #isWorthMoving}, then {@link #taker} and a push;
+ *   <li>an object has to be fetched: {@link #source}.
+ * </ul>
+ *
+ * @param colder how many times longer idle a peer's next victim must be before it gives way to an object from here; at
+ *     least 1. Between nodes of one load the coldest objects differ by little, and each move costs a transfer
+ * @param spreadUses uses of a pulled copy on this node after which it counts as a copy made on purpose and no longer
+ *     gives way first; at least 1
+ */
+public record Placement(double colder, int spreadUses) {
+    /** No peer. */
+    public static final int NOBODY = -1;
+
+    /** Measured by {@code kvasir simulate}; docs/decisions has the figures. */
+    public static final Placement STANDARD = new Placement(1.5, 16);
+
+    /** Peers that are looked at for one decision, whatever the size of the cluster. */
+    private static final int LOOKED_AT = 8;
+
+    public Placement {
+        if (!(colder >= 1) || spreadUses < 1) {
+            throw new IllegalArgumentException("placement.colder is " + colder + " and placement.spread_uses "
+                    + spreadUses + "; both must be at least 1");
+        }
+    }
+
+    /**
+     * Whether the object ranks before all that is no copy when something must give way.
+     *
+     * @param pulled this node fetched it from a peer; it neither stored it first nor took it over as the last copy
+     * @param elsewhere another live node has it in DRAM, as far as the directory knows
+     * @param usesHere leases of it on this node since it came
+     */
+    public boolean givesWayFirst(final boolean pulled, final boolean elsewhere, final int usesHere) {
+        return pulled && elsewhere && usesHere < spreadUses;
+    }
+
+    /**
+     * Whether an object that loses its slot here is to be offered to a peer at all.
+     *
+     * @param elsewhere another live node has it in DRAM
+     * @param durable it is on this node's SSD, from where a pull can be answered too
+     * @param moved it makes room for an object that a peer moved here: moves do not cascade
+     */
+    public static boolean isWorthMoving(final boolean elsewhere, final boolean durable, final boolean moved) {
+        return !elsewhere && !durable && !moved;
+    }
+
+    /**
+     * The peer that takes a last copy: one with free room (the one with most), else one whose next victim has been idle
+     * clearly longer than this object. Looks at a few peers from a random start on, so that nodes which decide at the
+     * same time on the same stale hints do not all pick one peer.
+     *
+     * @param bytes of its slot
+     * @param idleMs since its last use
+     * @param peers how many peers are numbered, this node included
+     * @param self this node's number, or {@link #NOBODY} when it has none
+     * @param room what each told last; null for one that is not to be used
+     * @param random any number
+     * @return the peer's number, or {@link #NOBODY}: it is dropped
+     */
+    public int taker(
+            final long bytes,
+            final long idleMs,
+            final int peers,
+            final int self,
+            final IntFunction<PeerRoom> room,
+            final long random) {
+        int free = NOBODY;
+        int cold = NOBODY;
+        long mostFree = Math.max(bytes, 1) - 1;
+        double mostIdle = idleMs * colder;
+        final int start = peers == 0 ? 0 : (int) Long.remainderUnsigned(random, peers);
+        for (int i = 0; i < Math.min(peers, LOOKED_AT); i++) {
+            final int peer = (start + i) % peers;
+            final PeerRoom seen = peer == self ? null : room.apply(peer);
+            if (seen == null) {
+                continue;
+            }
+            if (seen.freeBytes() > mostFree) {
+                mostFree = seen.freeBytes();
+                free = peer;
+            }
+            if (seen.coldestIdleMs() > mostIdle) {
+                mostIdle = seen.coldestIdleMs();
+                cold = peer;
+            }
+        }
+        return free != NOBODY ? free : cold;
+    }
+
+    /**
+     * The holder to fetch from: the one with the least to send and receive; among equals any, so that readers of one hot
+     * object spread over its holders.
+     *
+     * @param holders numbers of the holders; looked at are the first {@code count}
+     * @param random any number
+     * @return an index into {@code holders}, or {@link #NOBODY} when none is known to be alive
+     */
+    public static int source(
+            final int[] holders, final int count, final IntFunction<PeerRoom> room, final long random) {
+        int best = NOBODY;
+        long least = Long.MAX_VALUE;
+        final int start = count == 0 ? 0 : (int) Long.remainderUnsigned(random, count);
+        for (int i = 0; i < count; i++) {
+            final int at = (start + i) % count;
+            final PeerRoom seen = room.apply(holders[at]);
+            if (seen != null && seen.queuedBytes() < least) {
+                least = seen.queuedBytes();
+                best = at;
+            }
+        }
+        return best;
+    }
+}

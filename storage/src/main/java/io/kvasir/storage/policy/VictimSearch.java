@@ -1,0 +1,103 @@
+package io.kvasir.storage.policy;
+
+import java.util.function.BooleanSupplier;
+
+/**
+ * Finds what gives way: the coldest entry by the policy's order, or rather the end of the chain below it. Looks at a
+ * bounded number of entries, so that who needs room pays a bounded time.
+ */
+public final class VictimSearch {
+    /** From {@link #find}: there will be a victim later. */
+    public static final int WAIT = -2;
+
+    private static final int NONE = EvictionPolicy.NONE;
+    /** Fitting entries that are weighed before a choice is made. */
+    private static final int WEIGHED = 64;
+    /** Entries that are looked at for one. */
+    private static final int LOOKED_AT = 2048;
+
+    /** What a tier says about one entry. */
+    public enum Verdict {
+        /** Its place is of no use, or it stays whatever happens. */
+        NEVER,
+        /** Its place would do, later. */
+        LATER,
+        /** It can go, but would be lost: nothing else has it. */
+        LOST,
+        /** It can go. */
+        FITS,
+        /** It can go, and no other place is better. */
+        BEST
+    }
+
+    /** The tier's view of its entries. */
+    @FunctionalInterface
+    public interface Candidates {
+        Verdict judge(int entry);
+    }
+
+    private final EvictionPolicy.Scan scan;
+    private final Chains chains;
+
+    public VictimSearch(final EvictionPolicy policy, final Chains chains) {
+        scan = policy.scan();
+        this.chains = chains;
+    }
+
+    /**
+     * The entry to evict; {@link #WAIT} when some would do later, {@link EvictionPolicy#NONE} when none will. What would
+     * be lost goes only when nothing else can.
+     *
+     * @param mayLose whether what would be lost may go now; else it is waited for
+     */
+    public int find(final Candidates candidates, final BooleanSupplier mayLose) {
+        int fits = NONE;
+        int parent = NONE;
+        int lost = NONE;
+        boolean later = false;
+        int weighed = 0;
+        scan.restart();
+        int entry = scan.next();
+        for (int looked = 0; entry != NONE && looked < LOOKED_AT && weighed < WEIGHED; entry = scan.next(), looked++) {
+            int at = chains.end(entry);
+            Verdict verdict = candidates.judge(at);
+            if (at != entry && verdict.compareTo(Verdict.FITS) < 0) {
+                final Verdict above = candidates.judge(entry);
+                if (above.compareTo(verdict) > 0) {
+                    at = entry;
+                    verdict = above;
+                }
+            }
+            switch (verdict) {
+                case NEVER -> {
+                    continue;
+                }
+                case LATER -> {
+                    later = true;
+                    continue;
+                }
+                case LOST -> lost = lost == NONE ? at : lost;
+                case FITS, BEST -> {
+                    if (chains.hasChildren(at)) {
+                        parent = parent == NONE ? at : parent;
+                    } else if (verdict == Verdict.BEST) {
+                        return at;
+                    } else {
+                        fits = fits == NONE ? at : fits;
+                    }
+                }
+            }
+            weighed++;
+        }
+        if (fits != NONE) {
+            return fits;
+        }
+        if (parent != NONE) {
+            return parent;
+        }
+        if (lost != NONE) {
+            return mayLose.getAsBoolean() ? lost : WAIT;
+        }
+        return later ? WAIT : NONE;
+    }
+}

@@ -33,6 +33,12 @@ public final class ClusterMetrics extends Collector {
                 .buckets(SECONDS)
                 .register(registry)
                 .labels();
+        final Histogram.Child lookups = Histogram.build(
+                        "kvasir_node_directory_lookup_seconds", "Time from a question to the directory to its answer.")
+                .buckets(SECONDS)
+                .register(registry)
+                .labels();
+        cluster.directoryCounters().lookupNanos = nanos -> lookups.observe(nanos / NANOSECONDS_PER_SECOND);
         storage.pullNanos = nanos -> pulls.observe(nanos / NANOSECONDS_PER_SECOND);
         storage.pullRegretNanos = nanos -> regret.observe(nanos / NANOSECONDS_PER_SECOND);
         register(registry);

@@ -30,6 +30,7 @@ from kvasir.identity import GroupRule, Namespace, Shard
 from kvasir.lease import Event, EventBatch, Lease, LoadResult, PlanRange, StoreResult
 from kvasir.pieces import Pieces
 from kvasir.records import SlotStatus, Tier
+from kvasir.scores import NodeScore, Scores
 
 __all__ = [
     "CancelledError",
@@ -47,6 +48,7 @@ __all__ = [
     "LoadResult",
     "Namespace",
     "NodeInternalError",
+    "NodeScore",
     "NodeUnavailableError",
     "NotAttachedError",
     "NotPermittedError",
@@ -55,6 +57,7 @@ __all__ = [
     "ProtocolViolationError",
     "RegionError",
     "ResourceExhaustedError",
+    "Scores",
     "Shard",
     "SlotStatus",
     "StoreResult",

@@ -20,6 +20,7 @@ from kvasir.identity import KEY_BYTES, Keys, Namespace, Shard, pack_keys
 from kvasir.lease import Event, EventBatch, Lease, LoadResult, StoreResult
 from kvasir.pieces import Pieces, Places, pieces_of
 from kvasir.records import U64, SlotArray, SlotStatus, Tier, slot_array
+from kvasir.scores import NodeScore, Scores
 
 _GRANTED: Final = int(SlotStatus.GRANTED)
 
@@ -111,6 +112,18 @@ def unpin_request(handle: int, keys: Keys) -> pb.Request:
 def events_request(after: int, limit: int, wait: float, deadline: Deadline) -> pb.Request:
     """Asks what happened after a sequence number."""
     return pb.Request(events=pb.Events(after=after, limit=limit, wait_ms=wait_millis(wait, deadline) if wait else 0))
+
+
+def scores_request(handle: int, keys: Keys) -> pb.Request:
+    """Asks how much each node holds."""
+    return pb.Request(scores=pb.Scores(namespace=handle, keys=pack_keys(keys)))
+
+
+def handoff_request(handle: int, keys: Keys, target: str, ttl: float) -> pb.Request:
+    """Sends chunks to another node."""
+    return pb.Request(
+        handoff=pb.Handoff(namespace=handle, keys=pack_keys(keys), target=target, ttl_ms=round(ttl * 1000))
+    )
 
 
 def ping_request(payload: bytes) -> pb.Request:
@@ -336,6 +349,17 @@ def events_of(answer: pb.EventsResult) -> EventBatch:
             for e in answer.events
         ),
         answer.lost,
+    )
+
+
+def scores_of(answer: pb.ScoresResult) -> Scores:
+    """The typed scores of an answer."""
+    return Scores(
+        tuple(
+            NodeScore(n.node, n.incarnation, n.prefix_chunks, n.free_bytes, n.queued_bytes, n.leased_bytes)
+            for n in answer.nodes
+        ),
+        answer.complete,
     )
 
 

@@ -50,7 +50,7 @@ SLOT_ABORTED: SlotStatus
 SLOT_NOT_RESERVED: SlotStatus
 
 class Request(_message.Message):
-    __slots__ = ("id", "deadline_ms", "traceparent", "hello", "attach", "open_namespace", "lookup", "resolve", "renew", "release", "reserve", "commit", "abort", "pin", "unpin", "events", "cancel", "ping", "handoff")
+    __slots__ = ("id", "deadline_ms", "traceparent", "hello", "attach", "open_namespace", "lookup", "resolve", "renew", "release", "reserve", "commit", "abort", "pin", "unpin", "events", "cancel", "ping", "handoff", "scores")
     ID_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class Request(_message.Message):
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
     id: int
     deadline_ms: int
     traceparent: str
@@ -89,10 +90,11 @@ class Request(_message.Message):
     cancel: Cancel
     ping: Ping
     handoff: Handoff
-    def __init__(self, id: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., open_namespace: _Optional[_Union[OpenNamespace, _Mapping]] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., resolve: _Optional[_Union[Resolve, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., pin: _Optional[_Union[Pin, _Mapping]] = ..., unpin: _Optional[_Union[Unpin, _Mapping]] = ..., events: _Optional[_Union[Events, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., handoff: _Optional[_Union[Handoff, _Mapping]] = ...) -> None: ...
+    scores: Scores
+    def __init__(self, id: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., traceparent: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., attach: _Optional[_Union[Attach, _Mapping]] = ..., open_namespace: _Optional[_Union[OpenNamespace, _Mapping]] = ..., lookup: _Optional[_Union[Lookup, _Mapping]] = ..., resolve: _Optional[_Union[Resolve, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., reserve: _Optional[_Union[Reserve, _Mapping]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., pin: _Optional[_Union[Pin, _Mapping]] = ..., unpin: _Optional[_Union[Unpin, _Mapping]] = ..., events: _Optional[_Union[Events, _Mapping]] = ..., cancel: _Optional[_Union[Cancel, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., handoff: _Optional[_Union[Handoff, _Mapping]] = ..., scores: _Optional[_Union[Scores, _Mapping]] = ...) -> None: ...
 
 class Response(_message.Message):
-    __slots__ = ("id", "incarnation", "error", "hello", "attach", "open_namespace", "lookup", "resolve", "renew", "release", "reserve", "commit", "abort", "pin", "unpin", "events", "cancel", "ping", "handoff")
+    __slots__ = ("id", "incarnation", "error", "hello", "attach", "open_namespace", "lookup", "resolve", "renew", "release", "reserve", "commit", "abort", "pin", "unpin", "events", "cancel", "ping", "handoff", "scores")
     ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +114,7 @@ class Response(_message.Message):
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     PING_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
     id: int
     incarnation: bytes
     error: Error
@@ -131,7 +134,8 @@ class Response(_message.Message):
     cancel: CancelResult
     ping: PingResult
     handoff: HandoffResult
-    def __init__(self, id: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., hello: _Optional[_Union[HelloResult, _Mapping]] = ..., attach: _Optional[_Union[AttachResult, _Mapping]] = ..., open_namespace: _Optional[_Union[OpenNamespaceResult, _Mapping]] = ..., lookup: _Optional[_Union[LookupResult, _Mapping]] = ..., resolve: _Optional[_Union[ResolveResult, _Mapping]] = ..., renew: _Optional[_Union[RenewResult, _Mapping]] = ..., release: _Optional[_Union[ReleaseResult, _Mapping]] = ..., reserve: _Optional[_Union[ReserveResult, _Mapping]] = ..., commit: _Optional[_Union[CommitResult, _Mapping]] = ..., abort: _Optional[_Union[AbortResult, _Mapping]] = ..., pin: _Optional[_Union[PinResult, _Mapping]] = ..., unpin: _Optional[_Union[UnpinResult, _Mapping]] = ..., events: _Optional[_Union[EventsResult, _Mapping]] = ..., cancel: _Optional[_Union[CancelResult, _Mapping]] = ..., ping: _Optional[_Union[PingResult, _Mapping]] = ..., handoff: _Optional[_Union[HandoffResult, _Mapping]] = ...) -> None: ...
+    scores: ScoresResult
+    def __init__(self, id: _Optional[int] = ..., incarnation: _Optional[bytes] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., hello: _Optional[_Union[HelloResult, _Mapping]] = ..., attach: _Optional[_Union[AttachResult, _Mapping]] = ..., open_namespace: _Optional[_Union[OpenNamespaceResult, _Mapping]] = ..., lookup: _Optional[_Union[LookupResult, _Mapping]] = ..., resolve: _Optional[_Union[ResolveResult, _Mapping]] = ..., renew: _Optional[_Union[RenewResult, _Mapping]] = ..., release: _Optional[_Union[ReleaseResult, _Mapping]] = ..., reserve: _Optional[_Union[ReserveResult, _Mapping]] = ..., commit: _Optional[_Union[CommitResult, _Mapping]] = ..., abort: _Optional[_Union[AbortResult, _Mapping]] = ..., pin: _Optional[_Union[PinResult, _Mapping]] = ..., unpin: _Optional[_Union[UnpinResult, _Mapping]] = ..., events: _Optional[_Union[EventsResult, _Mapping]] = ..., cancel: _Optional[_Union[CancelResult, _Mapping]] = ..., ping: _Optional[_Union[PingResult, _Mapping]] = ..., handoff: _Optional[_Union[HandoffResult, _Mapping]] = ..., scores: _Optional[_Union[ScoresResult, _Mapping]] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("code", "message")
@@ -637,3 +641,35 @@ class HandoffResult(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     accepted: int
     def __init__(self, accepted: _Optional[int] = ...) -> None: ...
+
+class Scores(_message.Message):
+    __slots__ = ("namespace", "keys")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    namespace: int
+    keys: bytes
+    def __init__(self, namespace: _Optional[int] = ..., keys: _Optional[bytes] = ...) -> None: ...
+
+class ScoresResult(_message.Message):
+    __slots__ = ("nodes", "complete")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeScore]
+    complete: bool
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeScore, _Mapping]]] = ..., complete: bool = ...) -> None: ...
+
+class NodeScore(_message.Message):
+    __slots__ = ("node", "incarnation", "prefix_chunks", "free_bytes", "queued_bytes", "leased_bytes")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEASED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    incarnation: bytes
+    prefix_chunks: int
+    free_bytes: int
+    queued_bytes: int
+    leased_bytes: int
+    def __init__(self, node: _Optional[str] = ..., incarnation: _Optional[bytes] = ..., prefix_chunks: _Optional[int] = ..., free_bytes: _Optional[int] = ..., queued_bytes: _Optional[int] = ..., leased_bytes: _Optional[int] = ...) -> None: ...

@@ -27,6 +27,7 @@ from kvasir.errors import ClosedError, KvasirError, NodeUnavailableError
 from kvasir.identity import KEY_BYTES, GroupRule, Keys, Namespace, Shard, pack_keys
 from kvasir.lease import EventBatch, Lease, LoadResult, StoreResult
 from kvasir.pieces import Places
+from kvasir.scores import Scores
 
 _T = TypeVar("_T")
 _Copying = LoadCall | StoreCall
@@ -318,6 +319,30 @@ class AsyncClient:
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
         return _calls.events_of((await wire.call(_calls.events_request(after, limit, wait, end), end)).events)
+
+    async def scores(
+        self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None
+    ) -> Scores:
+        """See :meth:`kvasir.Client.scores`."""
+        end = Deadline.of(deadline, self._default)
+        wire = await self._attach(end)
+        handle = await self._handle(wire, namespace, end)
+        return _calls.scores_of((await wire.call(_calls.scores_request(handle, keys), end)).scores)
+
+    async def handoff(
+        self,
+        keys: Keys,
+        target: str,
+        *,
+        ttl: float = 60.0,
+        namespace: Namespace | None = None,
+        deadline: Deadline | float | None = None,
+    ) -> int:
+        """See :meth:`kvasir.Client.handoff`."""
+        end = Deadline.of(deadline, self._default)
+        wire = await self._attach(end)
+        handle = await self._handle(wire, namespace, end)
+        return (await wire.call(_calls.handoff_request(handle, keys, target, ttl), end)).handoff.accepted
 
     async def ping(self, payload: bytes = b"", *, deadline: Deadline | float | None = None) -> bytes:
         """See :meth:`kvasir.Client.ping`."""

@@ -20,6 +20,7 @@ from kvasir.errors import KvasirError
 from kvasir.identity import KEY_BYTES, GroupRule, Keys, Namespace, Shard, pack_keys
 from kvasir.lease import EventBatch, Lease, LoadResult, StoreResult
 from kvasir.pieces import Places
+from kvasir.scores import Scores
 
 DEFAULT_DEADLINE = 2.0
 DEFAULT_ATTACH_SECONDS = 30.0
@@ -357,6 +358,37 @@ class Client:
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
         return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end).events)
+
+    def scores(
+        self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None
+    ) -> Scores:
+        """How many leading chunks of a prompt each node of the cluster holds, and how loaded it is.
+
+        UnsupportedError when the node is in no cluster.
+        """
+        end = Deadline.of(deadline, self._default)
+        attachment = self._attacher.wait(end)
+        handle = self._handle(attachment, namespace, end)
+        return _calls.scores_of(attachment.wire.call(_calls.scores_request(handle, keys), end).scores)
+
+    def handoff(
+        self,
+        keys: Keys,
+        target: str,
+        *,
+        ttl: float = 60.0,
+        namespace: Namespace | None = None,
+        deadline: Deadline | float | None = None,
+    ) -> int:
+        """Sends chunks to the node named ``target``: those that are here now, the others as they are committed.
+
+        Those that do not come within ``ttl`` seconds are forgotten. Returns how many keys were accepted.
+        UnsupportedError when the node is in no cluster, InvalidArgumentError when the cluster has no such node.
+        """
+        end = Deadline.of(deadline, self._default)
+        attachment = self._attacher.wait(end)
+        handle = self._handle(attachment, namespace, end)
+        return attachment.wire.call(_calls.handoff_request(handle, keys, target, ttl), end).handoff.accepted
 
     def ping(self, payload: bytes = b"", *, deadline: Deadline | float | None = None) -> bytes:
         """A round trip; answers the payload."""

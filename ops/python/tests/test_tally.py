@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from kvasir_ops.demo.summary import Restart, Summary, summarise
+from kvasir_ops.demo.summary import Join, Restart, Summary, summarise
 from kvasir_ops.replay.tally import LocalOnly, RequestReport, Tally
 from kvasir_ops.replay.trace import TraceRequest
 
@@ -33,14 +33,24 @@ def report(request: int, **changes: object) -> RequestReport:
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
-def finished(restart: Restart | None = None, **changes: object) -> Summary:
+JOINED = Join(answers_seconds=1.0, first_hit_seconds=2.0)
+
+
+def finished(restart: Restart | None = None, join: Join = JOINED, **changes: object) -> Summary:
     tally = Tally(REQUESTS, OBJECT)
     tally.add(report(0, acknowledged={1: 1.0, 2: 1.5}))
-    given = {"hits": {"dram": 1, "ssd": 1}, "verified_bytes": 2 * OBJECT, "load_seconds": 0.5, **changes}
+    given = {
+        "node": "b",
+        "hits": {"dram": 1, "remote": 1},
+        "verified_bytes": 2 * OBJECT,
+        "load_seconds": 0.5,
+        **changes,
+    }
     tally.add(report(1, **given))
     return summarise(
         tally,
         restart or Restart(checked=2, evicted=0, lost=0, first_hit_seconds={"dram": 1.0}, in_dram=1, on_ssd=1),
+        join,
         dram_bytes=1,
         ssd_bytes=2,
         seconds=3.0,
@@ -52,7 +62,7 @@ def finished(restart: Restart | None = None, **changes: object) -> Summary:
 def test_sums_and_rates() -> None:
     summary = finished()
     assert summary.chunks == 5
-    assert summary.hits == {"dram": 1, "ssd": 1, "remote": 0}
+    assert summary.hits == {"dram": 1, "ssd": 0, "remote": 1}
     assert summary.hit_rate == pytest.approx(0.4)
     assert summary.tokens == 2324
     assert summary.tokens_not_recomputed == 1024
@@ -75,7 +85,10 @@ def test_good_run_has_no_failures() -> None:
     ("summary", "reason"),
     [
         (finished(wrong_bytes=1), "1 wrong bytes"),
-        (finished(hits={}), "no hit at all"),
+        (finished(hits={"dram": 2}), "no hit from another node"),
+        (finished(hits={"remote": 2}, node="a"), "no more hits than the nodes alone would have"),
+        (finished(join=Join(1.0, None)), "no hit at the node that joined"),
+        (finished(late_calls=2), "2 calls came back later than their deadline"),
         (finished(Restart(2, 0, 1, {"dram": 1.0}, 1, 0)), "1 objects lost"),
         (finished(Restart(0, 0, 0, {"dram": 1.0}, 0, 0)), "nothing was acknowledged before the kill"),
         (finished(Restart(2, 0, 0, {}, 1, 1)), "no hit after the restart"),
@@ -89,7 +102,7 @@ def test_json_has_the_figures_that_are_checked() -> None:
     document = json.loads(json.dumps(finished().as_json()))
     assert document["wrong_bytes"] == 0
     assert document["objects_lost"] == 0
-    assert document["hits"] == {"dram": 1, "ssd": 1, "remote": 0}
+    assert document["hits"] == {"dram": 1, "ssd": 0, "remote": 1}
     assert document["failures"] == []
 
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from kvasir_ops.bench import link
+from kvasir_ops.bench import directory, link, simulated
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.holder_death import HolderDeath, Trial
 from kvasir_ops.bench.records import Record, at_least, at_most, record
@@ -45,6 +45,8 @@ HEAL_LIMIT_SECONDS = 30.0
 def run(context: Context) -> Generator[Record, None, None]:
     """The suite; a generator, closed by its caller."""
     yield from link.run(context)
+    yield from directory.run(context)
+    yield from simulated.run(context)
     yield from _trace(context)
     yield from _holder_death(context)
     reason = unavailable()

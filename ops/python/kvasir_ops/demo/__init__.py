@@ -1,1 +1,1 @@
-"""``./kvasir demo``: a node, two engine stand-ins and a real trace, with ``kill -9`` of the node in the middle."""
+"""``./kvasir demo``: three nodes as one cache, an engine stand-in at each, a real trace, and ``kill -9``."""

@@ -14,7 +14,7 @@ from kvasir import KvasirError
 from rich.console import Console
 
 from kvasir_ops import home
-from kvasir_ops.demo.run import Demo, Plan
+from kvasir_ops.demo.run import NODES, Demo, NoPoolError, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
 from kvasir_ops.demo.summary import Summary, summary_table
 from kvasir_ops.demo.vllm import CannotRunError, VllmDemo, show
@@ -28,7 +28,7 @@ from kvasir_ops.vllm_server import ServerFailedError
 
 SHARED_MEMORY = Path("/dev/shm")
 _COULD_NOT_RUN = (
-    KvasirError, NodeFailedError, StandInFailedError, StandstillError, TooSmallError, OSError, ValueError
+    KvasirError, NoPoolError, NodeFailedError, StandInFailedError, StandstillError, TooSmallError, OSError, ValueError
 )  # fmt: skip
 _DEFAULT_REQUESTS = 1000
 _COMPUTE_TOKENS_PER_S = 400_000
@@ -40,9 +40,10 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="./kvasir demo",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Starts a node and two engine stand-ins in processes of their own, replays the start of a real "
-        "trace of conversations (Mooncake, FAST'25), kills the node with kill -9 half-way and starts it again. Every "
-        "byte that is loaded is compared. Leaves nothing behind.",
+        description="Starts three nodes that are one cache, and an engine stand-in at each, in processes of their own. "
+        "Replays the start of a real trace of conversations (Mooncake, FAST'25); meanwhile one node is killed with "
+        "kill -9, another one joins, and the killed one comes back. Every byte that is loaded is compared. Leaves "
+        "nothing behind.",
     )
     result.add_argument(
         "--engine",
@@ -70,9 +71,7 @@ def parser() -> argparse.ArgumentParser:
         default=_PREFILL_TOKENS_PER_S,
         help="the speed of a real engine, for the estimate of the time that was saved",
     )
-    result.add_argument(
-        "--state-dir", type=Path, default=home() / ".kvasir", help="where the SSD tier of the demo goes"
-    )
+    result.add_argument("--state-dir", type=Path, default=home() / ".kvasir", help="where the SSD tiers of the demo go")
     return result
 
 
@@ -84,7 +83,7 @@ def _positive(text: str) -> int:
 
 
 def main() -> int:
-    """Exit status 0 when bytes were right, nothing was lost, and there were hits before and after the kill."""
+    """Exit status 0 when bytes were right, nothing was lost, and the pool gave hits before and after the kill."""
     options = parser().parse_args()
     # Like Ctrl-C: the demo cleans up.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -94,7 +93,7 @@ def main() -> int:
     try:
         requests = read_trace(options.requests, options.trace)
         options.state_dir.mkdir(parents=True, exist_ok=True)
-        sizes = choose_sizes(requests, SHARED_MEMORY, options.state_dir)
+        sizes = choose_sizes(requests, len(NODES) + 1, SHARED_MEMORY, options.state_dir)
         plan = Plan(
             home=home(),
             requests=requests,
@@ -110,8 +109,8 @@ def main() -> int:
         demo = Demo(plan, scene, display)
         with display:
             display.event(
-                f"a node with {sizes.dram_bytes >> 20} MiB of DRAM and {sizes.ssd_bytes >> 20} MiB on SSD, "
-                f"{len(requests):,} requests, objects of {sizes.object_bytes >> 10} KiB"
+                f"{len(NODES)} nodes, each with {sizes.dram_bytes >> 20} MiB of DRAM and {sizes.ssd_bytes >> 20} MiB "
+                f"on SSD; {len(requests):,} requests, objects of {sizes.object_bytes >> 10} KiB"
             )
             summary = demo.run()
     except KeyboardInterrupt:

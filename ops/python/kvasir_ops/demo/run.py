@@ -1,13 +1,12 @@
-"""The demo's course: start a node and the stand-ins, kill the node half-way, start it again, go on to the end."""
+"""The demo's course: three nodes as one cache and an engine at each; one node is killed, one joins, one comes back."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from kvasir import Tier
 from rich.console import RenderableType
 
 from kvasir_ops.demo.sizes import Sizes
-from kvasir_ops.demo.summary import Restart, Summary, summarise
-from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
+from kvasir_ops.demo.summary import Join, Restart, Summary, summarise
+from kvasir_ops.lab.nodes import Nodes, NodeSettings
+from kvasir_ops.lab.pool import PoolProbe
 from kvasir_ops.replay.course import Course
 from kvasir_ops.replay.display import Display, Scene
 from kvasir_ops.replay.evictions import EvictionWatch
@@ -24,8 +24,18 @@ from kvasir_ops.replay.probe import Probe
 from kvasir_ops.replay.stand_ins import StandIns
 from kvasir_ops.replay.trace import TraceRequest, endless_cache_hits, key_of
 
-ENGINES = 2
-NODE = "node"
+NODES = ("node-1", "node-2", "node-3")
+KILLED = "node-2"
+JOINS = "node-4"
+# Shares of the requests.
+_KILL_AT = 0.3
+_JOIN_AT = 0.4
+_RETURN_AT = 0.6
+_ONE_BOUND_SECONDS = 60.0
+
+
+class NoPoolError(Exception):
+    """The nodes did not become one cache; the message says how long they had."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +51,6 @@ class Plan:
     state: Path
 
 
-@contextmanager
-def temporary_places(shared_memory: Path, state: Path) -> Iterator[NodePlaces]:
-    """Empty directories for one node; gone afterwards, whatever happens."""
-    with ExitStack() as stack:
-        made = []
-        for parent in (shared_memory, state):
-            parent.mkdir(parents=True, exist_ok=True)
-            made.append(Path(tempfile.mkdtemp(prefix="kvasir-demo-", dir=parent)))
-            stack.callback(shutil.rmtree, made[-1], ignore_errors=True)
-        yield NodePlaces(*made)
-
-
 class Demo:
     """One run. Everything it starts or makes is gone when :meth:`run` returns or raises."""
 
@@ -60,45 +58,54 @@ class Demo:
         self._plan = plan
         self._scene = scene
         self._display = display
+        self._look = ThreadPoolExecutor(1, thread_name_prefix="look")
         self.frames: list[RenderableType] = []
 
     def run(self) -> Summary:
         """Runs to the end.
 
         Raises:
+            NoPoolError: the nodes did not find each other.
             StandInFailedError: a stand-in ended early.
             StandstillError: nothing moved for a minute.
-            NodeFailedError: the node ended by itself.
-            KvasirError: the node did not answer in time.
+            NodeFailedError: a node ended by itself.
+            KvasirError: a node did not answer in time.
         """
         plan = self._plan
+        served = len(plan.requests)
         with ExitStack() as stack:
-            places = stack.enter_context(temporary_places(plan.shared_memory, plan.state))
-            settings = configuration(places, plan.sizes.dram_bytes, plan.sizes.ssd_bytes)
-            node = stack.enter_context(NodeProcess(plan.home, places, settings))
-            node.start()
+            stack.callback(self._look.shutdown)
+            memory, state = (_temporary(stack, parent) for parent in (plan.shared_memory, plan.state))
+            settings = NodeSettings(plan.sizes.dram_bytes, plan.sizes.ssd_bytes)
+            nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, memory, state))
             stand_ins = stack.enter_context(StandIns(plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s))
-            course = Course(self._scene, self._display, stand_ins, node.check)
+            course = Course(self._scene, self._display, stand_ins, lambda: self._look_after(nodes))
             self.frames = course.frames
-            look = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="probe"))
-            probe = course.result_of(look.submit(Probe, str(places.socket), plan.sizes.object_bytes))
+            self._start(course, nodes)
+            probe = course.result_of(self._look.submit(Probe, nodes.socket(KILLED), plan.sizes.object_bytes))
             stack.callback(probe.close)
-            watch = EvictionWatch(str(places.socket))
+            watch = EvictionWatch(nodes.socket(KILLED))
             stack.callback(watch.close)
-            course.say(f"the node answers after {time.monotonic() - node.started_at:.1f} s")
-            for _ in range(ENGINES):
-                stand_ins.start(NODE, str(places.socket))
+            for name in NODES:
+                stand_ins.start(name, nodes.socket(name))
 
             self._scene.phase = "replaying the trace"
-            course.served(len(plan.requests) // 2)
-            restart = self._kill_and_start(course, node, probe, watch, look)
-            self._scene.phase = "replaying the trace, warm after kill -9"
-            course.served(len(plan.requests))
+            course.served(round(_KILL_AT * served))
+            expected = self._before_the_kill(course, probe)
+            killed_at = nodes.kill(KILLED)
+            course.say(f"kill -9 of {KILLED}: its engine goes on without it, the others without what only it had")
+            course.served(round(_JOIN_AT * served))
+            join = self._join(course, nodes, stand_ins)
+            course.served(round(_RETURN_AT * served))
+            restart = self._come_back(course, nodes, probe, watch, killed_at, expected)
+            self._scene.phase = "replaying the trace, with all four nodes"
+            course.served(served)
             self._scene.phase = "done"
             course.draw()
         return summarise(
             self._scene.tally,
             restart,
+            join,
             dram_bytes=plan.sizes.dram_bytes,
             ssd_bytes=plan.sizes.ssd_bytes,
             seconds=self._scene.seconds,
@@ -106,24 +113,62 @@ class Demo:
             prefill_tokens_per_s=plan.prefill_tokens_per_s,
         )
 
-    def _kill_and_start(
-        self, course: Course, node: NodeProcess, probe: Probe, watch: EvictionWatch, look: ThreadPoolExecutor
-    ) -> Restart:
-        now = list(self._scene.tally.acknowledged.get(NODE, {}))
-        expected = sorted(set(course.result_of(look.submit(probe.tiers, now)).values()))
-        self._scene.phase = "kill -9 of the node"
+    def _start(self, course: Course, nodes: Nodes) -> None:
+        began = time.monotonic()
+        nodes.start(*NODES)
+        seconds = course.result_of(self._look.submit(self._wait_until_one, nodes))
+        if seconds is None:
+            raise NoPoolError(f"the nodes were no cache in common within {_ONE_BOUND_SECONDS:.0f} s of their start")
+        course.say(f"{len(NODES)} nodes are one cache, {time.monotonic() - began:.1f} s after their start")
+
+    def _wait_until_one(self, nodes: Nodes) -> float | None:
+        sockets = {name: nodes.socket(name) for name in NODES}
+        with PoolProbe(sockets, self._plan.sizes.object_bytes) as pool:
+            return pool.seconds_until_one(_ONE_BOUND_SECONDS)
+
+    def _before_the_kill(self, course: Course, probe: Probe) -> list[Tier]:
+        """What the node has before it is killed: the tiers that have to give hits again afterwards."""
+        chunks = list(self._scene.tally.acknowledged.get(KILLED, {}))
+        expected = sorted(set(course.result_of(self._look.submit(probe.tiers, chunks)).values()) - {Tier.REMOTE})
+        self._scene.phase = f"kill -9 of {KILLED}"
         course.draw()
-        killed_at = node.kill()
-        course.say("kill -9: the engines go on without the node")
+        return expected
+
+    def _join(self, course: Course, nodes: Nodes, stand_ins: StandIns) -> Join:
+        began = time.monotonic()
+        nodes.start(JOINS)
+        self._scene.phase = f"{JOINS} joins"
+        course.say(f"{JOINS} joins, empty, with an engine of its own")
+        probe = course.result_of(self._look.submit(Probe, nodes.socket(JOINS), self._plan.sizes.object_bytes))
+        answers = time.monotonic() - began
+        stand_ins.start(JOINS, nodes.socket(JOINS))
+        # Newest first: what was asked for lately is asked for again.
+        chunks = [chunk for name in NODES if name != KILLED for chunk in self._scene.tally.acknowledged.get(name, {})]
+        first = course.result_of(self._look.submit(probe.first_load, chunks[::-1], began))
+        probe.close()
+        if first is not None:
+            course.say(f"{JOINS} answers after {answers:.1f} s; its first hit from another came after {first:.1f} s")
+        return Join(answers_seconds=answers, first_hit_seconds=first)
+
+    def _come_back(
+        self,
+        course: Course,
+        nodes: Nodes,
+        probe: Probe,
+        watch: EvictionWatch,
+        killed_at: float,
+        expected: list[Tier],
+    ) -> Restart:
+        self._scene.phase = f"{KILLED} comes back"
         # From this thread: the node ends with the thread that started it.
-        node.start()
+        nodes.start(KILLED)
+        started_at = nodes.process(KILLED).started_at
         known = self._acknowledged_before(killed_at)
-        first_hits = course.result_of(look.submit(probe.first_hits, known, expected, node.started_at))
-        # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
-        course.a_report_of_each()
+        first_hits = course.result_of(self._look.submit(probe.first_hits, known, expected, started_at))
+        # The request that its stand-in was serving at the kill is long reported, with what was acknowledged of it.
         checked = self._acknowledged_before(killed_at)
         tiers = course.result_of(
-            look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), node.started_at)
+            self._look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), started_at)
         )
         missing = [chunk for chunk in checked if chunk not in tiers]
         evicted = sum(watch.is_evicted(key_of(chunk)) for chunk in missing)
@@ -137,11 +182,23 @@ class Demo:
         )
         first = ", ".join(f"{tier.upper()} {seconds:.2f} s" for tier, seconds in first_hits.items())
         course.say(
-            f"started again: first verified hit after {first or '(none)'}; of {restart.checked:,} objects acknowledged "
-            f"before the kill {restart.in_dram:,} are in DRAM, {restart.on_ssd:,} on SSD, "
+            f"{KILLED} started again: first verified hit after {first or '(none)'}; of {restart.checked:,} objects "
+            f"acknowledged before the kill {restart.in_dram:,} are in DRAM, {restart.on_ssd:,} on SSD, "
             f"{restart.evicted} had been evicted for room, {restart.lost} are lost"
         )
         return restart
 
     def _acknowledged_before(self, instant: float) -> list[int]:
-        return [chunk for chunk, at in self._scene.tally.acknowledged.get(NODE, {}).items() if at < instant]
+        return [chunk for chunk, at in self._scene.tally.acknowledged.get(KILLED, {}).items() if at < instant]
+
+    def _look_after(self, nodes: Nodes) -> None:
+        nodes.check()
+        shown = [name for name in nodes.names if name in self._scene.nodes or name in nodes.running]
+        self._scene.nodes = {name: nodes.state(name) for name in shown}
+
+
+def _temporary(stack: ExitStack, parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix="kvasir-demo-", dir=parent))
+    stack.callback(shutil.rmtree, made, ignore_errors=True)
+    return made

@@ -30,10 +30,21 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Join:
+    """A node that joined while the others worked: seconds from the start of its process until it answered, and until it
+    gave its first hit, which only other nodes had; None when it gave none.
+    """
+
+    answers_seconds: float
+    first_hit_seconds: float | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """The figures at the end; :meth:`as_json` is what ``--json`` writes."""
 
     requests: int
+    nodes: Mapping[str, Mapping[str, float]]
     chunks: int
     object_bytes: int
     dram_bytes: int
@@ -41,6 +52,8 @@ class Summary:
     seconds: float
     hits: Mapping[str, int]
     hit_rate: float
+    local_only_hits: int
+    local_only_hit_rate: float
     endless_cache_hits: int
     stored_by_other: int
     bytes_verified: int
@@ -54,6 +67,10 @@ class Summary:
     objects_evicted_before: int
     objects_lost: int
     restart_first_hit_seconds: Mapping[str, float]
+    join_answers_seconds: float
+    join_first_hit_seconds: float | None
+    hangs: int
+    longest_call_seconds: float
     prefill_tokens_per_s: float
     prefill_seconds_without: float
     prefill_seconds_with: float
@@ -74,6 +91,10 @@ class Summary:
             "no hit at all": sum(self.hits.values()) == 0,
             "nothing was acknowledged before the kill": self.objects_acknowledged == 0,
             "no hit after the restart": not self.restart_first_hit_seconds,
+            "no hit from another node": not self.hits.get("remote"),
+            "no hit at the node that joined": self.join_first_hit_seconds is None,
+            "no more hits than the nodes alone would have": sum(self.hits.values()) <= self.local_only_hits,
+            f"{self.hangs} calls came back later than their deadline": self.hangs > 0,
         }
         return [reason for reason, holds in wrong.items() if holds]
 
@@ -85,6 +106,7 @@ class Summary:
 def summarise(
     tally: Tally,
     restart: Restart,
+    join: Join,
     *,
     dram_bytes: int,
     ssd_bytes: int,
@@ -95,6 +117,10 @@ def summarise(
     """The summary of a finished run."""
     return Summary(
         requests=tally.done,
+        nodes={
+            name: {"requests": node.requests, "hit_rate": node.hit_rate, "remote_hits": node.remote_hits}
+            for name, node in sorted(tally.nodes.items())
+        },
         chunks=tally.chunks,
         object_bytes=tally.object_bytes,
         dram_bytes=dram_bytes,
@@ -102,6 +128,8 @@ def summarise(
         seconds=seconds,
         hits=dict(tally.hits),
         hit_rate=tally.hit_rate,
+        local_only_hits=tally.local_only.hits,
+        local_only_hit_rate=tally.local_only_hit_rate,
         endless_cache_hits=endless_hits,
         stored_by_other=tally.stored_by_other,
         bytes_verified=tally.verified_bytes,
@@ -115,6 +143,10 @@ def summarise(
         objects_evicted_before=restart.evicted,
         objects_lost=restart.lost,
         restart_first_hit_seconds=dict(restart.first_hit_seconds),
+        join_answers_seconds=join.answers_seconds,
+        join_first_hit_seconds=join.first_hit_seconds,
+        hangs=tally.late_calls,
+        longest_call_seconds=tally.longest_call_seconds,
         prefill_tokens_per_s=prefill_tokens_per_s,
         prefill_seconds_without=tally.tokens / prefill_tokens_per_s,
         prefill_seconds_with=(tally.tokens - tally.tokens_not_recomputed) / prefill_tokens_per_s,
@@ -124,7 +156,7 @@ def summarise(
 
 
 def summary_table(summary: Summary) -> Table:
-    """The figures, with Kvasir and without."""
+    """The figures: of the pool, of the same nodes if each were alone, and without a cache."""
     table = Table(
         title=f"{summary.requests:,} requests, {summary.chunks:,} chunks of {summary.object_bytes // 1024} KiB "
         f"(512 tokens each), {summary.seconds:.0f} s",
@@ -132,30 +164,34 @@ def summary_table(summary: Summary) -> Table:
         title_style="bold",
     )
     table.add_column("")
-    table.add_column("with Kvasir", justify="right")
-    table.add_column("without", justify="right")
+    table.add_column("pooled", justify="right")
+    table.add_column("each alone", justify="right")
+    table.add_column("no cache", justify="right")
     reachable = sum(summary.hits.values()) / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
     restart = ", ".join(
         f"{tier.upper()} {seconds:.2f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
     )
     speed = f"{summary.prefill_tokens_per_s:,.0f} tokens/s"
     prefill = summary.prefill_seconds_with
-    rows: list[tuple[str, str, str]] = [
-        ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})", "0"),
-        ("  by tier", hits_by_tier(summary.hits), ""),
-        ("  of what an endless cache would hit", f"{reachable:.0%}", "0%"),
-        ("  stored by the other engine", f"{summary.stored_by_other:,}", "0"),
-        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,} of {summary.tokens:,}", "0"),
-        (f"prefill at {speed} (estimate)", f"{prefill:,.0f} s", f"{summary.prefill_seconds_without:,.0f} s"),
-        ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s", ""),
-        ("  saved", f"{summary.saved_seconds:,.0f} s", ""),
-        ("load, store", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f} GB/s", ""),
-        ("bytes verified", f"{summary.bytes_verified:,}", ""),
-        ("kill -9: requests served without it", f"{summary.requests_without_tier}", ""),
-        ("kill -9: start to first verified hit", restart or "none", ""),
-        ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}", ""),
-        ("  evicted for room before it", f"{summary.objects_evicted_before:,}", ""),
-        ("  lost", f"{summary.objects_lost:,}", ""),
+    alone = summary.local_only_hits / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
+    joined = "none" if summary.join_first_hit_seconds is None else f"{summary.join_first_hit_seconds:.2f} s"
+    rows: list[tuple[str, ...]] = [
+        ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})",
+         f"{summary.local_only_hits:,} ({summary.local_only_hit_rate:.1%})", "0"),
+        ("  by tier", hits_by_tier(summary.hits)),
+        ("  of what an endless cache would hit", f"{reachable:.0%}", f"{alone:.0%}", "0%"),
+        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,}", "", f"of {summary.tokens:,}"),
+        (f"prefill at {speed} (estimate)", f"{prefill:,.0f} s", "", f"{summary.prefill_seconds_without:,.0f} s"),
+        ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s"),
+        ("  saved", f"{summary.saved_seconds:,.0f} s"),
+        ("load, store", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f} GB/s"),
+        ("bytes verified", f"{summary.bytes_verified:,}"),
+        ("joining: start to first hit from others", joined),
+        ("kill -9: requests served without a node", f"{summary.requests_without_tier}"),
+        ("kill -9: start to first verified hit", restart or "none"),
+        ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}"),
+        ("  evicted for room before it", f"{summary.objects_evicted_before:,}"),
+        ("  lost", f"{summary.objects_lost:,}"),
     ]  # fmt: skip
     for row in rows:
         table.add_row(*row)

@@ -71,6 +71,14 @@ class Probe:
                     found[name] = time.monotonic() - started_at
         return found
 
+    def first_load(self, chunks: Sequence[int], began: float) -> float | None:
+        """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long."""
+        while time.monotonic() - began < WARM_BOUND_SECONDS:
+            if any(self._loads(chunk) for chunk in chunks[:_CANDIDATES]):
+                return time.monotonic() - began
+            time.sleep(_PAUSE_SECONDS)
+        return None
+
     def held(self, chunks: Sequence[int], is_evicted: Callable[[int], bool], started_at: float) -> dict[int, Tier]:
         """Where the chunks are, when none is missing that was not evicted, or when the node has had its time."""
         while True:

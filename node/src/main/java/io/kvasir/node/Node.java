@@ -34,6 +34,9 @@ public final class Node implements AutoCloseable {
     private static final long BUSY_MS = 2;
 
     private static final long SAMPLE_NS = 250_000_000;
+    /** For leaving a cluster. */
+    private static final long LEAVE_MS = 12_000;
+
     /** For joining the engine thread, on top of what it may take to shut down. */
     private static final long JOIN_MS = 2000;
 
@@ -83,6 +86,7 @@ public final class Node implements AutoCloseable {
                             .incarnation(drawn)
                             .tenants(tenants)
                             .registry(registry)
+                            .neighbours(cluster)
                             .store(this::openStore),
                     socket.channel());
         } catch (final RuntimeException e) {
@@ -149,7 +153,9 @@ public final class Node implements AutoCloseable {
     public void stop() {
         stopping = true;
         server.wakeup();
-        final Duration bound = config.node().shutdownLimit();
+        final Duration bound = cluster == null
+                ? config.node().shutdownLimit()
+                : config.node().shutdownLimit().plus(config.cluster().drainLimit()).plusMillis(LEAVE_MS);
         try {
             if (!ended.await(bound.toMillis() + JOIN_MS, TimeUnit.MILLISECONDS)) {
                 throw new NodeException("the node did not stop in " + TimeSpan.format(bound));
@@ -212,6 +218,16 @@ public final class Node implements AutoCloseable {
         }
     }
 
+    /** Owner thread: whether what only this node has is still being moved to others. */
+    private boolean isDraining() {
+        if (cluster == null || config.cluster().drainLimit().isZero()) {
+            return false;
+        }
+        final long nowNs = System.nanoTime();
+        cluster.drain(nowNs + config.cluster().drainLimit().toNanos());
+        return !cluster.isDrained(nowNs);
+    }
+
     private void closeCluster() {
         if (cluster != null) {
             cluster.close();
@@ -236,7 +252,7 @@ public final class Node implements AutoCloseable {
                         return server.await(cluster != null && cluster.isBusy() ? BUSY_MS : IDLE_MS);
                     }
                 },
-                () -> !stopping);
+                () -> !stopping || isDraining());
     }
 
     /** Owner thread. */

@@ -35,10 +35,10 @@ public final class ChainEngine implements AutoCloseable {
     private final int objectBytes;
     private final Map<Integer, Region> regions = new HashMap<>();
 
-    public ChainEngine(final Path socket, final int objectBytes) throws IOException {
+    public ChainEngine(final Path socket, final int objectBytes, final String token) throws IOException {
         this.objectBytes = objectBytes;
         client = new EngineClient(socket);
-        directory = client.hello("").getDirectory();
+        directory = client.hello(token).getDirectory();
         learn(client.create().getRegionsList());
         client.call(Request.newBuilder()
                 .setOpenNamespace(

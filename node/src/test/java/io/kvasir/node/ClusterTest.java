@@ -4,6 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import io.kvasir.node.engine.v1.Handoff;
+import io.kvasir.node.engine.v1.NodeScore;
+import io.kvasir.node.engine.v1.Request;
+import io.kvasir.node.engine.v1.Scores;
+import io.kvasir.node.engine.v1.ScoresResult;
 import io.kvasir.node.cluster.Members;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -32,7 +37,8 @@ class ClusterTest {
                     "cluster.address=127.0.0.1:" + (i == 0 ? first : Members.port())));
             sets.addAll(List.of(more));
             nodes.add(new NodeFixture(sets.toArray(String[]::new)));
-            engines.add(new ChainEngine(nodes.get(i).socket(), OBJECT));
+            engines.add(new ChainEngine(
+                    nodes.get(i).socket(), OBJECT, nodes.get(i).config.tenants().isEmpty() ? "" : "red-red-red-red-red"));
         }
         NodeFixture.await(
                 "all nodes in one cluster",
@@ -119,6 +125,67 @@ class ClusterTest {
         engines.get(0).damage(chain, 1);
         engines.get(1).damage(chain, 2);
         assertEquals(4, engines.get(2).load(chain, WAIT_MS));
+    }
+
+    @Test
+    void aNodeThatLeavesMovesWhatOnlyItHas() throws IOException {
+        start(2, "cluster.drain_limit=30s");
+        final ByteString chain = ChainEngine.chain(6, 40);
+        engines.get(0).store(chain);
+        announced(0);
+        nodes.get(0).node.stop();
+        assertEquals(40, engines.get(1).load(chain, 0));
+    }
+
+    @Test
+    void aHandoffSendsChunksAsTheyAreCommitted() throws IOException {
+        start(2);
+        final ByteString chain = ChainEngine.chain(7, 20);
+        engines.get(0).store(chain.substring(0, 5 * 32));
+        final io.kvasir.node.engine.v1.Response accepted = engines.get(0)
+                .call(Request.newBuilder()
+                        .setHandoff(Handoff.newBuilder().setNamespace(1).setKeys(chain).setTarget("n1")));
+        assertEquals(20, accepted.getHandoff().getAccepted());
+        engines.get(0).store(chain);
+        NodeFixture.await(
+                "all chunks at the target",
+                () -> nodes.get(1).metric("kvasir_storage_received_objects_total", null, null) == 20);
+        assertEquals(20, engines.get(1).load(chain, 0));
+        final io.kvasir.node.engine.v1.Response nobody = engines.get(0)
+                .call(Request.newBuilder()
+                        .setHandoff(Handoff.newBuilder().setNamespace(1).setTarget("n9")));
+        assertTrue(nobody.getError().getMessage().contains("n1"));
+    }
+
+    @Test
+    void scoresNameTheLongestPrefixOfEachNode() throws IOException {
+        start(3);
+        final ByteString chain = ChainEngine.chain(8, 40);
+        engines.get(0).store(chain.substring(0, 10 * 32));
+        engines.get(1).store(chain.substring(0, 35 * 32));
+        announced(0);
+        announced(1);
+        final ScoresResult scores = engines.get(0)
+                .call(Request.newBuilder()
+                        .setScores(Scores.newBuilder().setNamespace(1).setKeys(chain)))
+                .getScores();
+        assertEquals(List.of("n0", "n1", "n2"), scores.getNodesList().stream().map(NodeScore::getNode).toList());
+        assertEquals(
+                List.of(10, 35, 0),
+                scores.getNodesList().stream().map(NodeScore::getPrefixChunks).toList());
+    }
+
+    @Test
+    void anotherTenantSeesNothing() throws IOException {
+        start(2, "tenants=[{name: red, token: red-red-red-red-red}, {name: blue, token: blue-blue-blue-blue}]");
+        final ByteString chain = ChainEngine.chain(9, 8);
+        engines.get(0).store(chain);
+        announced(0);
+        try (ChainEngine red = new ChainEngine(nodes.get(1).socket(), OBJECT, "red-red-red-red-red");
+                ChainEngine blue = new ChainEngine(nodes.get(1).socket(), OBJECT, "blue-blue-blue-blue")) {
+            assertEquals(0, blue.load(chain, WAIT_MS));
+            assertEquals(8, red.load(chain, WAIT_MS));
+        }
     }
 
     @Test

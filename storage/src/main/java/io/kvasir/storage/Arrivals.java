@@ -25,7 +25,12 @@ final class Arrivals {
         byHeat = dram.scan();
     }
 
-    Reception receive(final TenantArena tenant, final ObjectId id, final StoredObject object) {
+    Reception receive(
+            final TenantArena tenant,
+            final ObjectId id,
+            final StoredObject object,
+            final boolean copy,
+            final boolean mayEvict) {
         final long hash = id.hash64();
         final int there = dram.find(hash, id.namespace(), id.key(), id.shard());
         if (there != DramTier.NONE) {
@@ -35,19 +40,24 @@ final class Arrivals {
         if (ssd.has(hash)) {
             return new Reception(SlotStatus.EXISTS, null);
         }
+        if (!mayEvict && dram.usedBytes() + SizeClass.slotBytes(object.length()) > dram.capacity()) {
+            return new Reception(SlotStatus.NO_ROOM, null);
+        }
         final int entry =
                 dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), object.length(), object.codec());
         return entry < 0
                 ? new Reception(SlotStatus.NO_ROOM, null)
-                : new Reception(SlotStatus.GRANTED, new Slot(entry, object));
+                : new Reception(SlotStatus.GRANTED, new Slot(entry, object, copy));
     }
 
     private final class Slot implements Incoming {
         private final int entry;
         private final int serial;
         private final StoredObject object;
+        private final boolean copy;
 
-        Slot(final int entry, final StoredObject object) {
+        Slot(final int entry, final StoredObject object, final boolean copy) {
+            this.copy = copy;
             this.entry = entry;
             this.object = object;
             serial = dram.serial(entry);
@@ -64,6 +74,7 @@ final class Arrivals {
             dram.setCrc32c(entry, object.crc32c());
             dram.came(entry, TierKind.REMOTE);
             dram.commit(null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
+            dram.copied(entry, copy);
             counters.received.increment();
         }
 
@@ -81,6 +92,17 @@ final class Arrivals {
         for (final int entry : found) {
             holdings.held(
                     dram.id(entry), TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
+        }
+    }
+
+    void forgetCopies() {
+        final IntArrayList all = new IntArrayList();
+        byHeat.restart();
+        for (int entry = byHeat.next(); entry != DramTier.NONE; entry = byHeat.next()) {
+            all.addInt(entry);
+        }
+        for (int i = 0; i < all.size(); i++) {
+            dram.copied(all.getInt(i), false);
         }
     }
 

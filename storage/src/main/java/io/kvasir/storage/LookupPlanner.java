@@ -80,7 +80,7 @@ final class LookupPlanner {
     /**
      * Looks; starts nothing.
      *
-     * @param asks what other nodes might have counts as on its way; else as a miss, unless it is known
+     * @param asks what other nodes might have counts as on its way; else as a miss, until it is known
      */
     Found look(
             final ShardSet set,
@@ -125,13 +125,11 @@ final class LookupPlanner {
                 } else if (entry == DramTier.NONE) {
                     found.status[i] = remote.status(hash, nowNs);
                 }
-                if ((found.status[i] == SlotStatus.MISS || (found.status[i] == UNKNOWN && !asks))
-                        && !windowed[s]
-                        && !sparse) {
-                    limit = chunk;
-                }
-                if (found.status[i] == UNKNOWN && !asks) {
+                if (found.status[i] >= ASKED && !asks) {
                     found.status[i] = SlotStatus.MISS;
+                }
+                if (found.status[i] == SlotStatus.MISS && !windowed[s] && !sparse) {
+                    limit = chunk;
                 }
             }
         }
@@ -270,7 +268,8 @@ final class LookupPlanner {
         remote.flush(tenant);
     }
 
-    private void ask(
+    /** Starts to find out who has what nobody asked for yet. */
+    void ask(
             final Found found,
             final Hash256 namespace,
             final byte[] keys,

@@ -35,6 +35,19 @@ final class Lookups {
     /** See {@link ObjectStore#lookup}. */
     ObjectStore.LookupResult lookup(final Leases.Holder owner, final ObjectStore.LookupQuery query) {
         final long nowNs = context.nanoClock().nanoTime();
+        if (query.peek() && remote.isOpen()) {
+            // The next peek knows more.
+            final LookupPlanner.Found wanted =
+                    planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), true, nowNs);
+            planner.ask(
+                    wanted,
+                    query.namespace(),
+                    query.keys(),
+                    owner.shards,
+                    query.sparse(),
+                    query.sparse() ? wanted.chunks : wanted.hits + wanted.pending,
+                    nowNs);
+        }
         final LookupPlanner.Found found =
                 planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), !query.peek(), nowNs);
         if (query.peek()) {

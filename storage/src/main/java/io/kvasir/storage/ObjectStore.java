@@ -339,9 +339,19 @@ public final class ObjectStore implements Agent, AutoCloseable {
         lending.lend(id, deadlineNs, answer, context.nanoClock().nanoTime());
     }
 
-    /** A slot for an object that another node sends. */
-    public Reception receive(final Tenant tenant, final ObjectId id, final StoredObject object) {
-        return arrivals.receive((TenantArena) tenant, id, object);
+    /**
+     * A slot for an object that another node sends.
+     *
+     * @param copy its sender keeps it too: it gives way first here
+     * @param mayEvict false: only room that nobody has
+     */
+    public Reception receive(
+            final Tenant tenant,
+            final ObjectId id,
+            final StoredObject object,
+            final boolean copy,
+            final boolean mayEvict) {
+        return arrivals.receive((TenantArena) tenant, id, object, copy, mayEvict);
     }
 
     /** The tenant of a namespace, when it has attached to this node; else null. */
@@ -399,6 +409,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
             dram.copied(entry, copied);
         }
         return here;
+    }
+
+    /** A node that had copies is gone: until more is known, nothing here counts as one. */
+    public void forgetCopies() {
+        arrivals.forgetCopies();
+    }
+
+    /** True when it is in DRAM or on SSD. */
+    public boolean holds(final ObjectId id) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        return (entry != DramTier.NONE && !dram.isWriting(entry)) || isDurable(id.hash64());
     }
 
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */

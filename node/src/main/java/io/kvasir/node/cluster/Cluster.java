@@ -2,18 +2,31 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.directory.Announcer;
 import io.kvasir.node.cluster.directory.ChunkName;
+import io.kvasir.node.cluster.directory.Directory;
 import io.kvasir.node.cluster.directory.DirectoryCounters;
 import io.kvasir.node.cluster.directory.Entry;
 import io.kvasir.node.cluster.directory.Locator;
 import io.kvasir.node.config.NodeConfig;
+import io.kvasir.node.engine.Neighbours;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.Holdings;
+import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.RemoteTier;
 import io.kvasir.storage.Shard;
+import io.kvasir.storage.TierKind;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import org.agrona.collections.LongArrayList;
 import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemNanoClock;
@@ -22,7 +35,9 @@ import org.agrona.concurrent.SystemNanoClock;
  * This node's part in the cluster, as its store sees it: what other nodes hold, and how it comes here. The store's thread
  * owns it; Ignite and the peer link have threads of their own.
  */
-public final class Cluster implements RemoteTier, AutoCloseable {
+public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
+    private static final long SAMPLE_NS = 500_000_000;
+
     private final NodeConfig.Cluster config;
     private final String name;
     private final byte[] incarnation;
@@ -34,10 +49,15 @@ public final class Cluster implements RemoteTier, AutoCloseable {
     private final Announcer announcer;
     private final Locator locator;
     private final AtomicReference<ClusterView> news = new AtomicReference<>();
+    private final Map<Long, NodeStatus> statuses = new ConcurrentHashMap<>();
+    private volatile NodeStatus own = NodeStatus.UNKNOWN;
     private ObjectStore store;
+    private Handoffs handoffs;
+    private Drain drain;
     private Transfers transfers;
     private Membership membership;
     private ClusterView view = ClusterView.NONE;
+    private long sampledNs = System.nanoTime() - SAMPLE_NS;
 
     /** Joins nobody before the store is open. */
     public Cluster(final NodeConfig config, final byte[] incarnation) {
@@ -63,7 +83,38 @@ public final class Cluster implements RemoteTier, AutoCloseable {
 
     /** Hears what the store holds. */
     public Holdings holdings() {
-        return announcer;
+        return new Listening();
+    }
+
+    /** The announcer hears everything, and hand-offs what they wait for. */
+    private final class Listening implements Holdings {
+        @Override
+        public void held(
+                final ObjectId id,
+                final TierKind tier,
+                final long length,
+                final Hash256 parent,
+                final int chunkIndex) {
+            announcer.held(id, tier, length, parent, chunkIndex);
+            if (handoffs != null && tier == TierKind.DRAM) {
+                handoffs.held(id);
+            }
+        }
+
+        @Override
+        public void gone(final ObjectId id, final TierKind tier) {
+            announcer.gone(id, tier);
+        }
+
+        @Override
+        public void lost(final TierKind tier) {
+            announcer.lost(tier);
+        }
+
+        @Override
+        public void complete() {
+            announcer.complete();
+        }
     }
 
     @Override
@@ -78,6 +129,7 @@ public final class Cluster implements RemoteTier, AutoCloseable {
                         .aeronDirectory(linkDirectory)
                         .secret(secret.bytes())
                         .silence(config.failureTimeout()));
+        handoffs = new Handoffs(transfers);
         membership = Membership.start(new ClusterContext()
                 .name(name)
                 .incarnation(incarnation)
@@ -90,6 +142,8 @@ public final class Cluster implements RemoteTier, AutoCloseable {
                         System.getProperty("java.io.tmpdir"),
                         "kvasir-" + name + "-" + ProcessHandle.current().pid() + "-" + config.port()))
                 .onView(this::onView)
+                .status(() -> own.toLongs())
+                .onStatus((holder, told) -> statuses.put(holder, NodeStatus.of(told)))
                 .onAudit(audit -> store.execute(() -> announcer.audited(audit.keys(), audit.sequences()))));
     }
 
@@ -195,8 +249,12 @@ public final class Cluster implements RemoteTier, AutoCloseable {
         final ClusterView next = news.getAndSet(null);
         if (next != null) {
             final boolean another = next.instance() != view.instance();
+            if (!next.peers().keySet().containsAll(view.peers().keySet())) {
+                store.forgetCopies();
+            }
             view = next;
             speeds.retain(view.peers()::containsKey);
+            statuses.keySet().retainAll(view.peers().keySet());
             if (another) {
                 final LongArrayList hottestFirst = new LongArrayList();
                 if (view.directory() != null) {
@@ -206,12 +264,144 @@ public final class Cluster implements RemoteTier, AutoCloseable {
             }
             work++;
         }
-        return work + announcer.doWork() + locator.doWork();
+        if (nowNs - sampledNs >= SAMPLE_NS) {
+            sampledNs = nowNs;
+            own = new NodeStatus(
+                    Math.max(0, store.dramCapacityBytes() - store.dramUsedBytes()),
+                    transfers.queuedBytes(),
+                    store.leasedBytes());
+        }
+        if (drain != null) {
+            work += drain.doWork();
+        }
+        return work + announcer.doWork() + locator.doWork() + handoffs.doWork(nowNs);
     }
 
     /** True while it has to be asked for work every few milliseconds. */
     public boolean isBusy() {
-        return announcer.waiting() > 0 || locator.open() > 0;
+        return announcer.waiting() > 0 || locator.open() > 0 || drain != null;
+    }
+
+    // ---- leaving
+
+    /** Begins to move what only this node has; {@link #isDrained} says when it is over. The store's thread. */
+    public void drain(final long untilNs) {
+        if (drain == null && isOpen()) {
+            final List<ObjectId> hottestFirst = new ArrayList<>();
+            store.eachByHeat(hottestFirst::add);
+            drain = new Drain(this, hottestFirst, untilNs);
+        }
+    }
+
+    public boolean isDrained(final long nowNs) {
+        return drain == null || drain.isOver(nowNs);
+    }
+
+    boolean isPeer(final long holder) {
+        return view.peers().containsKey(holder);
+    }
+
+    /** Those with the most free DRAM first, by what they told last. */
+    List<Peer> peersByRoom() {
+        return view.peers().values().stream()
+                .sorted(Comparator.comparingLong(
+                        (Peer peer) -> -statuses.getOrDefault(peer.holder(), NodeStatus.UNKNOWN).freeBytes()))
+                .toList();
+    }
+
+    long entryOf(final ObjectId id) {
+        return announcer.entryOf(ChunkName.hash(id.namespace(), id.key()));
+    }
+
+    /** Answers on the store's thread; null when the directory cannot be read in a second. */
+    void read(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        final Directory directory = view.directory();
+        if (directory == null) {
+            answer.accept(null);
+            return;
+        }
+        final boolean[] answered = new boolean[1];
+        final Consumer<Map<Long, byte[]>> once = entries -> {
+            if (!answered[0]) {
+                answered[0] = true;
+                answer.accept(entries);
+            }
+        };
+        directory.read(keys, entries -> store.execute(() -> once.accept(entries)));
+        CompletableFuture.delayedExecutor(1, TimeUnit.SECONDS).execute(() -> store.execute(() -> once.accept(null)));
+    }
+
+    // ---- what engines ask of other nodes
+
+    @Override
+    public void scores(
+            final Hash256 namespace,
+            final byte[] keys,
+            final List<Shard> shards,
+            final int ownPrefix,
+            final BiConsumer<List<Score>, Boolean> answer) {
+        final Prefixes prefixes = new Prefixes(keys.length / Hash256.BYTES, shards);
+        final Consumer<Boolean> done = complete -> {
+            final List<Score> scores = new ArrayList<>();
+            for (final Peer peer : view.peers().values()) {
+                scores.add(score(
+                        peer.name(),
+                        peer.incarnation(),
+                        prefixes.of(peer.holder()),
+                        statuses.getOrDefault(peer.holder(), NodeStatus.UNKNOWN)));
+            }
+            scores.sort(Comparator.comparingInt((Score score) -> -score.prefixChunks()));
+            scores.addFirst(score(name, hex(), ownPrefix, own));
+            answer.accept(scores, complete);
+        };
+        if (!isOpen() || keys.length == 0) {
+            done.accept(view.directory() != null);
+            return;
+        }
+        locator.locate(view.directory(), namespace, keys, 0, false, new Locator.Answer() {
+            @Override
+            public void found(final int chunk, final long holder, final Entry.Reader record, final int member) {
+                prefixes.found(chunk, holder, record, member);
+            }
+
+            @Override
+            public void done(final boolean complete) {
+                done.accept(complete);
+            }
+        });
+    }
+
+    private static Score score(
+            final String node, final String incarnation, final int prefix, final NodeStatus status) {
+        return new Score(
+                node,
+                HexFormat.of().parseHex(incarnation),
+                prefix,
+                status.freeBytes(),
+                status.queuedBytes(),
+                status.leasedBytes());
+    }
+
+    @Override
+    public void handoff(
+            final Hash256 namespace,
+            final byte[] keys,
+            final List<Shard> shards,
+            final String target,
+            final long ttlNs) {
+        final Peer peer = view.peers().values().stream()
+                .filter(each -> each.name().equals(target))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("target is " + target + "; the other nodes are "
+                        + view.peers().values().stream().map(Peer::name).sorted().toList()));
+        final long untilNs = clock.nanoTime() + ttlNs;
+        for (int at = 0; at < keys.length; at += Hash256.BYTES) {
+            final Hash256 key = Hash256.read(keys, at);
+            for (final Shard shard : shards) {
+                final ObjectId id = new ObjectId(namespace, key, shard);
+                handoffs.add(id, store.holds(id), peer, untilNs);
+            }
+        }
     }
 
     // ---- what there is

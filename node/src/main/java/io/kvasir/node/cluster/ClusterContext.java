@@ -5,7 +5,9 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /** Settings of a {@link Membership}; concluded once by handing it over. */
 public final class ClusterContext {
@@ -22,9 +24,31 @@ public final class ClusterContext {
     private Path workDirectory;
     private Consumer<ClusterView> onView = view -> {};
     private Consumer<Audit> onAudit = audit -> {};
+    private Supplier<long[]> status = () -> new long[0];
+    private BiConsumer<Long, long[]> onStatus = (holder, status) -> {};
 
     /** Another node found records of this one in its part of the directory. */
     public record Audit(long[] keys, long[] sequences) {}
+
+    /** What this node tells the others about once a second; any thread. */
+    public ClusterContext status(final Supplier<long[]> value) {
+        status = value;
+        return this;
+    }
+
+    Supplier<long[]> status() {
+        return status;
+    }
+
+    /** Hears what others tell, on a thread of Ignite; must not block. */
+    public ClusterContext onStatus(final BiConsumer<Long, long[]> value) {
+        onStatus = value;
+        return this;
+    }
+
+    BiConsumer<Long, long[]> onStatus() {
+        return onStatus;
+    }
 
     ClusterContext conclude() {
         require(incarnation != null && incarnation.length == 16, "the incarnation has 16 bytes");

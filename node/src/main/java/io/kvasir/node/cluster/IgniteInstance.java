@@ -1,6 +1,7 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.directory.IgniteDirectory;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -33,6 +34,7 @@ final class IgniteInstance implements AutoCloseable {
     static final String PROTOCOL = "kvasir.protocol";
 
     private static final String AUDIT = "kvasir-audit";
+    private static final String STATUS = "kvasir-status";
     private static final String REGION = "directory";
     private static final int SYSTEM_REGION_BYTES = 10 << 20;
     private static final int SYSTEM_REGION_MOST = 32 << 20;
@@ -87,6 +89,12 @@ final class IgniteInstance implements AutoCloseable {
             ignite.message().localListen(AUDIT, (sender, message) -> {
                 if (message instanceof long[][] audit && audit.length == 2 && audit[0].length == audit[1].length) {
                     context.onAudit().accept(new ClusterContext.Audit(audit[0], audit[1]));
+                }
+                return true;
+            });
+            ignite.message().localListen(STATUS, (sender, message) -> {
+                if (message instanceof long[] status && status.length > 1) {
+                    context.onStatus().accept(status[0], Arrays.copyOfRange(status, 1, status.length));
                 }
                 return true;
             });
@@ -230,6 +238,14 @@ final class IgniteInstance implements AutoCloseable {
     void audit(final Peer peer, final IgniteDirectory.Held held) {
         ignite.message(ignite.cluster().forNodeId(peer.member()))
                 .send(AUDIT, new long[][] {held.keys(), held.sequences()});
+    }
+
+    /** Tells all other nodes about this one. May wait. */
+    void tell(final long holder, final long[] status) {
+        final long[] message = new long[status.length + 1];
+        message[0] = holder;
+        System.arraycopy(status, 0, message, 1, status.length);
+        ignite.message(ignite.cluster().forRemotes()).send(STATUS, message);
     }
 
     /** May take long when the instance is sick. */

@@ -30,6 +30,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class Membership implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Membership.class);
+    private static final long TELL_NS = TimeUnit.SECONDS.toNanos(1);
     private static final long TICK_NS = TimeUnit.MILLISECONDS.toNanos(50);
     private static final long FIRST_PAUSE_NS = TimeUnit.MILLISECONDS.toNanos(500);
     private static final long LONGEST_PAUSE_NS = TimeUnit.SECONDS.toNanos(10);
@@ -63,6 +64,7 @@ public final class Membership implements AutoCloseable {
     private long startAtNs = System.nanoTime();
     private long probeAtNs;
     private long sweepAtNs;
+    private long tellAtNs;
     private int[] partitions = {};
     private int partition;
     private long swept;
@@ -142,6 +144,12 @@ public final class Membership implements AutoCloseable {
             probe();
         }
         merge();
+        if (instance != null && nowNs - tellAtNs >= 0) {
+            tellAtNs = nowNs + TELL_NS;
+            if (!view.peers().isEmpty()) {
+                instance.tell(context.holder(), context.status().get());
+            }
+        }
         if (instance != null && nowNs - sweepAtNs >= 0) {
             sweepAtNs = nowNs + context.sweepInterval().toNanos();
             sweep(nowNs);

@@ -22,7 +22,7 @@ import org.agrona.concurrent.NanoClock;
 
 /** Gives the peer link slots of this node's store. On the link's thread; the store's thread does the work. */
 final class StoreSink implements ObjectSink {
-    private record Offer(ObjectId id, StoredObject object, long deadlineNs, SinkAnswer answer) {}
+    private record Offer(ObjectId id, StoredObject object, long deadlineNs, Priority priority, SinkAnswer answer) {}
 
     private final ObjectStore store;
     private final Tenant tenant;
@@ -49,7 +49,7 @@ final class StoreSink implements ObjectSink {
             answer.refuse(Outcome.REFUSED);
             return;
         }
-        final Offer offer = new Offer(id, Names.object(version), deadlineNs, answer);
+        final Offer offer = new Offer(id, Names.object(version), deadlineNs, priority, answer);
         tasks.add(() -> place(offer));
     }
 
@@ -69,7 +69,9 @@ final class StoreSink implements ObjectSink {
             offer.answer.refuse(Outcome.REFUSED);
             return;
         }
-        final Reception reception = store.receive(owner, offer.id, offer.object);
+        // A pull makes a copy. A move takes only room that nobody has; what an engine waits for may take more.
+        final Reception reception = store.receive(
+                owner, offer.id, offer.object, tenant != null, tenant != null || offer.priority == Priority.LOAD);
         switch (reception.status()) {
             case SlotStatus.GRANTED -> offer.answer.accept(new Slot(reception.slot()));
             case SlotStatus.EXISTS -> offer.answer.refuse(Outcome.ALREADY_THERE);

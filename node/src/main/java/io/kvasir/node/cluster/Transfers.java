@@ -53,6 +53,7 @@ final class Transfers implements AutoCloseable {
     final LongAdder corrupt = new LongAdder();
 
     private int underWay;
+    private long queuedBytes;
 
     /** @param settings self, directory, secret and limits of the link */
     Transfers(
@@ -123,6 +124,11 @@ final class Transfers implements AutoCloseable {
         return underWay;
     }
 
+    /** Bytes of pulls under way. */
+    long queuedBytes() {
+        return queuedBytes;
+    }
+
     // ---- pulls
 
     /** Each object from the holder from which it is expected first; the others are asked when that one fails. */
@@ -135,6 +141,7 @@ final class Transfers implements AutoCloseable {
                     .map(Holders.Copy::peer)
                     .toList();
             speeds.started(holders.getFirst(), copies.bytes());
+            queuedBytes += copies.bytes();
             byHolders.computeIfAbsent(holders, ignored -> new ArrayList<>()).add(object);
         }
         byHolders.forEach((holders, wanted) -> {
@@ -204,6 +211,7 @@ final class Transfers implements AutoCloseable {
 
         private void ended(final RemoteTier.Wanted object, final Outcome outcome) {
             speeds.ended(holders.getFirst(), object.copies().bytes());
+            queuedBytes -= object.copies().bytes();
             if (outcome == Outcome.STORED) {
                 bytes += object.copies().bytes();
             } else {
@@ -225,7 +233,9 @@ final class Transfers implements AutoCloseable {
      * @param ended hears, on the store's thread, how each object ended: true when it is there now
      */
     void push(
-            final Peer peer, final List<ObjectId> objects, final long byNs, final BiConsumer<ObjectId, Outcome> ended) {
+            final Peer peer, final List<ObjectId> objects, final long byNs,
+            final Priority priority,
+            final BiConsumer<ObjectId, Outcome> ended) {
         underWay++;
         final List<ObjectName> names = objects.stream().map(Names::name).toList();
         final TransferListener listener = new TransferListener() {
@@ -239,7 +249,7 @@ final class Transfers implements AutoCloseable {
                 store.execute(() -> underWay--);
             }
         };
-        if (link.push(new PushRequest(Names.peer(peer), names, byNs, Priority.STORE, listener)) == null) {
+        if (link.push(new PushRequest(Names.peer(peer), names, byNs, priority, listener)) == null) {
             for (int i = 0; i < names.size(); i++) {
                 listener.onObject(i, Outcome.BUSY);
             }

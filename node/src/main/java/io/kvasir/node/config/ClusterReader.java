@@ -87,6 +87,7 @@ final class ClusterReader {
                 directory,
                 positive("cluster.directory_deadline"),
                 at("announce_rate").asInt(),
+                duration.apply("cluster.drain_limit"),
                 positive("cluster.pull_deadline"));
     }
 

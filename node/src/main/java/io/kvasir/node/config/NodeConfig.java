@@ -51,6 +51,7 @@ public record NodeConfig(
             long directoryBytes,
             Duration directoryDeadline,
             int announceRate,
+            Duration drainLimit,
             Duration pullDeadline) {
         public boolean isEnabled() {
             return !seeds.isEmpty();

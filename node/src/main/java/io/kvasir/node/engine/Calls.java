@@ -16,6 +16,7 @@ final class Calls {
     private final ReadCalls reads;
     private final WriteCalls writes;
     private final EventCalls events;
+    private final ClusterCalls cluster;
 
     Calls(
             final EngineContext ctx,
@@ -29,6 +30,7 @@ final class Calls {
         reads = new ReadCalls(ctx, server, store, held, metrics);
         writes = new WriteCalls(ctx, server, store, held);
         events = new EventCalls(ctx, server, store, held);
+        cluster = new ClusterCalls(ctx, server, store, held);
     }
 
     /** Null when the answer comes later. */
@@ -59,7 +61,9 @@ final class Calls {
                         .setCancel(CancelResult.newBuilder()
                                 .setCancelled(held.cancel(
                                         connection, request.getCancel().getRequest())));
-            case HANDOFF -> throw new CallException(Error.Code.UNSUPPORTED, "this node does not serve Handoff");
+            case HANDOFF -> cluster.handoff(connection, request.getHandoff());
+            case SCORES ->
+                cluster.scores(connection, request.getId(), request.getScores(), arrivedNs, until(request, arrivedNs));
             case CALL_NOT_SET ->
                 throw new CallException(
                         Error.Code.UNSUPPORTED, "the request has no call, or one that this node does not know");

@@ -34,6 +34,7 @@ public final class EngineContext {
     private TenantPolicy tenants;
     private Function<Runnable, ObjectStore> store;
     private CollectorRegistry registry;
+    private Neighbours neighbours;
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
     private EpochClock epochClock = SystemEpochClock.INSTANCE;
 
@@ -169,6 +170,16 @@ public final class EngineContext {
 
     public EngineContext store(final Function<Runnable, ObjectStore> value) {
         store = value;
+        return this;
+    }
+
+    /** Null: a node alone. */
+    public Neighbours neighbours() {
+        return neighbours;
+    }
+
+    public EngineContext neighbours(final Neighbours value) {
+        neighbours = value;
         return this;
     }
 

@@ -521,6 +521,12 @@ public final class Announcer implements Holdings {
         }
     }
 
+    /** The entry to which a chunk that this node holds belongs; 0 when it holds none such. */
+    public long entryOf(final long chunk) {
+        final Group group = byChunk.get(chunk);
+        return group == null ? 0 : group.key;
+    }
+
     // ---- what there is
 
     public int chunks() {

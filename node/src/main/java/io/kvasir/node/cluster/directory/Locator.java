@@ -139,14 +139,7 @@ public final class Locator {
                 }
                 want(keys, from);
             } else {
-                for (int i = from; i < hashes.length; i++) {
-                    if (!found[i]) {
-                        want(keys, i);
-                        if (!sparse) {
-                            break;
-                        }
-                    }
-                }
+                fillGap(keys);
             }
             if (keys.isEmpty() || rounds++ == ROUNDS) {
                 end(true);
@@ -155,6 +148,30 @@ public final class Locator {
             directory.read(
                     keys.stream().mapToLong(Long::longValue).toArray(),
                     entries -> owner.execute(() -> answered(entries)));
+        }
+
+        /**
+         * The first chunk that was not found may lie in an entry that begins off the grid, with any chunk of its window:
+         * those are asked for, and further windows with every round.
+         */
+        private void fillGap(final List<Long> keys) {
+            int gap = from;
+            while (gap < hashes.length && found[gap]) {
+                gap++;
+            }
+            if (gap == hashes.length) {
+                return;
+            }
+            int begin = gap / Entry.CHUNKS * Entry.CHUNKS;
+            for (int windows = sparse ? KEYS : 1 << (rounds - 1); windows > 0 && begin < hashes.length; windows--) {
+                for (int i = begin; i < Math.min(hashes.length, begin + Entry.CHUNKS); i++) {
+                    want(keys, i);
+                }
+                if (keys.isEmpty() && !sparse) {
+                    return;
+                }
+                begin += Entry.CHUNKS;
+            }
         }
 
         private void want(final List<Long> keys, final int chunk) {
@@ -171,35 +188,27 @@ public final class Locator {
                 end(false);
                 return;
             }
-            boolean any = false;
             for (final byte[] entry : entries.values()) {
                 for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
                     if (live.test(each.holder())) {
-                        any |= members(each);
+                        members(each);
                     }
                 }
             }
-            if (any || sparse || rounds == 1) {
-                ask();
-            } else {
-                end(true);
-            }
+            ask();
         }
 
-        private boolean members(final Entry.Reader record) {
-            boolean any = false;
+        private void members(final Entry.Reader record) {
             for (int member = 0; member < record.members(); member++) {
                 final int chunk = byTag.get(record.tag(member));
                 if (chunk != NONE) {
-                    any |= !found[chunk];
                     if (!found[chunk]) {
+                        found[chunk] = true;
                         counters.foundChunks.increment();
                     }
-                    found[chunk] = true;
                     answer.found(chunk, record.holder(), record, member);
                 }
             }
-            return any;
         }
 
         void end(final boolean complete) {

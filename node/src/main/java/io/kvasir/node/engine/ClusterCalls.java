@@ -1,0 +1,132 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.UnsafeByteOperations;
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Handoff;
+import io.kvasir.node.engine.v1.HandoffResult;
+import io.kvasir.node.engine.v1.NodeScore;
+import io.kvasir.node.engine.v1.Request;
+import io.kvasir.node.engine.v1.Response;
+import io.kvasir.node.engine.v1.Scores;
+import io.kvasir.node.engine.v1.ScoresResult;
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PlanRange;
+import io.kvasir.storage.SlotStatus;
+import io.kvasir.storage.TierKind;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** Scores and Handoff: what concerns other nodes. */
+final class ClusterCalls {
+    private static final long DEFAULT_TTL_NS = TimeUnit.SECONDS.toNanos(60);
+    private static final int[] NO_SHARDS = {};
+
+    private final EngineContext ctx;
+    private final EngineServer server;
+    private final ObjectStore store;
+    private final HeldRequests held;
+
+    ClusterCalls(
+            final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+        this.ctx = ctx;
+        this.server = server;
+        this.store = store;
+        this.held = held;
+    }
+
+    private Neighbours neighbours() {
+        if (ctx.neighbours() == null) {
+            throw new CallException(Error.Code.UNSUPPORTED, "this node is in no cluster; cluster.seeds names none");
+        }
+        return ctx.neighbours();
+    }
+
+    Response.Builder handoff(final Connection connection, final Handoff handoff) {
+        final Session session = Calls.session(connection);
+        final Session.Opened namespace = Calls.namespace(session, handoff.getNamespace());
+        final byte[] keys = Check.keys(handoff.getKeys());
+        final long ttlNs = handoff.getTtlMs() == 0 ? DEFAULT_TTL_NS : Check.nanos(handoff.getTtlMs());
+        neighbours()
+                .handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
+        return Response.newBuilder()
+                .setHandoff(HandoffResult.newBuilder().setAccepted(keys.length / Hash256.BYTES));
+    }
+
+    Response.Builder scores(
+            final Connection connection,
+            final long id,
+            final Scores scores,
+            final long arrivedNs,
+            final long deadlineNs) {
+        final Session session = Calls.session(connection);
+        final Session.Opened namespace = Calls.namespace(session, scores.getNamespace());
+        final byte[] keys = Check.keys(scores.getKeys());
+        final ObjectStore.LookupResult own = store.lookup(
+                session.holder,
+                new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
+        final HeldScores waiting = new HeldScores(connection, id, arrivedNs, deadlineNs - ReadCalls.ANSWER_NS);
+        held.add(waiting);
+        neighbours()
+                .scores(
+                        namespace.id(),
+                        keys,
+                        session.shards().shards(),
+                        ownPrefix(own),
+                        waiting::came);
+        return null;
+    }
+
+    /** What lies here or on this node's SSD; not what its lookups know to be elsewhere. */
+    private static int ownPrefix(final ObjectStore.LookupResult own) {
+        int chunks = 0;
+        for (final PlanRange range : own.plan()) {
+            if (range.status() == SlotStatus.MISS || range.tier() == TierKind.REMOTE) {
+                break;
+            }
+            chunks += range.chunks();
+        }
+        return chunks;
+    }
+
+    private final class HeldScores extends Held {
+        private List<Neighbours.Score> scores = List.of();
+        private boolean complete;
+
+        HeldScores(final Connection connection, final long requestId, final long arrivedNs, final long untilNs) {
+            super(connection, requestId, Request.CallCase.SCORES, arrivedNs, untilNs);
+        }
+
+        void came(final List<Neighbours.Score> found, final boolean all) {
+            scores = found;
+            complete = all;
+            held.wake(this);
+        }
+
+        @Override
+        void ready() {
+            held.remove(this);
+            expire();
+        }
+
+        @Override
+        void expire() {
+            final ScoresResult.Builder result = ScoresResult.newBuilder().setComplete(complete);
+            for (final Neighbours.Score score : scores) {
+                result.addNodes(NodeScore.newBuilder()
+                        .setNode(score.node())
+                        .setIncarnation(UnsafeByteOperations.unsafeWrap(score.incarnation()))
+                        .setPrefixChunks(score.prefixChunks())
+                        .setFreeBytes(score.freeBytes())
+                        .setQueuedBytes(score.queuedBytes())
+                        .setLeasedBytes(score.leasedBytes()));
+            }
+            server.answer(this, Response.newBuilder().setScores(result));
+        }
+
+        @Override
+        void drop() {
+            // Nothing was got.
+        }
+    }
+}

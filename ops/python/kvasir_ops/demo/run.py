@@ -1,4 +1,4 @@
-"""The demo's course: three nodes as one cache and an engine at each; one node is killed, one joins, one comes back."""
+"""The demo's course: three nodes as one cache and an engine at each; one node joins, one is killed and comes back."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ NODES = ("node-1", "node-2", "node-3")
 KILLED = "node-2"
 JOINS = "node-4"
 # Shares of the requests.
-_KILL_AT = 0.3
-_JOIN_AT = 0.4
-_RETURN_AT = 0.6
+_JOIN_AT = 0.15
+_KILL_AT = 0.4
+_RETURN_AT = 0.45
 _ONE_BOUND_SECONDS = 60.0
 
 
@@ -90,15 +90,16 @@ class Demo:
                 stand_ins.start(name, nodes.socket(name))
 
             self._scene.phase = "replaying the trace"
+            course.served(round(_JOIN_AT * served))
+            join = self._join(course, nodes, stand_ins)
+            self._scene.phase = "replaying the trace, with four nodes"
             course.served(round(_KILL_AT * served))
             expected = self._before_the_kill(course, probe)
             killed_at = nodes.kill(KILLED)
             course.say(f"kill -9 of {KILLED}: its engine goes on without it, the others without what only it had")
-            course.served(round(_JOIN_AT * served))
-            join = self._join(course, nodes, stand_ins)
             course.served(round(_RETURN_AT * served))
             restart = self._come_back(course, nodes, probe, watch, killed_at, expected)
-            self._scene.phase = "replaying the trace, with all four nodes"
+            self._scene.phase = "replaying the trace, with all four nodes again"
             course.served(served)
             self._scene.phase = "done"
             course.draw()
@@ -165,7 +166,8 @@ class Demo:
         started_at = nodes.process(KILLED).started_at
         known = self._acknowledged_before(killed_at)
         first_hits = course.result_of(self._look.submit(probe.first_hits, known, expected, started_at))
-        # The request that its stand-in was serving at the kill is long reported, with what was acknowledged of it.
+        # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
+        course.a_report_of_each()
         checked = self._acknowledged_before(killed_at)
         tiers = course.result_of(
             self._look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), started_at)

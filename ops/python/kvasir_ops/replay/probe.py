@@ -32,7 +32,7 @@ class Probe:
         Raises:
             KvasirError: it did not within its bound.
         """
-        self._client = _connect(socket)
+        self._client = connect(socket)
         self._content = Content(object_bytes)
         self._page = np.ones((1, object_bytes), dtype=np.uint8)
 
@@ -73,7 +73,7 @@ class Probe:
 
     def first_load(self, chunks: Sequence[int], began: float) -> float | None:
         """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long."""
-        while time.monotonic() - began < WARM_BOUND_SECONDS:
+        while time.monotonic() - began < RESTART_BOUND_SECONDS:
             if any(self._loads(chunk) for chunk in chunks[:_CANDIDATES]):
                 return time.monotonic() - began
             time.sleep(_PAUSE_SECONDS)
@@ -133,11 +133,16 @@ class Probe:
         return self._content.wrong_bytes(key, self._page[0]) == 0
 
 
-def _connect(socket: str) -> Client:
+def connect(socket: str, name: str = "replay probe") -> Client:
+    """A client of a node that is starting, as soon as it answers.
+
+    Raises:
+        NodeUnavailableError: it did not within :data:`RESTART_BOUND_SECONDS`.
+    """
     bound = time.monotonic() + RESTART_BOUND_SECONDS
     while True:
         try:
-            return Client.connect(socket, namespace=NAMESPACE, name="replay probe")
+            return Client.connect(socket, namespace=NAMESPACE, name=name)
         except NodeUnavailableError:
             if time.monotonic() > bound:
                 raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ from kvasir_ops.demo.sizes import Sizes
 from kvasir_ops.demo.summary import Join, Restart, Summary, summarise
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.lab.pool import PoolProbe
+from kvasir_ops.node_process import temporary_places
 from kvasir_ops.replay.course import Course
 from kvasir_ops.replay.display import Display, Scene
 from kvasir_ops.replay.evictions import EvictionWatch
@@ -75,9 +74,9 @@ class Demo:
         served = len(plan.requests)
         with ExitStack() as stack:
             stack.callback(self._look.shutdown)
-            memory, state = (_temporary(stack, parent) for parent in (plan.shared_memory, plan.state))
+            places = stack.enter_context(temporary_places(plan.shared_memory, plan.state, "kvasir-demo-"))
             settings = NodeSettings(plan.sizes.dram_bytes, plan.sizes.ssd_bytes)
-            nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, memory, state))
+            nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, places.shared_memory, places.state))
             stand_ins = stack.enter_context(StandIns(plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s))
             course = Course(self._scene, self._display, stand_ins, lambda: self._look_after(nodes))
             self.frames = course.frames
@@ -197,10 +196,3 @@ class Demo:
         nodes.check()
         shown = [name for name in nodes.names if name in self._scene.nodes or name in nodes.running]
         self._scene.nodes = {name: nodes.state(name) for name in shown}
-
-
-def _temporary(stack: ExitStack, parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="kvasir-demo-", dir=parent))
-    stack.callback(shutil.rmtree, made, ignore_errors=True)
-    return made

@@ -41,19 +41,7 @@ class NodePlaces:
         return self.state / "node.log"
 
     @property
-    @contextmanager
-def temporary_places(shared_memory: Path, state: Path, prefix: str) -> Iterator[NodePlaces]:
-    """Empty directories, in shared memory and on disk, named from ``prefix`` on; gone afterwards, whatever happens."""
-    with ExitStack() as stack:
-        made = []
-        for parent in (shared_memory, state):
-            parent.mkdir(parents=True, exist_ok=True)
-            made.append(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))
-            stack.callback(shutil.rmtree, made[-1], ignore_errors=True)
-        yield NodePlaces(*made)
-
-
-def configuration(self) -> Path:
+    def configuration(self) -> Path:
         """The node's configuration file."""
         return self.state / "kvasir.yaml"
 

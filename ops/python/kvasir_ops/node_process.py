@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +44,18 @@ class NodePlaces:
     def configuration(self) -> Path:
         """The node's configuration file."""
         return self.state / "kvasir.yaml"
+
+
+@contextmanager
+def temporary_places(shared_memory: Path, state: Path, prefix: str) -> Iterator[NodePlaces]:
+    """Empty directories, in shared memory and on disk, named from ``prefix`` on; gone afterwards, whatever happens."""
+    with ExitStack() as stack:
+        made = []
+        for parent in (shared_memory, state):
+            parent.mkdir(parents=True, exist_ok=True)
+            made.append(Path(tempfile.mkdtemp(prefix=prefix, dir=parent)))
+            stack.callback(shutil.rmtree, made[-1], ignore_errors=True)
+        yield NodePlaces(*made)
 
 
 def configuration(

@@ -23,6 +23,7 @@ from kvasir_ops.bench.node import MIB, NAMESPACE, START_BOUND_S
 from kvasir_ops.bench.objects import buffer, store_all
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.replay.content import Content
+from kvasir_ops.replay.probe import connect
 
 ASKER, SECOND = "asker", "second"
 VICTIMS = ("victim-1", "victim-2", "victim-3")
@@ -89,13 +90,7 @@ class HolderDeath:
         """Starts the nodes, and measures pulls that nothing disturbs."""
         self._nodes.start(*self._nodes.names)
         for name in self._nodes.names:
-            self._clients[name] = Client.connect(
-                self._nodes.socket(name),
-                namespace=NAMESPACE,
-                name="bench",
-                deadline=DEADLINE_S,
-                attach_deadline=START_BOUND_S,
-            )
+            self._clients[name] = connect(self._nodes.socket(name), "bench", NAMESPACE, DEADLINE_S)
             self._stack.callback(self._clients[name].close)
         seconds = []
         for number in range(UNDISTURBED):

@@ -1,9 +1,7 @@
-"""The demo's course: three nodes as one cache and an engine at each; one node is killed, one joins, one comes back."""
+"""The demo's course: three nodes as one cache and an engine at each; one node joins, one is killed and comes back."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ from kvasir_ops.demo.sizes import Sizes
 from kvasir_ops.demo.summary import Join, Restart, Summary, summarise
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.lab.pool import PoolProbe
+from kvasir_ops.node_process import temporary_places
 from kvasir_ops.replay.course import Course
 from kvasir_ops.replay.display import Display, Scene
 from kvasir_ops.replay.evictions import EvictionWatch
@@ -28,9 +27,9 @@ NODES = ("node-1", "node-2", "node-3")
 KILLED = "node-2"
 JOINS = "node-4"
 # Shares of the requests.
-_KILL_AT = 0.3
-_JOIN_AT = 0.4
-_RETURN_AT = 0.6
+_JOIN_AT = 0.15
+_KILL_AT = 0.4
+_RETURN_AT = 0.45
 _ONE_BOUND_SECONDS = 60.0
 
 
@@ -75,9 +74,9 @@ class Demo:
         served = len(plan.requests)
         with ExitStack() as stack:
             stack.callback(self._look.shutdown)
-            memory, state = (_temporary(stack, parent) for parent in (plan.shared_memory, plan.state))
+            places = stack.enter_context(temporary_places(plan.shared_memory, plan.state, "kvasir-demo-"))
             settings = NodeSettings(plan.sizes.dram_bytes, plan.sizes.ssd_bytes)
-            nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, memory, state))
+            nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, places.shared_memory, places.state))
             stand_ins = stack.enter_context(StandIns(plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s))
             course = Course(self._scene, self._display, stand_ins, lambda: self._look_after(nodes))
             self.frames = course.frames
@@ -90,15 +89,16 @@ class Demo:
                 stand_ins.start(name, nodes.socket(name))
 
             self._scene.phase = "replaying the trace"
+            course.served(round(_JOIN_AT * served))
+            join = self._join(course, nodes, stand_ins)
+            self._scene.phase = "replaying the trace, with four nodes"
             course.served(round(_KILL_AT * served))
             expected = self._before_the_kill(course, probe)
             killed_at = nodes.kill(KILLED)
             course.say(f"kill -9 of {KILLED}: its engine goes on without it, the others without what only it had")
-            course.served(round(_JOIN_AT * served))
-            join = self._join(course, nodes, stand_ins)
             course.served(round(_RETURN_AT * served))
             restart = self._come_back(course, nodes, probe, watch, killed_at, expected)
-            self._scene.phase = "replaying the trace, with all four nodes"
+            self._scene.phase = "replaying the trace, with all four nodes again"
             course.served(served)
             self._scene.phase = "done"
             course.draw()
@@ -165,7 +165,8 @@ class Demo:
         started_at = nodes.process(KILLED).started_at
         known = self._acknowledged_before(killed_at)
         first_hits = course.result_of(self._look.submit(probe.first_hits, known, expected, started_at))
-        # The request that its stand-in was serving at the kill is long reported, with what was acknowledged of it.
+        # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
+        course.a_report_of_each()
         checked = self._acknowledged_before(killed_at)
         tiers = course.result_of(
             self._look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), started_at)
@@ -195,10 +196,3 @@ class Demo:
         nodes.check()
         shown = [name for name in nodes.names if name in self._scene.nodes or name in nodes.running]
         self._scene.nodes = {name: nodes.state(name) for name in shown}
-
-
-def _temporary(stack: ExitStack, parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix="kvasir-demo-", dir=parent))
-    stack.callback(shutil.rmtree, made, ignore_errors=True)
-    return made

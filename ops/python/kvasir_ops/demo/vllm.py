@@ -16,9 +16,8 @@ from kvasir import Client, KvasirError
 from rich.console import Console
 from rich.table import Table
 
-from kvasir_ops.demo.run import temporary_places
 from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
-from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
+from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration, temporary_places
 from kvasir_ops.tiny_model import VOCABULARY
 from kvasir_ops.vllm_server import SERVER_BYTES, Reply, VllmServer, kvasir_transfer
 
@@ -94,7 +93,7 @@ class VllmDemo:
             )
         python = self._environment()
         with ExitStack() as stack:
-            places = stack.enter_context(temporary_places(self._shared_memory, self._state))
+            places = stack.enter_context(temporary_places(self._shared_memory, self._state, "kvasir-demo-"))
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kvasir-demo-vllm-")))
             node = stack.enter_context(NodeProcess(self._home, places, configuration(places, _NODE_BYTES, 0)))
             node.start()

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from types import TracebackType
 
 import numpy as np
-from kvasir import Client, KvasirError, SlotStatus
+from kvasir import KvasirError, SlotStatus
 
 from kvasir_ops.replay.content import Content
-from kvasir_ops.replay.engine import NAMESPACE
+from kvasir_ops.replay.probe import connect
 
-_CALL_SECONDS = 2.0
 _WAIT_SECONDS = 0.1
 _PAUSE_SECONDS = 0.02
 _STORE_EVERY_SECONDS = 1.0
@@ -23,10 +22,7 @@ class PoolProbe:
     """A client at each node. Owned by one thread."""
 
     def __init__(self, sockets: Mapping[str, str], object_bytes: int) -> None:
-        self._clients = {
-            name: Client.connect(path, namespace=NAMESPACE, name="pool probe", deadline=_CALL_SECONDS)
-            for name, path in sockets.items()
-        }
+        self._clients = {name: connect(path, "pool probe") for name, path in sockets.items()}
         self._content = Content(object_bytes)
         self._round = 0
         self._page = np.empty((1, object_bytes), dtype=np.uint8)

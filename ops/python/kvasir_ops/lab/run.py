@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ from kvasir_ops.lab.network import ETHERNET_MTU, Network
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.lab.pool import PoolProbe
 from kvasir_ops.lab.summary import Checked, LabSummary, summarise
+from kvasir_ops.node_process import temporary_places
 from kvasir_ops.replay.course import Course
 from kvasir_ops.replay.display import Display, Scene
 from kvasir_ops.replay.evictions import EvictionWatch
@@ -83,8 +82,10 @@ class Lab:
             if network is not None and plan.bytes_per_s:
                 for name in plan.names:
                     network.rate(name, plan.bytes_per_s)
-            shared_memory, state = (_temporary(stack, parent) for parent in (plan.shared_memory, plan.state))
-            nodes = stack.enter_context(Nodes(plan.home, plan.names, plan.settings, shared_memory, state, network))
+            places = stack.enter_context(temporary_places(plan.shared_memory, plan.state, "kvasir-lab-"))
+            nodes = stack.enter_context(
+                Nodes(plan.home, plan.names, plan.settings, places.shared_memory, places.state, network)
+            )
             stand_ins = stack.enter_context(StandIns(plan.requests, plan.object_bytes, plan.compute_tokens_per_s))
             look = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="look"))
             course = Course(self._scene, self._display, stand_ins, lambda: self._look_after(nodes, injector))
@@ -144,12 +145,6 @@ class Lab:
         nodes.check()
         injector.tick(self._scene.tally.done / len(self._plan.requests))
         self._scene.nodes.update({name: nodes.state(name) for name in nodes.names})
-
-
-def _temporary(stack: ExitStack, parent: Path) -> Path:
-    made = Path(tempfile.mkdtemp(prefix="kvasir-lab-", dir=parent))
-    stack.callback(shutil.rmtree, made, ignore_errors=True)
-    return made
 
 
 def _check(probe: Probe, watch: EvictionWatch, chunks: list[int]) -> Checked:

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
-from kvasir import Client, KvasirError, NodeUnavailableError, Tier
+from kvasir import Client, KvasirError, Namespace, NodeUnavailableError, Tier
 
 from kvasir_ops.replay.content import Content
 from kvasir_ops.replay.engine import NAMESPACE
 from kvasir_ops.replay.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
+JOIN_BOUND_SECONDS = 60.0
 # By then both tiers are open; what the node does not have then, it has lost.
 WARM_BOUND_SECONDS = 15.0
+CALL_SECONDS = 3.0
 _ASK_SECONDS = 0.5
 _PAUSE_SECONDS = 0.01
 _PEEK_BATCH = 512
@@ -32,7 +34,7 @@ class Probe:
         Raises:
             KvasirError: it did not within its bound.
         """
-        self._client = _connect(socket)
+        self._client = connect(socket)
         self._content = Content(object_bytes)
         self._page = np.ones((1, object_bytes), dtype=np.uint8)
 
@@ -73,7 +75,7 @@ class Probe:
 
     def first_load(self, chunks: Sequence[int], began: float) -> float | None:
         """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long."""
-        while time.monotonic() - began < WARM_BOUND_SECONDS:
+        while time.monotonic() - began < JOIN_BOUND_SECONDS:
             if any(self._loads(chunk) for chunk in chunks[:_CANDIDATES]):
                 return time.monotonic() - began
             time.sleep(_PAUSE_SECONDS)
@@ -133,11 +135,18 @@ class Probe:
         return self._content.wrong_bytes(key, self._page[0]) == 0
 
 
-def _connect(socket: str) -> Client:
+def connect(
+    socket: str, name: str = "replay probe", namespace: Namespace = NAMESPACE, deadline: float = CALL_SECONDS
+) -> Client:
+    """A client of a node that is starting, as soon as it answers.
+
+    Raises:
+        NodeUnavailableError: it did not within :data:`RESTART_BOUND_SECONDS`.
+    """
     bound = time.monotonic() + RESTART_BOUND_SECONDS
     while True:
         try:
-            return Client.connect(socket, namespace=NAMESPACE, name="replay probe")
+            return Client.connect(socket, namespace=namespace, name=name, deadline=deadline)
         except NodeUnavailableError:
             if time.monotonic() > bound:
                 raise

@@ -19,11 +19,15 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from kvasir_ops.bench import control, engine, machine, memory, report, restart, ssd
+from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, ssd
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
+<<<<<<< HEAD
 from kvasir_ops.bench.vllm import suite as vllm
+=======
+from kvasir_ops.bench.sglang import suite as sglang
+>>>>>>> main
 
 SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
@@ -31,8 +35,13 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "ssd": ssd.run,
     "restart": restart.run,
     "memory": memory.run,
+    "cluster": cluster.run,
     "peers": peers.run,
+<<<<<<< HEAD
     "vllm": vllm.run,
+=======
+    "sglang": sglang.run,
+>>>>>>> main
 }
 
 PLAIN_WIDTH = 140

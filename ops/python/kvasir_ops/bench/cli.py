@@ -23,11 +23,8 @@ from kvasir_ops.bench import cluster, control, engine, machine, memory, report, 
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
-<<<<<<< HEAD
-from kvasir_ops.bench.vllm import suite as vllm
-=======
 from kvasir_ops.bench.sglang import suite as sglang
->>>>>>> main
+from kvasir_ops.bench.vllm import suite as vllm
 
 SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
@@ -37,11 +34,8 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "memory": memory.run,
     "cluster": cluster.run,
     "peers": peers.run,
-<<<<<<< HEAD
     "vllm": vllm.run,
-=======
     "sglang": sglang.run,
->>>>>>> main
 }
 
 PLAIN_WIDTH = 140

@@ -24,6 +24,7 @@ from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
 from kvasir_ops.bench.sglang import suite as sglang
+from kvasir_ops.bench.vllm import suite as vllm
 
 SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
@@ -33,6 +34,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "memory": memory.run,
     "cluster": cluster.run,
     "peers": peers.run,
+    "vllm": vllm.run,
     "sglang": sglang.run,
 }
 

@@ -36,6 +36,7 @@ class Harness:
         blocks: of the engine's cache.
         asynchronous: vLLM's asynchronous scheduler; its outputs come ``delay`` steps later.
         extra: options of the connector.
+        events: vLLM publishes KV events.
     """
 
     model: Path
@@ -45,6 +46,7 @@ class Harness:
     delay: int = 0
     seed: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    events: bool = False
 
     def __post_init__(self) -> None:
         settings()
@@ -69,6 +71,10 @@ class Harness:
         ).create_engine_config()  # fmt: skip
         self.config.cache_config.num_gpu_blocks = self.blocks
         self.config.scheduler_config.async_scheduling = self.asynchronous
+        if self.events:
+            from vllm.config import KVEventsConfig
+
+            self.config.kv_events_config = KVEventsConfig(enable_kv_cache_events=True, publisher="null")
         spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=16, dtype=torch.bfloat16)
         kv_cache = KVCacheConfig(self.blocks, [], [KVCacheGroupSpec(["layer.0"], spec)])
         self.pages = torch.zeros((self.blocks, 1, BLOCK, 32), dtype=torch.bfloat16)

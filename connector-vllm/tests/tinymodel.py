@@ -13,7 +13,7 @@ VOCABULARY = 1024
 HIDDEN, LAYERS, HEADS, KV_HEADS = 256, 4, 4, 2
 
 
-def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, **changes: Any) -> Path:
+def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, hidden: int = HIDDEN, **changes: Any) -> Path:
     """A folder that vLLM loads as a model; another seed is another model."""
     import torch
     from safetensors.torch import save_file
@@ -23,12 +23,12 @@ def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, **changes: 
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
-        "intermediate_size": 2 * HIDDEN,
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
         "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "num_key_value_heads": KV_HEADS,
-        "head_dim": HIDDEN // HEADS,
+        "head_dim": hidden // HEADS,
         "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
@@ -44,24 +44,24 @@ def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, **changes: 
     def weight(*shape: int) -> Any:
         return (torch.randn(*shape, generator=generator) * 0.12).to(torch.bfloat16)
 
-    head = HIDDEN // HEADS
+    head = hidden // HEADS
     weights = {
-        "model.embed_tokens.weight": weight(VOCABULARY, HIDDEN),
-        "model.norm.weight": torch.ones(HIDDEN, dtype=torch.bfloat16),
-        "lm_head.weight": weight(VOCABULARY, HIDDEN),
+        "model.embed_tokens.weight": weight(VOCABULARY, hidden),
+        "model.norm.weight": torch.ones(hidden, dtype=torch.bfloat16),
+        "lm_head.weight": weight(VOCABULARY, hidden),
     }
     for layer in range(layers):
         prefix = f"model.layers.{layer}"
         weights |= {
-            f"{prefix}.input_layernorm.weight": torch.ones(HIDDEN, dtype=torch.bfloat16),
-            f"{prefix}.post_attention_layernorm.weight": torch.ones(HIDDEN, dtype=torch.bfloat16),
-            f"{prefix}.self_attn.q_proj.weight": weight(HEADS * head, HIDDEN),
-            f"{prefix}.self_attn.k_proj.weight": weight(KV_HEADS * head, HIDDEN),
-            f"{prefix}.self_attn.v_proj.weight": weight(KV_HEADS * head, HIDDEN),
-            f"{prefix}.self_attn.o_proj.weight": weight(HIDDEN, HEADS * head),
-            f"{prefix}.mlp.gate_proj.weight": weight(2 * HIDDEN, HIDDEN),
-            f"{prefix}.mlp.up_proj.weight": weight(2 * HIDDEN, HIDDEN),
-            f"{prefix}.mlp.down_proj.weight": weight(HIDDEN, 2 * HIDDEN),
+            f"{prefix}.input_layernorm.weight": torch.ones(hidden, dtype=torch.bfloat16),
+            f"{prefix}.post_attention_layernorm.weight": torch.ones(hidden, dtype=torch.bfloat16),
+            f"{prefix}.self_attn.q_proj.weight": weight(HEADS * head, hidden),
+            f"{prefix}.self_attn.k_proj.weight": weight(KV_HEADS * head, hidden),
+            f"{prefix}.self_attn.v_proj.weight": weight(KV_HEADS * head, hidden),
+            f"{prefix}.self_attn.o_proj.weight": weight(hidden, HEADS * head),
+            f"{prefix}.mlp.gate_proj.weight": weight(2 * hidden, hidden),
+            f"{prefix}.mlp.up_proj.weight": weight(2 * hidden, hidden),
+            f"{prefix}.mlp.down_proj.weight": weight(hidden, 2 * hidden),
         }
     save_file(weights, str(place / "model.safetensors"), metadata={"format": "pt"})
     return place

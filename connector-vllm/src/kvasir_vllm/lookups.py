@@ -94,7 +94,7 @@ class LookupService:
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
         self._first = threading.Event()
-        self._said = ""
+        self._said: set[str] = set()
 
     def start(self, namespace: Namespace, patience: float = 0.0) -> None:
         """Begins to attach; returns once that is done, or after ``patience`` seconds."""
@@ -197,7 +197,7 @@ class LookupService:
         found = SessionIdentity(client.session, client.secret)
         if found != self.identity:
             self.identity = found
-            self._said = ""
+            self._said.clear()
             _log.info("Kvasir: attached to the node on %s (session %x)", options.socket, found.session)
             if self._breaker.succeeded():
                 _log.info("Kvasir: loads again")
@@ -236,7 +236,7 @@ class LookupService:
             raise
         else:
             if self._breaker.succeeded():
-                self._said = ""
+                self._said.clear()
                 _log.info("Kvasir: lookups work again")
         self.counters.seconds.append(time.monotonic() - began)
         if lookup.lease is not None:
@@ -280,8 +280,8 @@ class LookupService:
 
     def _say_once(self, text: str, error: Exception) -> None:
         """One line for a trouble, not one for each request that meets it."""
-        if self._said != text:
-            self._said = text
+        if text not in self._said:
+            self._said.add(text)
             _log.warning("%s: %s", text, error)
 
 

@@ -58,7 +58,7 @@ class WorkerSide:
         self._bad_blocks: set[int] = set()
         self._report = KvasirWorkerMetadata()
         self._ticket: Ticket | None = None
-        self._said = ""
+        self._said: set[str] = set()
         self.counters = Counters()
 
     # ---- called by the model runner
@@ -185,8 +185,8 @@ class WorkerSide:
                     bad.add(block)
         if bad:
             self._say_once("Kvasir: leased chunks could not be loaded; their tokens are computed", f"{len(bad)} blocks")
-        elif self._said:
-            self._said = ""
+        else:
+            self._said.clear()
         return bad
 
     def _store(self, order: StoreOrder, deadline: Deadline, after: Any) -> None:
@@ -241,8 +241,8 @@ class WorkerSide:
         return complete
 
     def _say_once(self, text: str, why: object) -> None:
-        if self._said != text:
-            self._said = text
+        if text not in self._said:
+            self._said.add(text)
             _log.warning("%s: %s", text, why)
 
 

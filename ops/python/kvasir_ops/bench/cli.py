@@ -23,6 +23,7 @@ from kvasir_ops.bench import control, engine, machine, memory, report, restart, 
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
+from kvasir_ops.bench.vllm import suite as vllm
 
 SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
@@ -31,6 +32,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "restart": restart.run,
     "memory": memory.run,
     "peers": peers.run,
+    "vllm": vllm.run,
 }
 
 PLAIN_WIDTH = 140

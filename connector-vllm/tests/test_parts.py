@@ -1,0 +1,189 @@
+"""What the connector is made of and needs no engine: options, chunks, pages, the breaker."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from kvasir_vllm.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
+from kvasir_vllm.chunks import Chunking, chunk_tokens_of, key_of
+from kvasir_vllm.errors import ConfigurationError, UnsupportedError
+from kvasir_vllm.layout import GroupPages, Layout, Strip, merged, strip_of
+from kvasir_vllm.options import Options
+from kvasir_vllm.prefill import PrefillSpeed
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# ------------------------------------------------------------------------------------------------ options
+
+
+def test_option_that_is_misspelt_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match=r"lookup_timout.*did you mean 'lookup_timeout'"):
+        Options.of({"lookup_timout": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lookup_timeout", "1s", "must be a float"),
+        ("chunk_tokens", True, "must be a int"),
+        ("store_timeout", 0, "more than 0 seconds"),
+        ("max_pinned_share", 1.5, "above 0, to 1"),
+        ("chunk_tokens", -1, "must not be negative"),
+    ],
+)
+def test_bad_value_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Options.of({name: value})
+
+
+def test_whole_number_of_seconds_is_a_duration() -> None:
+    assert Options.of({"lookup_timeout": 2}).lookup_timeout == 2.0
+
+
+def test_socket_of_the_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVASIR_SOCKET", "/somewhere/engine.sock")
+    assert Options.of({}).socket == "/somewhere/engine.sock"
+
+
+# ------------------------------------------------------------------------------------------------ chunks
+
+
+@pytest.mark.parametrize(("block", "chunk"), [(16, 256), (32, 256), (96, 288), (128, 256), (256, 256), (1024, 1024)])
+def test_chunk_is_the_smallest_multiple_of_the_block_with_256_tokens(block: int, chunk: int) -> None:
+    assert chunk_tokens_of(block, 0) == chunk
+
+
+def test_chunk_may_be_one_block_and_nothing_between_two() -> None:
+    assert chunk_tokens_of(16, 16) == 16
+    with pytest.raises(ConfigurationError, match="multiple of the engine's block of 16"):
+        chunk_tokens_of(16, 24)
+
+
+def test_key_of_a_chunk_is_the_hash_of_its_last_block() -> None:
+    hashes = [bytes([number]) * 32 for number in range(10)]
+    chunking = Chunking(64, 16, (16,))
+    assert chunking.whole_chunks(hashes) == 2
+    assert chunking.keys(hashes, 0, 2) == hashes[3] + hashes[7]
+    assert chunking.parents(hashes, 0, 2) == bytes(32) + hashes[3]
+    assert chunking.parents(hashes, 1, 2) == hashes[3]
+
+
+def test_hash_of_another_length_becomes_a_key_of_32_bytes() -> None:
+    assert key_of(b"a" * 32) == b"a" * 32
+    assert len(key_of(b"a" * 16)) == 32
+    assert key_of(b"a" * 16) != key_of(b"b" * 16)
+
+
+# ------------------------------------------------------------------------------------------------ pages
+
+
+def test_pages_that_follow_each_other_in_a_block_are_one_copy() -> None:
+    interleaved = [Strip(1000 + layer * 64, 256, 64) for layer in range(4)]
+    assert merged(interleaved) == (Strip(1000, 256, 256),)
+    apart = [Strip(1000 + layer * 4096, 64, 64) for layer in range(4)]
+    assert merged(apart) == tuple(apart)
+
+
+def test_layers_that_follow_each_other_in_memory_are_not_one_page() -> None:
+    # The second layer begins where the first one's page of block 0 ends, and strides over the same blocks.
+    assert merged([Strip(1000, 64, 64), Strip(1064, 64, 64)]) == (Strip(1000, 64, 64), Strip(1064, 64, 64))
+
+
+def test_block_that_is_spread_over_memory_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="is spread over"):
+        strip_of("layer", 0, (8, 2, 16), (16, 128, 1), 2, 8)
+
+
+def test_block_made_of_smaller_rows_is_one_page() -> None:
+    assert strip_of("layer", 4096, (32, 2, 16), (32, 16, 1), 2, 8) == Strip(4096, 256, 256)
+
+
+def test_load_writes_each_block_of_a_range_and_nothing_else() -> None:
+    blocks, page, layers = 12, 8, 3
+    pages = np.zeros((layers, blocks, page), dtype=np.uint8)
+    strips = [strip_of("l", pages[layer].ctypes.data, (blocks, page), (page, 1), 1, blocks) for layer in range(layers)]
+    layout = Layout([GroupPages(strips, 4)], Chunking(64, 16, (16,)))
+    assert layout.object_bytes == (4 * layers * page,)
+    # Tokens 32 to 128: the second half of chunk 0, and chunk 1. The lease begins with chunk 0.
+    table = [7, 2, 9, 4, 1, 11]
+    content = np.random.default_rng(1).integers(1, 256, (2, 4, layers, page), dtype=np.uint8)
+    pieces = layout.load_pieces(0, 32, [table])
+    for row, offset, address, length in zip(
+        pieces.object.tolist(), pieces.offset.tolist(), pieces.address.tolist(), pieces.length.tolist(), strict=True
+    ):
+        ctypes.memmove(address, content[row].ctypes.data + offset, length)
+    for position, block in enumerate(table):
+        chunk, place = divmod(position + 2, 4)
+        assert (pages[:, block] == content[chunk, place]).all()
+    untouched = sorted(set(range(blocks)) - set(table))
+    assert not pages[:, untouched].any()
+
+
+def test_block_zero_stands_for_one_that_is_not_needed() -> None:
+    layout = Layout([GroupPages([Strip(4096, 8, 8)], 2)], Chunking(32, 16, (16,)))
+    assert layout.load_pieces(0, 0, [[0, 5, 6, 0]]).address.tolist() == [4096 + 40, 4096 + 48]
+    pieces, whole = layout.store_pieces(0, [0, 5, 6, 7])
+    assert whole.tolist() == [False, True]
+    assert pieces.object.tolist() == [0, 0]
+
+
+# ------------------------------------------------------------------------------------------------ breaker, speed
+
+
+def test_breaker_opens_after_a_run_of_failures_and_probes_its_way_back() -> None:
+    clock = Clock()
+    breaker = Breaker(3, clock)
+    assert [breaker.failed(), breaker.failed(), breaker.failed()] == [False, False, True]
+    assert not breaker.allow()
+    clock.now += FIRST_PAUSE_S
+    assert breaker.allow()
+    assert not breaker.allow()
+    breaker.failed()
+    clock.now += FIRST_PAUSE_S
+    assert not breaker.allow()
+    clock.now += FIRST_PAUSE_S
+    assert breaker.allow()
+    assert breaker.succeeded()
+    assert breaker.allow()
+    assert not breaker.is_open
+
+
+def test_breaker_never_pauses_longer_than_its_limit() -> None:
+    clock = Clock()
+    breaker = Breaker(1, clock)
+    for _ in range(20):
+        breaker.failed()
+    clock.now += LONGEST_PAUSE_S
+    assert breaker.allow()
+
+
+def test_success_between_failures_keeps_the_breaker_closed() -> None:
+    breaker = Breaker(2, Clock())
+    for _ in range(5):
+        assert not breaker.failed()
+        breaker.succeeded()
+    assert breaker.allow()
+
+
+def test_prefill_speed_is_that_of_steps_with_many_tokens() -> None:
+    clock = Clock()
+    speed = PrefillSpeed(clock)
+    speed.scheduled(512)
+    clock.now += 0.5
+    speed.scheduled(4)
+    assert speed.tokens_per_s == pytest.approx(1024)
+    clock.now += 0.1
+    speed.scheduled(4)
+    assert speed.tokens_per_s == pytest.approx(1024)

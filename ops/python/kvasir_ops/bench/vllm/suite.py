@@ -1,0 +1,258 @@
+"""Starts the drivers in vLLM's environment, in turn with and without Kvasir, and makes records of their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kvasir_ops.bench.context import Context
+from kvasir_ops.bench.node import MIB, Node
+from kvasir_ops.bench.records import Record, at_least, at_most, percentile, record
+from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
+
+DRIVER = Path(__file__).with_name("driver.py")
+ANSWER_BOUND_S = 300
+PROMPT_TOKENS = 2000
+#: A model whose KV costs as much to compute as that of a small real one: 8 layers, 512 wide.
+MODEL = {"layers": 8, "hidden": 512}
+
+
+class DriverError(Exception):
+    """A driver ended without an answer; its log says why."""
+
+
+class Driver:
+    """One driver process, in a process group of its own."""
+
+    def __init__(self, context: Context, python: Path, kind: str, given: dict[str, Any], log: Path) -> None:
+        home = context.home
+        sources = ("client/src", "connector-vllm/src", "connector-vllm/tests", "ops/python")
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(str(home / source) for source in sources),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._log = log
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [str(python), str(DRIVER), kind, json.dumps(given)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def answer(self) -> Any:
+        """The next line."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            tail = self._log.read_text(errors="replace")[-2000:]
+            raise DriverError(f"the driver ended without an answer; the end of its log:\n{tail}")
+        return json.loads(line)
+
+    def ask(self, **question: Any) -> Any:
+        """One round of an engine."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        """Ends it and all it started."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def run(context: Context) -> Generator[Record, None, None]:
+    """All measurements, with the oldest vLLM that is supported."""
+    version = VLLM_VERSIONS[0]
+    try:
+        python = prepare(vllm(version), context.say)
+    except EnvironmentUnavailableError as error:
+        context.skip("vllm", str(error))
+        return
+    place = context.directory / "vllm"
+    place.mkdir(parents=True)
+    model = _model(context, python, place)
+    with _node(context, place) as node:
+        yield _scheduler(context, python, node, model, place, version)
+        yield _bandwidth(context, python, node, place, version)
+        yield from _engines(context, python, node, model, place, version)
+
+
+def _model(context: Context, python: Path, place: Path) -> Path:
+    model = place / "model"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from tinymodel import write_model;"
+        f"write_model(Path(sys.argv[2]), **{MODEL!r})"
+    )
+    subprocess.run([python, "-c", code, context.home / "connector-vllm" / "tests", model], check=True)
+    return model
+
+
+@contextmanager
+def _node(context: Context, place: Path) -> Iterator[Node]:
+    settings = {"dram": {"capacity": f"{1024 * MIB}B"}, "ssd": {"capacity": 0}}
+    node = Node(context.home, place / "node", context.shared_memory / "vllm", settings)
+    node.start()
+    try:
+        node.client().close()
+        yield node
+    finally:
+        node.close()
+
+
+def _once(context: Context, python: Path, kind: str, given: dict[str, Any], place: Path) -> Any:
+    driver = Driver(context, python, kind, given, place / f"{kind}.log")
+    try:
+        return driver.answer()
+    finally:
+        driver.close()
+
+
+def _scheduler(context: Context, python: Path, node: Node, model: Path, place: Path, version: str) -> Record:
+    context.say("vllm: the connector's time in vLLM's scheduler")
+    own: list[float] = []
+    rest: list[float] = []
+    steps: list[float] = []
+    for _ in range(context.runs):
+        given = {
+            "model": str(model), "socket": node.socket, "requests": 40, "prompts": 10,
+            "tokens": PROMPT_TOKENS,
+        }  # fmt: skip
+        found = _once(context, python, "scheduler", given, place)
+        if found["loaded"] < found["wanted"] * 0.9:
+            raise DriverError(f"{found['loaded']} of {found['wanted']} tokens were loaded")
+        own.append(percentile(found["own_us"], 0.99))
+        rest.append(percentile(found["rest_us"], 0.99))
+        steps += found["own_us"]
+    return record(
+        "vllm.scheduler.step",
+        f"connector's own time in a step of vLLM's scheduler, p99, prompts of {PROMPT_TOKENS} tokens in DRAM",
+        "us",
+        own,
+        "the rest of the same steps: vLLM's scheduler, and the harness that stands for its model runner, p99",
+        rest,
+        at_most(0.0, 300.0),
+        steps=len(steps),
+        p50=statistics.median(steps),
+        largest=max(steps),
+        vllm=version,
+    )
+
+
+def _bandwidth(context: Context, python: Path, node: Node, place: Path, version: str) -> Record:
+    context.say("vllm: bandwidth of a load by a worker")
+    found = _once(
+        context, python, "bandwidth", {"socket": node.socket, "tokens": 16384, "runs": max(context.runs, 3)}, place
+    )
+    return record(
+        "vllm.load.bandwidth",
+        "load of a prompt of 16,384 tokens by a worker on CPU: resolve, copies, checks of the stamps",
+        "GB/s",
+        found["load"],
+        "memcpy of the same pieces in the same run",
+        found["memcpy"],
+        at_least(0.85),
+        bytes=found["bytes"],
+        piece_bytes=found["piece_bytes"],
+        vllm=version,
+    )
+
+
+def _engines(
+    context: Context, python: Path, node: Node, model: Path, place: Path, version: str
+) -> Generator[Record, None, None]:
+    options = {"kv_cache_memory_bytes": 256 * MIB, "block_size": 32}
+    kv = {
+        "kv_connector": "KvasirConnector",
+        "kv_connector_module_path": "kvasir_vllm",
+        "kv_role": "kv_both",
+        "kv_load_failure_policy": "recompute",
+        "kv_connector_extra_config": {"socket": node.socket},
+    }
+    drivers: dict[str, Driver] = {}
+    try:
+        for name, transfer in (("plain", None), ("kvasir", kv)):
+            context.say(f"vllm: starting an engine ({name})")
+            given = {"model": str(model), "kv": transfer, "options": options}
+            drivers[name] = Driver(context, python, "engine", given, place / f"{name}.log")
+            drivers[name].answer()
+        yield from _processor_seconds(context, drivers, version)
+        yield _first_token(context, drivers["kvasir"], version)
+    finally:
+        for driver in drivers.values():
+            driver.close()
+
+
+def _processor_seconds(context: Context, drivers: dict[str, Driver], version: str) -> Generator[Record, None, None]:
+    """Fresh prompts, both engines in turn; the first round warms and does not count."""
+    busy: dict[str, list[float]] = {name: [] for name in drivers}
+    passed: dict[str, list[float]] = {name: [] for name in drivers}
+    requests = 6
+    for turn in range(2 * context.runs + 1):
+        names = list(drivers) if turn % 2 else list(reversed(drivers))
+        for name in names:
+            context.say(f"vllm: no reuse, round {turn} of {2 * context.runs}, {name}")
+            seeds = [f"fresh {context.seed} {turn} {number}" for number in range(requests)]
+            found = drivers[name].ask(length=1000, seeds=seeds, generated=32)
+            if any(found["cached"]):
+                raise DriverError(f"{name}: prompts that should be new had {found['cached']} tokens cached")
+            if turn:
+                busy[name].append(found["busy"] / requests)
+                passed[name].append(requests / found["passed"])
+    yield record(
+        "vllm.no_reuse.processor",
+        "processor seconds of the engine for a request without reuse, 1,000 tokens in and 32 out",
+        "s",
+        busy["kvasir"],
+        "vLLM without a connector, in turn",
+        busy["plain"],
+        at_most(1.03),
+        vllm=version,
+        throughput_kvasir=statistics.median(passed["kvasir"]),
+        throughput_plain=statistics.median(passed["plain"]),
+        throughput_kvasir_range=[min(passed["kvasir"]), max(passed["kvasir"])],
+        throughput_plain_range=[min(passed["plain"]), max(passed["plain"])],
+    )
+
+
+def _first_token(context: Context, driver: Driver, version: str) -> Record:
+    cold: list[float] = []
+    warm: list[float] = []
+    for turn in range(context.runs + 1):
+        context.say(f"vllm: time to first token, round {turn} of {context.runs}")
+        seeds = [f"first {context.seed} {turn} {number}" for number in range(3)]
+        first = driver.ask(length=PROMPT_TOKENS, seeds=seeds, generated=1)
+        again = driver.ask(length=PROMPT_TOKENS, seeds=seeds, generated=1)
+        expected = PROMPT_TOKENS // 256 * 256
+        if any(first["cached"]) or again["cached"] != [expected] * 3:
+            raise DriverError(f"cold runs had {first['cached']} tokens cached, warm runs {again['cached']}")
+        if turn:
+            cold += [seconds * 1e3 for seconds in first["seconds"]]
+            warm += [seconds * 1e3 for seconds in again["seconds"]]
+    return record(
+        "vllm.first_token",
+        f"time to first token of a prompt of {PROMPT_TOKENS} tokens, loaded from DRAM",
+        "ms",
+        warm,
+        "the same engine computing it",
+        cold,
+        at_most(1.0),
+        vllm=version,
+    )

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, Shard
 from kvasir.aio import AsyncClient
@@ -93,6 +94,7 @@ class LookupService:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._thread: threading.Thread | None = None
+        self._calls: SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = SimpleQueue()
         self._first = threading.Event()
         self._said: set[str] = set()
 
@@ -102,6 +104,7 @@ class LookupService:
         self._namespace = namespace
         self._thread = threading.Thread(target=self._run, name="kvasir-lookups", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._wake, name="kvasir-wake", daemon=True).start()
         self._first.wait(patience)
 
     # ---- called by the scheduler
@@ -131,13 +134,21 @@ class LookupService:
         if self._thread is not None:
             self._in_thread(self._stop.set)
             self._thread.join(5.0)
+            self._calls.put(None)
             self._thread = None
 
     def _in_thread(self, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            return  # closed: leases ended with the session
+        """Hands a call over. Waking the event loop is a system call, which would let go of the interpreter's lock and
+        make the scheduler wait for whoever takes it; a queue's put does not, so another thread does the waking."""
+        self._calls.put((call, arguments))
+
+    def _wake(self) -> None:
+        while (handed := self._calls.get()) is not None:
+            call, arguments = handed
+            try:
+                self._loop.call_soon_threadsafe(call, *arguments)
+            except RuntimeError:
+                return  # closed: leases ended with the session
 
     # ---- in the thread
 

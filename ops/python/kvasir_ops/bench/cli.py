@@ -34,8 +34,8 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "memory": memory.run,
     "cluster": cluster.run,
     "peers": peers.run,
-    "sglang": sglang.run,
     "vllm": vllm.run,
+    "sglang": sglang.run,
 }
 
 PLAIN_WIDTH = 140

@@ -30,7 +30,12 @@ def command(log: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], s
             start_new_session=True,
         )
     try:
-        until(lambda: "running on" in log.read_text(), "it listens", 30)
+
+        def listens() -> bool:
+            assert process.poll() is None, log.read_text()
+            return "running on" in log.read_text()
+
+        until(listens, "it listens", 60)
         found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         assert found
         yield process, found.group()

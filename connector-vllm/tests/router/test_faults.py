@@ -22,8 +22,12 @@ def two_engines(first: Upstream, second: Upstream, **more: Any) -> dict[str, Any
 
 
 def frozen(router: Front) -> None:
-    """No probe from now on: what a request finds is not known before."""
+    """No probe from now on: what a request finds was not known before, and stays known."""
+    engines = router.router.fleet.engines
     router.router.fleet._every = 3600
+    # A probe that is under way, or that was due after the shorter time, is the last one.
+    before = [engine._probes for engine in engines]
+    until(lambda: all(engine._probes > seen for engine, seen in zip(engines, before, strict=True)), "the last probes")
 
 
 def test_an_engine_that_is_gone_costs_nothing_but_time(engine: Start) -> None:
@@ -95,6 +99,7 @@ def test_a_request_that_engines_are_silent_about_meets_two_of_them_and_no_more(e
 def test_a_stream_that_dies_before_its_first_event_comes_from_another_engine(engine: Start) -> None:
     one, two = engine("one", die_after=0, cut_event=True), engine("two")
     with front(two_engines(one, two)) as router:
+        frozen(router)
         answers = [ask(router.url, {**ASK, "stream": True}) for _ in range(2)]
     for answer in answers:
         assert {json.loads(event)["engine"] for event in events(answer)[:-1]} == {"two"}

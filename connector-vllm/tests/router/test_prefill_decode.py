@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.slow]
+# Two servers start first, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 pytest.importorskip("vllm")
 
 import random  # noqa: E402

@@ -143,12 +143,12 @@ def _records(found: dict[str, Any]) -> Generator[Record, None, None]:
                         rates[peer],
                         at_least(2),
                     )
-    asked = {name: [each * 1e6 for each in runs] for name, runs in found["exists"].items()}
+    asked_us = {name: [each * 1e6 for each in runs] for name, runs in found["exists"].items()}
     name = f"batch_exists of {found['asked']} pages, all there, p50"
-    yield record("sglang.exists.512", name, "us", asked["kvasir"], ECHO, asked["echo"], at_most(1, plus=200))
+    yield record("sglang.exists.512", name, "us", asked_us["kvasir"], ECHO, asked_us["echo"], at_most(1, plus=200))
     for peer, title in PEERS.items():
-        if peer in asked:
+        if peer in asked_us:
             yield record(
-                f"sglang.exists.512.{peer}", f"{name}, beside {peer}", "us", asked["kvasir"], title, asked[peer],
+                f"sglang.exists.512.{peer}", f"{name}, beside {peer}", "us", asked_us["kvasir"], title, asked_us[peer],
                 at_most(1 / 2),
             )  # fmt: skip

@@ -66,11 +66,3 @@ class HeldLeases:
                 self._held.remove(held)
         for held in done:
             self._give_back(held.lease)
-
-    def clear(self) -> None:
-        """Gives everything back."""
-        with self._lock:
-            held = list(self._held)
-            self._held.clear()
-        for each in held:
-            self._give_back(each.lease)

@@ -63,9 +63,8 @@ class Transfer:
         self.stores = Throughput()
 
     def close(self) -> None:
-        """Gives leases back; the end of the sessions does the rest."""
-        self._held.clear()
-        self._releases.shutdown(wait=False)
+        """Ends its thread; leases end with their sessions."""
+        self._releases.shutdown(wait=True, cancel_futures=True)
 
     def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
         """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
@@ -143,7 +142,7 @@ class Transfer:
         count = len(keys) // KEY_BYTES
         with self._gate.load():
             loaded = self._load_held(place, keys, to, deadline)
-            if sparse or not loaded.all():
+            if not loaded.all():
                 loaded = self._look_and_load(place, keys, to, deadline, sparse)
             loaded = to.finish(loaded, deadline)
         arrived_count = int(loaded.sum())

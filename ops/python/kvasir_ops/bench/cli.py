@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from kvasir_ops.bench import control, engine, machine, memory, report, restart, ssd
+from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, ssd
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
@@ -31,6 +31,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "ssd": ssd.run,
     "restart": restart.run,
     "memory": memory.run,
+    "cluster": cluster.run,
     "peers": peers.run,
     "sglang": sglang.run,
 }

@@ -138,7 +138,6 @@ def _run(options: argparse.Namespace, console: Console) -> LabSummary:
             ssd_bytes=options.ssd_mib * MIB,
             pooled=not options.alone,
             failure_timeout_seconds=options.failure_timeout,
-            more={"dram": {"region": "16MiB"}},
         ),
         faults=draw(seed, names, options.faults, kinds),
         seed=seed,

@@ -1,10 +1,13 @@
 package io.kvasir.node;
 
+import io.kvasir.node.cluster.Cluster;
+import io.kvasir.node.cluster.ClusterMetrics;
 import io.kvasir.node.config.NodeConfig;
 import io.kvasir.node.config.TimeSpan;
 import io.kvasir.node.engine.DutyCycle;
 import io.kvasir.node.engine.EngineContext;
 import io.kvasir.node.engine.EngineServer;
+import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.ssd.SsdTier;
@@ -27,6 +30,9 @@ public final class Node implements AutoCloseable {
     /** The engine thread looks around at least this often. */
     private static final long IDLE_MS = 100;
 
+    /** The same, while announcements gather. */
+    private static final long BUSY_MS = 2;
+
     private static final long SAMPLE_NS = 250_000_000;
     /** For joining the engine thread, on top of what it may take to shut down. */
     private static final long JOIN_MS = 2000;
@@ -38,9 +44,13 @@ public final class Node implements AutoCloseable {
     private final Thread thread;
     private long sampledNs = System.nanoTime() - SAMPLE_NS;
     private final String incarnation;
+    /** Null for a node alone. */
+    private final Cluster cluster;
+
     private final CountDownLatch ended = new CountDownLatch(1);
     private final CompletableFuture<Void> failure = new CompletableFuture<>();
     private StoreMetrics storeMetrics;
+    private ClusterMetrics clusterMetrics;
     private volatile boolean stopping;
     private volatile Health health = new Health(false, "starting");
 
@@ -55,6 +65,7 @@ public final class Node implements AutoCloseable {
         final byte[] drawn = new byte[EngineContext.INCARNATION_BYTES];
         new SecureRandom().nextBytes(drawn);
         incarnation = HexFormat.of().formatHex(drawn);
+        cluster = config.cluster().isEnabled() ? new Cluster(config, drawn) : null;
         final Tenants tenants = new Tenants(config.tenants());
         socket = EngineSocket.bind(config.engine().socket());
         try {
@@ -147,6 +158,11 @@ public final class Node implements AutoCloseable {
         }
     }
 
+    /** Null for a node alone. */
+    public Cluster cluster() {
+        return cluster;
+    }
+
     private ObjectStore openStore(final Runnable wakeup) {
         final NodeConfig.Ssd ssd = config.ssd();
         final SsdTier.Context disk = ssd.capacityBytes() == 0
@@ -168,8 +184,11 @@ public final class Node implements AutoCloseable {
                 .maxLease(config.lease().max())
                 .leaseQuota(config.lease().quota())
                 .reserveQuotaBytes(config.reserveQuotaBytes())
+                .holdings(cluster == null ? Holdings.NONE : cluster.holdings())
+                .remote(cluster)
                 .wakeup(wakeup));
         storeMetrics = new StoreMetrics(store, registry);
+        clusterMetrics = cluster == null ? null : new ClusterMetrics(cluster, store.counters(), registry);
         return store;
     }
 
@@ -177,16 +196,24 @@ public final class Node implements AutoCloseable {
         try {
             serve();
             health = new Health(false, "stopping");
+            closeCluster();
             server.shutdown(config.node().shutdownLimit().toNanos());
         } catch (final Throwable e) {
             LOG.error("The engine thread failed", e);
             failure.completeExceptionally(e);
+            closeCluster();
             server.close();
         } finally {
             health = new Health(false, "stopped");
             socket.close();
             ended.countDown();
             LOG.info("The node has stopped");
+        }
+    }
+
+    private void closeCluster() {
+        if (cluster != null) {
+            cluster.close();
         }
     }
 
@@ -200,7 +227,7 @@ public final class Node implements AutoCloseable {
 
                     @Override
                     public int await() {
-                        return server.await(IDLE_MS);
+                        return server.await(cluster != null && cluster.isBusy() ? BUSY_MS : IDLE_MS);
                     }
                 },
                 config.engine().spin().toNanos(),
@@ -214,7 +241,12 @@ public final class Node implements AutoCloseable {
         if (nowNs - sampledNs >= SAMPLE_NS) {
             sampledNs = nowNs;
             storeMetrics.sample();
-            health = new Health(server.isReady(), server.describeStore());
+            String about = server.describeStore();
+            if (cluster != null) {
+                clusterMetrics.sample();
+                about += "; " + cluster.describe();
+            }
+            health = new Health(server.isReady(), about);
         }
         return work;
     }

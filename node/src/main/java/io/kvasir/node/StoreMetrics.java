@@ -92,6 +92,14 @@ final class StoreMetrics extends Collector {
                 "kvasir_storage_promoted_bytes_total",
                 "Bytes read from SSD to DRAM.",
                 counters.promotedBytes);
+        counter(families, "kvasir_storage_pulled_objects_total", "Objects pulled from other nodes.", counters.pulled);
+        counter(families, "kvasir_storage_pulled_bytes_total", "Bytes pulled from other nodes.", counters.pulledBytes);
+        counter(families, "kvasir_storage_pulls_failed_total", "Pulls that brought nothing.", counters.pullsFailed);
+        counter(
+                families,
+                "kvasir_storage_received_objects_total",
+                "Objects received from other nodes, pulled or pushed.",
+                counters.received);
         counter(families, "kvasir_storage_demoted_objects_total", "Objects written to SSD.", counters.demoted);
         counter(families, "kvasir_storage_demoted_bytes_total", "Bytes written to SSD.", counters.demotedBytes);
         counter(

@@ -27,6 +27,7 @@ public final class LinkContext implements Cloneable {
     private static final int MAX_MTU = 65504;
 
     private Peer self;
+    private String listen;
     private Path aeronDirectory;
     private byte[] secret;
     private int mtu;
@@ -52,7 +53,7 @@ public final class LinkContext implements Cloneable {
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
     private LongSupplier random = new SecureRandom()::nextLong;
 
-    /** This node: where its link listens (UDP), and its incarnation. */
+    /** This node: where peers reach its link (UDP), and its incarnation. */
     public LinkContext self(final Peer value) {
         self = value;
         return this;
@@ -60,6 +61,16 @@ public final class LinkContext implements Cloneable {
 
     public Peer self() {
         return self;
+    }
+
+    /** {@code host:port} to listen at, if that is not where peers reach it; null: {@link #self}'s. */
+    public LinkContext listen(final String endpoint) {
+        listen = endpoint;
+        return this;
+    }
+
+    public String listen() {
+        return listen == null ? self.endpoint() : listen;
     }
 
     /** Directory of the embedded media driver's buffers, on a tmpfs; made, and removed at the end. */

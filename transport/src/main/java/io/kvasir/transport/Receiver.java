@@ -169,7 +169,7 @@ final class Receiver {
 
     // Messages of peers.
 
-    void onPush(final Link link, final Links.Announced announced, final List<ObjectName> names) {
+    void onPush(final Link link, final ControlIn.Announced announced, final List<ObjectName> names) {
         if (!announced.sensible(names.size())) {
             throw new LinkException(
                     "push of objects " + announced.first() + " + " + names.size() + " of " + announced.total());
@@ -508,7 +508,8 @@ final class Receiver {
         final ObjectVersion version = object.reservedVersion;
         context.errors().onError(holder + " sent bytes with another checksum than their version");
         if (object.pull != null) {
-            tell(object, Outcome.CORRUPT);
+            final Link link = object.transfer.link;
+            links.send(link, messages.corrupt(link, object.name, version));
             try {
                 object.pull.request.listener().onCorrupt(object.index, holder, version);
             } catch (final RuntimeException e) {

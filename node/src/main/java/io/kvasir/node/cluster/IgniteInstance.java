@@ -169,6 +169,7 @@ final class IgniteInstance implements AutoCloseable {
                         .setName(REGION)
                         .setInitialSize(Math.min(bytes, 16L << 20))
                         .setMaxSize(bytes)
+                        .setMetricsEnabled(true)
                         // Full: old entries give way. Without this, a full region is a failed instance.
                         .setPageEvictionMode(DataPageEvictionMode.RANDOM_LRU));
     }

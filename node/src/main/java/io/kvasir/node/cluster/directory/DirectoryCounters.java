@@ -1,6 +1,7 @@
 package io.kvasir.node.cluster.directory;
 
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.LongConsumer;
 
 /** What happened between this node and the directory; any thread reads it. */
 public final class DirectoryCounters {
@@ -10,6 +11,9 @@ public final class DirectoryCounters {
     public final LongAdder failedUpdates = new LongAdder();
     /** Chunks in the records sent. */
     public final LongAdder announcedChunks = new LongAdder();
+
+    /** Hears how long each question took. */
+    public volatile LongConsumer lookupNanos = nanos -> {};
 
     public final LongAdder lookups = new LongAdder();
     /** Chunks asked for. */

@@ -209,6 +209,7 @@ public final class Locator {
                 if (!complete) {
                     counters.lateLookups.increment();
                 }
+                counters.lookupNanos.accept(clock.nanoTime() - untilNs + deadlineNs);
                 answer.done(complete);
             }
         }

@@ -1,0 +1,112 @@
+package io.kvasir.node.cluster;
+
+import io.kvasir.storage.Incoming;
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.ObjectStore.Tenant;
+import io.kvasir.storage.Reception;
+import io.kvasir.storage.SlotStatus;
+import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.transport.ObjectName;
+import io.kvasir.transport.ObjectSink;
+import io.kvasir.transport.ObjectVersion;
+import io.kvasir.transport.Outcome;
+import io.kvasir.transport.Peer;
+import io.kvasir.transport.Priority;
+import io.kvasir.transport.Reservation;
+import io.kvasir.transport.SinkAnswer;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.agrona.concurrent.NanoClock;
+
+/** Gives the peer link slots of this node's store. On the link's thread; the store's thread does the work. */
+final class StoreSink implements ObjectSink {
+    private record Offer(ObjectId id, StoredObject object, long deadlineNs, SinkAnswer answer) {}
+
+    private final ObjectStore store;
+    private final Tenant tenant;
+    private final NanoClock clock;
+    private List<Runnable> tasks = new ArrayList<>();
+
+    /** @param tenant whose objects come; null: the one that each object's namespace belongs to here */
+    StoreSink(final ObjectStore store, final Tenant tenant, final NanoClock clock) {
+        this.store = store;
+        this.tenant = tenant;
+        this.clock = clock;
+    }
+
+    @Override
+    public void offer(
+            final ObjectName name,
+            final ObjectVersion version,
+            final Peer from,
+            final long deadlineNs,
+            final Priority priority,
+            final SinkAnswer answer) {
+        final ObjectId id = Names.id(name);
+        if (id == null) {
+            answer.refuse(Outcome.REFUSED);
+            return;
+        }
+        final Offer offer = new Offer(id, Names.object(version), deadlineNs, answer);
+        tasks.add(() -> place(offer));
+    }
+
+    /** Several commits in one turn of the store's thread: it is woken once. */
+    @Override
+    public void flush() {
+        if (!tasks.isEmpty()) {
+            final List<Runnable> batch = tasks;
+            tasks = new ArrayList<>();
+            store.execute(() -> batch.forEach(Runnable::run));
+        }
+    }
+
+    private void place(final Offer offer) {
+        final Tenant owner = tenant == null ? store.tenantOf(offer.id.namespace()) : tenant;
+        if (owner == null) {
+            offer.answer.refuse(Outcome.REFUSED);
+            return;
+        }
+        final Reception reception = store.receive(owner, offer.id, offer.object);
+        switch (reception.status()) {
+            case SlotStatus.GRANTED -> offer.answer.accept(new Slot(reception.slot()));
+            case SlotStatus.EXISTS -> offer.answer.refuse(Outcome.ALREADY_THERE);
+            case SlotStatus.NO_ROOM -> {
+                // A push is not worth waiting for room, which somebody else would have to give up.
+                if (tenant == null || clock.nanoTime() - offer.deadlineNs >= 0) {
+                    offer.answer.refuse(Outcome.REFUSED);
+                } else {
+                    store.whenRoom(() -> place(offer));
+                }
+            }
+            default -> offer.answer.refuse(Outcome.REFUSED);
+        }
+    }
+
+    private final class Slot implements Reservation {
+        private final Incoming incoming;
+        private final MemorySegment bytes;
+
+        Slot(final Incoming incoming) {
+            this.incoming = incoming;
+            bytes = incoming.bytes();
+        }
+
+        @Override
+        public MemorySegment bytes() {
+            return bytes;
+        }
+
+        @Override
+        public void complete() {
+            tasks.add(incoming::commit);
+        }
+
+        @Override
+        public void failed(final Outcome reason) {
+            tasks.add(incoming::abort);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+package io.kvasir.node.cluster;
+
+import io.kvasir.storage.Lent;
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.transport.ObjectName;
+import io.kvasir.transport.ObjectSource;
+import io.kvasir.transport.ObjectVersion;
+import io.kvasir.transport.Outcome;
+import io.kvasir.transport.Priority;
+import io.kvasir.transport.SourceAnswer;
+import io.kvasir.transport.SourceObject;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** Gives the peer link what this node's store has. On the link's thread; the store's thread does the work. */
+final class StoreSource implements ObjectSource {
+    private static final Logger LOG = LoggerFactory.getLogger(StoreSource.class);
+
+    private record Asked(ObjectId id, long deadlineNs, SourceAnswer answer) {}
+
+    private final ObjectStore store;
+    private List<Asked> asked = new ArrayList<>();
+
+    StoreSource(final ObjectStore store) {
+        this.store = store;
+    }
+
+    @Override
+    public void open(final ObjectName name, final long deadlineNs, final Priority priority, final SourceAnswer answer) {
+        final ObjectId id = Names.id(name);
+        if (id == null) {
+            answer.refuse(Outcome.MISSING);
+        } else {
+            asked.add(new Asked(id, deadlineNs, answer));
+        }
+    }
+
+    @Override
+    public void flush() {
+        if (!asked.isEmpty()) {
+            final List<Asked> batch = asked;
+            asked = new ArrayList<>();
+            store.execute(() -> {
+                for (final Asked each : batch) {
+                    store.lend(each.id, each.deadlineNs, lent -> answer(each.answer, lent));
+                }
+            });
+        }
+    }
+
+    private static void answer(final SourceAnswer answer, final Lent lent) {
+        if (lent == null) {
+            answer.refuse(Outcome.MISSING);
+        } else {
+            answer.ready(new LentObject(lent, Names.version(lent.object())));
+        }
+    }
+
+    private record LentObject(Lent lent, ObjectVersion version) implements SourceObject {
+        @Override
+        public MemorySegment bytes() {
+            return lent.bytes();
+        }
+
+        @Override
+        public boolean unchanged() {
+            return lent.isUnchanged();
+        }
+
+        @Override
+        public void release() {
+            lent.giveBack();
+        }
+    }
+
+    @Override
+    public void reportedCorrupt(final ObjectName name, final ObjectVersion version) {
+        final ObjectId id = Names.id(name);
+        if (id != null) {
+            LOG.warn("A peer got bytes of {} that do not fit its checksum; it is summed anew", id);
+            store.execute(() -> store.suspect(id));
+        }
+    }
+}

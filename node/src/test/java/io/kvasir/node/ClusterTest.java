@@ -1,0 +1,130 @@
+package io.kvasir.node;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.protobuf.ByteString;
+import io.kvasir.node.cluster.Members;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Real nodes of one cluster, in this JVM. */
+@Tag("integration")
+@Timeout(120)
+class ClusterTest {
+    private static final int OBJECT = 64 << 10;
+    private static final int WAIT_MS = 5000;
+
+    private final List<NodeFixture> nodes = new ArrayList<>();
+    private final List<ChainEngine> engines = new ArrayList<>();
+
+    private void start(final int count, final String... more) throws IOException {
+        final int first = Members.port();
+        for (int i = 0; i < count; i++) {
+            final List<String> sets = new ArrayList<>(List.of(
+                    "node.name=n" + i,
+                    "cluster.seeds=127.0.0.1:" + first,
+                    "cluster.address=127.0.0.1:" + (i == 0 ? first : Members.port())));
+            sets.addAll(List.of(more));
+            nodes.add(new NodeFixture(sets.toArray(String[]::new)));
+            engines.add(new ChainEngine(nodes.get(i).socket(), OBJECT));
+        }
+        NodeFixture.await(
+                "all nodes in one cluster",
+                () -> nodes.stream()
+                        .allMatch(each -> each.metric("kvasir_node_joined", null, null) == 1
+                                && each.node.cluster().view().size() == count));
+    }
+
+    @AfterEach
+    void stop() throws IOException {
+        for (final ChainEngine engine : engines) {
+            engine.close();
+        }
+        nodes.parallelStream().forEach(each -> {
+            try {
+                each.close();
+            } catch (final IOException e) {
+                throw new AssertionError(e);
+            }
+        });
+    }
+
+    private void announced(final int node) {
+        NodeFixture.await(
+                "announcements of node " + node,
+                () -> nodes.get(node).metric("kvasir_node_directory_announced_chunks", null, null) > 0
+                        && nodes.get(node).metric("kvasir_node_directory_waiting_entries", null, null) == 0);
+    }
+
+    @Test
+    void whatOneNodeStoredAnotherLoads() throws IOException {
+        start(2);
+        final ByteString chain = ChainEngine.chain(1, 40);
+        assertEquals(40, engines.get(0).store(chain));
+        announced(0);
+        assertEquals(40, engines.get(1).load(chain, WAIT_MS));
+        assertEquals(40, nodes.get(1).metric("kvasir_storage_pulled_objects_total", null, null));
+    }
+
+    @Test
+    void whatNobodyHasIsAMissAndStaysCheap() throws IOException {
+        start(2);
+        // It is remembered for a moment only, which a busy machine may need by itself.
+        boolean cheap = false;
+        for (int i = 0; i < 20 && !cheap; i++) {
+            final ByteString chain = ChainEngine.chain(2 + i, 8);
+            assertEquals(0, engines.get(1).load(chain, WAIT_MS));
+            cheap = engines.get(1).lookup(chain, 0).getPendingChunks() == 0;
+        }
+        assertTrue(cheap, "remembered as absent");
+    }
+
+    @Test
+    void aPrefixThatIsSpreadOverNodesIsOneHit() throws IOException {
+        start(3);
+        final ByteString chain = ChainEngine.chain(3, 60);
+        engines.get(0).store(chain.substring(0, 20 * 32));
+        engines.get(1).store(chain);
+        announced(0);
+        announced(1);
+        assertEquals(60, engines.get(2).load(chain, WAIT_MS));
+    }
+
+    @Test
+    void anObjectThatIsDamagedAtItsHolderIsAMissAndGone() throws IOException {
+        start(2);
+        final ByteString chain = ChainEngine.chain(4, 4);
+        engines.get(0).store(chain);
+        announced(0);
+        engines.get(0).damage(chain, 2);
+        assertEquals(2, engines.get(1).load(chain, WAIT_MS));
+        NodeFixture.await(
+                "the holder drops it", () -> nodes.get(0).metric("kvasir_storage_corrupt_total", null, null) == 1);
+    }
+
+    @Test
+    void anObjectThatIsDamagedAtOneHolderComesFromAnother() throws IOException {
+        start(3);
+        final ByteString chain = ChainEngine.chain(5, 4);
+        engines.get(0).store(chain);
+        engines.get(1).store(chain);
+        announced(0);
+        announced(1);
+        engines.get(0).damage(chain, 1);
+        engines.get(1).damage(chain, 2);
+        assertEquals(4, engines.get(2).load(chain, WAIT_MS));
+    }
+
+    @Test
+    void aNodeAloneLoadsNothingOfTheCluster() throws IOException {
+        nodes.add(new NodeFixture());
+        assertTrue(nodes.getFirst().node.cluster() == null);
+        assertTrue(Double.isNaN(nodes.getFirst().metric("kvasir_node_nodes", null, null)));
+    }
+}

@@ -19,7 +19,7 @@ START_SECONDS = 300.0  # the first start builds the node
 DRAM_BYTES = 256 << 20
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Polls; fails after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():

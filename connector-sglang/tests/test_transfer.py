@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kvasir import Deadline, DeadlineExceededError, Namespace, NodeUnavailableError, Pieces
+from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavailableError, Pieces
 from nodes import Node, until
 from prometheus_client import REGISTRY
 
+from kvasir_sglang import held as held_module
 from kvasir_sglang import transfer as transfer_module
 from kvasir_sglang.identity import NO_PARENT, Ranks
 from kvasir_sglang.node import Breaker, Connection, LoadGate
@@ -142,6 +143,42 @@ def test_it_connects_once_there_is_a_node(own_node: Node) -> None:
     side.close()
     until(lambda: not side.load(keys, np.zeros_like(pages)).any(), "a closed connection only misses")
     until(lambda: not any(t.name == "kvasir-connect" for t in threading.enumerate()), "its thread ends")
+
+
+@pytest.mark.integration
+def test_what_was_found_is_loaded_under_its_lease_batch_by_batch(own_node: Node) -> None:
+    side = Side(own_node.socket)
+    assert side.connection.wait(10)
+    keys, pages = fresh(6)
+    back = np.zeros_like(pages)
+    side.store(keys, pages)
+    assert side.transfer.leading(side.place, keys + fresh(1)[0], Deadline.after(10)) == 6
+    own_node.pause()
+    assert side.load(keys[: 4 * 32], back[:4], 1000).all()
+    assert side.load(keys[4 * 32 :], back[4:], 1000).all()
+    assert (back == pages).all()
+    assert not side.load(keys, back, 100).any(), "the lease was given back with its last page"
+    own_node.resume()
+    until(lambda: bool(side.load(keys, back).all()), "the node answers again")
+    side.close()
+
+
+@pytest.mark.integration
+def test_questions_without_a_load_do_not_pile_up_leases(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_module, "MAX_HELD", 2)
+    keys, pages = fresh(8)
+    side.store(keys, pages)
+    leases = []
+    hold = side.transfer._held.hold
+
+    def note(namespace: Namespace, named: bytes, lease: Lease) -> None:
+        leases.append(lease)
+        hold(namespace, named, lease)
+
+    monkeypatch.setattr(side.transfer._held, "hold", note)
+    for page in range(8):
+        side.transfer.leading(side.place, keys[page * 32 : (page + 1) * 32], Deadline.after(10))
+    until(lambda: sum(lease.alive for lease in leases) == 2, "older leases are given back")
 
 
 def outcome(call: str, name: str) -> float:

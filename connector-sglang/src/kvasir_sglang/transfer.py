@@ -18,6 +18,7 @@ import numpy.typing as npt
 from kvasir import Deadline, DeadlineExceededError, KvasirError, Lease, Namespace, NodeUnavailableError, SlotStatus
 from kvasir.identity import KEY_BYTES
 
+from kvasir_sglang.held import HOLD_SECONDS, HeldLeases
 from kvasir_sglang.metrics import BYTES, CALLS, PAGES, SECONDS, SeldomLog, Throughput
 from kvasir_sglang.node import Breaker, Connection, LoadGate
 from kvasir_sglang.options import Options
@@ -31,8 +32,8 @@ STORE_SLICE_BYTES: Final = 32 << 20
 WAIT_SHARE: Final = 0.5
 #: How long the node may hold a reserve while it makes room.
 _ROOM_SECONDS: Final = 0.5
-#: Hints that wait to be sent; further ones are dropped.
-_HINTS: Final = 16
+#: Releases that wait to be sent. What is not released is the node's again when the lease's time is over.
+_RELEASES: Final = 64
 
 _THERE: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 _STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatus}
@@ -55,14 +56,15 @@ class Transfer:
         self._breaker = Breaker()
         self._gate = LoadGate(options.yield_ms / 1000)
         self._log = SeldomLog()
-        self._hints = ThreadPoolExecutor(1, "kvasir-hint")
-        self._free_hints = threading.BoundedSemaphore(_HINTS)
+        self._held = HeldLeases(self._give_back)
+        self._releases = ThreadPoolExecutor(1, "kvasir-release")
+        self._free_releases = threading.BoundedSemaphore(_RELEASES)
         self.loads = Throughput()
         self.stores = Throughput()
 
     def close(self) -> None:
-        """Drops hints that were not sent yet."""
-        self._hints.shutdown(wait=False, cancel_futures=True)
+        """Ends its thread; leases end with their sessions."""
+        self._releases.shutdown(wait=True, cancel_futures=True)
 
     def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
         """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
@@ -97,42 +99,38 @@ class Transfer:
     # ---- asking
 
     def leading(self, place: Place, keys: bytes, deadline: Deadline) -> int:
-        """How many leading pages are in some tier. One round trip; what is in a slower tier is fetched meanwhile."""
-        lease = place.connection.client.lookup(keys, namespace=place.namespace, peek=True, deadline=deadline)
-        if lease.pending_chunks:
-            self._hint(place, keys[: (lease.hit_chunks + lease.pending_chunks) * KEY_BYTES])
+        """How many leading pages are in some tier; one round trip.
+
+        What is in DRAM is leased for the load that follows, and the node starts to fetch what is in a slower tier.
+        """
+        lease = place.connection.client.lookup(
+            keys, namespace=place.namespace, lease_seconds=HOLD_SECONDS, deadline=deadline
+        )
+        if lease.id:
+            self._held.hold(place.namespace, keys, lease)
         return lease.hit_chunks + lease.pending_chunks
 
     def each(self, place: Place, keys: bytes, deadline: Deadline) -> Bools:
-        """Which pages are in some tier, each looked at on its own."""
-        client = place.connection.client
-        lease = client.lookup(keys, namespace=place.namespace, peek=True, sparse=True, deadline=deadline)
+        """Which pages are in some tier, each looked at on its own; fetches of slower tiers start."""
+        lease = place.connection.client.lookup(keys, namespace=place.namespace, sparse=True, deadline=deadline)
         status = lease.slots["status"].reshape(-1)
-        if lease.pending_chunks:
-            self._hint(place, keys)
+        self._give_back(lease)
         there: Bools = (status != SlotStatus.MISS) & (status != SlotStatus.UNSPECIFIED)
         return there
 
-    def _hint(self, place: Place, keys: bytes) -> None:
-        """A lookup that waits for nothing starts the node's fetches; its lease is given back at once."""
-        if not self._free_hints.acquire(blocking=False):
-            return
-
-        def send() -> None:
+    def _give_back(self, lease: Lease) -> None:
+        """Releases beside the calls: waking the node takes as long as a small load."""
+        if lease.id and self._free_releases.acquire(blocking=False):
             try:
-                seconds = self._options.exists_deadline_ms / 1000
-                place.connection.client.lookup(keys, namespace=place.namespace, deadline=seconds).release()
-            except KvasirError as error:
-                CALLS.labels("hint", error.code.lower()).inc()
-            else:
-                CALLS.labels("hint", "ok").inc()
-            finally:
-                self._free_hints.release()
+                self._releases.submit(self._release, lease)
+            except RuntimeError:  # closed: the session's end gives it back
+                self._free_releases.release()
 
+    def _release(self, lease: Lease) -> None:
         try:
-            self._hints.submit(send)
-        except RuntimeError:  # closed
-            self._free_hints.release()
+            lease.release()
+        finally:
+            self._free_releases.release()
 
     # ---- loading
 
@@ -142,18 +140,10 @@ class Transfer:
         """Which pages arrived: the leading ones, or with ``sparse`` each on its own."""
         begin = time.monotonic()
         count = len(keys) // KEY_BYTES
-        loaded = np.zeros(count, dtype=bool)
         with self._gate.load():
-            client = place.connection.client
-            wait = deadline.remaining() * WAIT_SHARE
-            lease = client.lookup(keys, namespace=place.namespace, wait=wait, sparse=sparse, deadline=deadline)
-            with lease:
-                usable = self._usable(lease, place.page_bytes)
-                if usable:
-                    pieces = to.pieces.first(usable)
-                    result = client.load(lease, pieces, verify=self._options.verify, deadline=deadline)
-                    arrived = result.loaded.reshape(-1)
-                    loaded[: len(arrived)] = arrived
+            loaded = self._load_held(place, keys, to, deadline)
+            if not loaded.all():
+                loaded = self._look_and_load(place, keys, to, deadline, sparse)
             loaded = to.finish(loaded, deadline)
         arrived_count = int(loaded.sum())
         PAGES.labels(call, "loaded").inc(arrived_count)
@@ -162,16 +152,46 @@ class Transfer:
         self.loads.add(arrived_count, arrived_count * place.page_bytes, time.monotonic() - begin)
         return loaded
 
+    def _load_held(self, place: Place, keys: bytes, to: Destination, deadline: Deadline) -> Bools:
+        """Under the lease of the question before, if that found all these pages; else nothing."""
+        lease = self._held.part(place.namespace, keys)
+        if lease is None:
+            return np.zeros(len(keys) // KEY_BYTES, dtype=bool)
+        loaded = self._copy(place, lease, to, deadline)
+        self._held.loaded(place.namespace, keys)
+        return loaded
+
+    def _look_and_load(self, place: Place, keys: bytes, to: Destination, deadline: Deadline, sparse: bool) -> Bools:
+        loaded = np.zeros(len(keys) // KEY_BYTES, dtype=bool)
+        wait = deadline.remaining() * WAIT_SHARE
+        lease = place.connection.client.lookup(
+            keys, namespace=place.namespace, wait=wait, sparse=sparse, deadline=deadline
+        )
+        try:
+            arrived = self._copy(place, lease, to, deadline)
+            loaded[: len(arrived)] = arrived
+        finally:
+            self._give_back(lease)
+        return loaded
+
+    def _copy(self, place: Place, lease: Lease, to: Destination, deadline: Deadline) -> Bools:
+        if not self._usable(lease, place.page_bytes):
+            return np.zeros(0, dtype=bool)
+        pieces = to.pieces.first(lease.slots.size)
+        result = place.connection.client.load(lease, pieces, verify=self._options.verify, deadline=deadline)
+        arrived: Bools = result.loaded.reshape(-1)
+        return arrived
+
     @staticmethod
-    def _usable(lease: Lease, page_bytes: int) -> int:
-        """Leading records to be loaded. The namespace holds the page's size, so that another one is an error."""
+    def _usable(lease: Lease, page_bytes: int) -> bool:
+        """Whether there are hits. The namespace holds the page's size, so that another one is an error."""
         slots = lease.slots.reshape(-1)
         hits = slots["status"] == SlotStatus.HIT
         wrong = hits & (slots["length"] != page_bytes)
         if wrong.any():
             seen = int(slots["length"][int(np.flatnonzero(wrong)[0])])
             raise PageError(f"an object has {seen} bytes; a page of this pool has {page_bytes}")
-        return len(slots) if hits.any() else 0
+        return bool(hits.any())
 
     # ---- storing
 

@@ -111,7 +111,7 @@ class Engine:
 
 
 def _leftovers() -> list[Path]:
-    return [file for file in Path("/dev/shm").glob("psm_*")]
+    return list(Path("/dev/shm").glob("psm_*"))
 
 
 def _in_use(file: Path) -> bool:
@@ -235,7 +235,7 @@ class _Serving:
         worker = get_kv_transfer_group()._worker
         if on:
 
-            def failing(order: Any, *arguments: Any) -> Any:
+            def failing(*_: Any) -> Any:
                 raise RuntimeError("the bytes did not come")
 
             worker._load_now = failing

@@ -83,9 +83,9 @@ def test_holder_that_always_says_hit_and_always_fails(engine: Engine, plain: Pla
 
 
 def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
-    # 16 chunks of room, and no SSD; every batch needs 18.
+    # 32 chunks of room, and no SSD; every batch needs 18.
     with (
-        Node(dram=8 * MIB, ssd=0, region=2 * MIB) as small,
+        Node(dram=16 * MIB, ssd=0, region=2 * MIB) as small,
         Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):
         for batch in range(3):

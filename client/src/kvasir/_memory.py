@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kvasir.errors import UnsupportedError
+from kvasir.mappings import unmapping
 
 _MADV_POPULATE_READ: Final = 22
 _MADV_POPULATE_WRITE: Final = 23
@@ -119,6 +120,7 @@ class Mapping:
     def close(self) -> None:
         """Unmaps; views and addresses taken from it are void."""
         if self.address:
+            unmapping(self.address, self.length)
             if _libc.munmap(self.address, self.length) != 0:
                 raise _os_error("munmap")
             self.address = 0

@@ -96,7 +96,10 @@ class AsyncClient:
     async def _attach(self, deadline: Deadline) -> AsyncWire:
         attachment = self._attacher.current()
         if attachment is None:
-            attempt = asyncio.shield(asyncio.wrap_future(self._attacher.begin()))
+            attempt = asyncio.wrap_future(self._attacher.begin())
+            # Looked at in any case: a caller whose deadline passes first does not see how the attempt ends.
+            attempt.add_done_callback(lambda done: done.cancelled() or done.exception())
+            attempt = asyncio.shield(attempt)
             try:
                 attachment = await asyncio.wait_for(attempt, max(deadline.remaining(), 0))
             except KvasirError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from kvasir.errors import InvalidArgumentError
 from kvasir.records import U64
+
+_INDEX: Final = np.dtype(np.int64)
+_BYTES: Final = np.dtype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class Pieces:
 
     def __post_init__(self) -> None:
         for name in ("object", "offset", "address", "length"):
-            wanted = np.int64 if name == "object" else np.uint64
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=wanted))
+            wanted = _INDEX if name == "object" else _BYTES
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != wanted or not array.flags.c_contiguous:
+                object.__setattr__(self, name, np.ascontiguousarray(array, dtype=wanted))
         if len({self.object.shape, self.offset.shape, self.address.shape, self.length.shape}) != 1:
             raise InvalidArgumentError("the arrays of Pieces must have one length")
 

@@ -211,8 +211,8 @@ class RegionMap:
         Raises:
             ProtocolViolationError: a slot or length that lies outside its region.
         """
-        regions = slots["region"]
-        names = [int(regions[0])] if len(regions) and (regions == regions[0]).all() else np.unique(regions).tolist()
+        named: list[int] = slots["region"].tolist()
+        names = dict.fromkeys(named)
         borrowed: dict[int, MappedRegion] = {}
         with self._lock:
             for name in names:
@@ -223,9 +223,9 @@ class RegionMap:
                 mapped.users += 1
                 mapped.reserved += write
         try:
-            for name, mapped in borrowed.items():
-                mine = slots if len(names) == 1 else slots[regions == name]
-                if (mine["slot"] >= mapped.slots).any() or (mine["length"] > mapped.slot_bytes).any():
+            for name, slot, length in zip(named, slots["slot"].tolist(), slots["length"].tolist(), strict=True):
+                mapped = borrowed.get(name)
+                if mapped is not None and (slot >= mapped.slots or length > mapped.slot_bytes):
                     raise ProtocolViolationError(
                         f"a slot lies outside region {name} of {mapped.slots} slots of {mapped.slot_bytes} bytes"
                     )

@@ -46,7 +46,7 @@ class Options:
     token_file: str = ""
     model: str = ""
     generation: int = 0
-    exists_deadline_ms: int = 100
+    exists_deadline_ms: int = 250
     load_deadline_ms: int = 1000
     store_deadline_ms: int = 5000
     connect_wait_ms: int = 5000

@@ -26,7 +26,7 @@ from kvasir_vllm.events import StoredEvents
 from kvasir_vllm.fingerprint import identity_of
 from kvasir_vllm.lookups import LookupService
 from kvasir_vllm.metadata import KvasirMetadata, WorkerLayout
-from kvasir_vllm.options import Options
+from kvasir_vllm.options import THE_FLAG, Options
 from kvasir_vllm.pages import layout_of
 from kvasir_vllm.published import Published
 from kvasir_vllm.scheduler import SchedulerSide
@@ -36,12 +36,6 @@ from kvasir_vllm.worker import WorkerSide
 
 _log = logging.getLogger("vllm.kvasir")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
-
-THE_FLAG = (
-    '--kv-transfer-config \'{"kv_connector": "KvasirConnector", "kv_connector_module_path": "kvasir_vllm", '
-    '"kv_role": "kv_both", "kv_load_failure_policy": "recompute"}\''
-)
-"""What a user gives ``vllm serve``."""
 
 
 def _never_raises(answer: Callable[[], Any] = lambda: None) -> Callable[[_Method], _Method]:

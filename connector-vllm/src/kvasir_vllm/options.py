@@ -12,6 +12,12 @@ from typing import Any
 
 from kvasir_vllm.errors import ConfigurationError
 
+THE_FLAG = (
+    '--kv-transfer-config \'{"kv_connector": "KvasirConnector", "kv_connector_module_path": "kvasir_vllm", '
+    '"kv_role": "kv_both", "kv_load_failure_policy": "recompute"}\''
+)
+"""What a user gives ``vllm serve``."""
+
 
 def default_socket() -> str:
     """``KVASIR_SOCKET``, or where a node named ``local`` of this user opens its socket."""

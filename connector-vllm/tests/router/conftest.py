@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from real_node import Node, running
 
 from router.upstreams import Upstream
 
@@ -21,3 +22,17 @@ def engine() -> Iterator[Callable[..., Upstream]]:
     yield start
     for upstream in started:
         upstream.stop()
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    """A node that the tests of a file share and leave running."""
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def own_node() -> Iterator[Node]:
+    """A node that the test may kill or pause."""
+    with running() as one:
+        yield one

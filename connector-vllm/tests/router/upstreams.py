@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from kvasir_vllm.published import METRIC
 from kvasir_vllm.router.app import Router
 from kvasir_vllm.router.scores import PrefixScores
 from kvasir_vllm.router.settings import RouterSettings
@@ -79,6 +81,7 @@ class Upstream:
     seen: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     cancelled: int = 0
+    identity: str = ""
     server: Server | None = None
 
     def application(self) -> Starlette:
@@ -86,6 +89,7 @@ class Upstream:
             routes=[
                 Route("/health", self._health),
                 Route("/v1/models", self._models),
+                Route("/metrics", self._metrics),
                 Route("/tokenize", self._tokenize, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
@@ -112,6 +116,13 @@ class Upstream:
 
     async def _models(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [{"id": model} for model in self.models]})
+
+    async def _metrics(self, _: Request) -> Response:
+        registry = CollectorRegistry()
+        if self.identity:
+            told = Gauge(METRIC, "told", ["identity"], registry=registry)
+            told.labels(self.identity).set(1)
+        return Response(generate_latest(registry))
 
     async def _tokenize(self, request: Request) -> Response:
         self.seen.append(await request.json())

@@ -116,8 +116,7 @@ def damage(node: Any, content: bytes) -> int:
 
 def test_an_engine_without_a_node_computes_and_finds_it_later(rig: Any, tmp_path: Path) -> None:
     from kvasir_ops.node_process import NodePlaces
-
-    from tiering.conftest import Node
+    from real_node import Node
 
     with tempfile.TemporaryDirectory(prefix="kvasir-tier-test-", dir="/dev/shm") as memory:
         node = Node(NodePlaces(Path(memory), tmp_path))

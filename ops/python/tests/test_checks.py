@@ -69,5 +69,9 @@ def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
     monkeypatch.setattr("kvasir_ops.checks.parts.prepare", refuse)
     assert not [found for found in parts(tmp_path, quick=False, engines=False) if found.name.startswith("engine")]
     engines = [found for found in parts(tmp_path, quick=False, engines=True) if found.name.startswith("engine")]
-    assert [found.name for found in engines] == ["engine (vLLM 0.29.0)", "engine (vLLM 0.32.0)"]
+    assert [found.name for found in engines] == [
+        "engine (vLLM 0.29.0)",
+        "engine (vLLM 0.32.0)",
+        "engine (SGLang 0.5.23)",
+    ]
     assert {found.unavailable for found in engines} == {"the registry does not answer"}

@@ -44,7 +44,7 @@ def test_unknown_command_names_the_nearest(typed: str, meant: str) -> None:
 
 
 def test_unknown_command_without_a_near_one_lists_all() -> None:
-    shown = kvasir("frobnicate")
+    shown = kvasir("xyzzy")
     assert shown.returncode == 2
     assert "Did you mean" not in shown.stderr
     assert "doctor" in shown.stderr

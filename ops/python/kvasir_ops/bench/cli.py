@@ -23,6 +23,7 @@ from kvasir_ops.bench import cluster, control, engine, machine, memory, report, 
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
+from kvasir_ops.bench.sglang import suite as sglang
 
 SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "engine": engine.run,
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "memory": memory.run,
     "cluster": cluster.run,
     "peers": peers.run,
+    "sglang": sglang.run,
 }
 
 PLAIN_WIDTH = 140

@@ -1,4 +1,4 @@
-"""The suite ``cluster``: real nodes as one cache. Hit rate of a pool, a holder's death in mid-transfer, a healed split.
+"""The suite ``cluster``: real nodes as one cache: the link, a pool's hit rate, a killed holder, a healed split.
 
 Everything runs on this machine: nodes on loopback, or in network namespaces where a network has to fail.
 """
@@ -12,7 +12,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from kvasir_ops.bench import directory
+from kvasir_ops.bench import directory, link
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.holder_death import HolderDeath, Trial
 from kvasir_ops.bench.records import Record, at_least, at_most, record
@@ -45,6 +45,7 @@ HEAL_LIMIT_SECONDS = 30.0
 def run(context: Context) -> Generator[Record, None, None]:
     """The suite; a generator, closed by its caller."""
     yield from directory.run(context)
+    yield from link.run(context)
     yield from _trace(context)
     yield from _holder_death(context)
     reason = unavailable()

@@ -17,12 +17,14 @@ from kvasir_ops import home
 from kvasir_ops.demo.run import NODES, Demo, NoPoolError, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
 from kvasir_ops.demo.summary import Summary, summary_table
+from kvasir_ops.demo.vllm import CannotRunError, VllmDemo, show
 from kvasir_ops.node_process import NodeFailedError
 from kvasir_ops.replay.course import StandstillError
 from kvasir_ops.replay.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture
 from kvasir_ops.replay.stand_ins import StandInFailedError
 from kvasir_ops.replay.tally import Tally
 from kvasir_ops.replay.trace import read_trace
+from kvasir_ops.vllm_server import ServerFailedError
 
 SHARED_MEMORY = Path("/dev/shm")
 _COULD_NOT_RUN = (
@@ -42,6 +44,13 @@ def parser() -> argparse.ArgumentParser:
         "Replays the start of a real trace of conversations (Mooncake, FAST'25); meanwhile one node is killed with "
         "kill -9, another one joins, and the killed one comes back. Every byte that is loaded is compared. Leaves "
         "nothing behind.",
+    )
+    result.add_argument(
+        "--engine",
+        choices=("stand-ins", "vllm"),
+        default="stand-ins",
+        help="vllm: instead, two real vLLM servers with a tiny model on this machine's CPU, and a conversation that "
+        "moves between them (installs vLLM outside the tree the first time, about 6 GB; needs 7 GiB of memory)",
     )
     result.add_argument("--plain", action="store_true", help="lines instead of a live display")
     result.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
@@ -79,6 +88,8 @@ def main() -> int:
     # Like Ctrl-C: the demo cleans up.
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
+    if options.engine == "vllm":
+        return _vllm(console, options)
     try:
         requests = read_trace(options.requests, options.trace)
         options.state_dir.mkdir(parents=True, exist_ok=True)
@@ -115,6 +126,22 @@ def main() -> int:
     if options.picture:
         save_picture(options.picture, "./kvasir demo", [*demo.frames, table])
     return _verdict(console, summary)
+
+
+def _vllm(console: Console, options: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        options.state_dir.mkdir(parents=True, exist_ok=True)
+        turns = VllmDemo(home(), SHARED_MEMORY, options.state_dir, say).run()
+    except KeyboardInterrupt:
+        say("interrupted; nothing is left behind")
+        return 130
+    except (CannotRunError, KvasirError, NodeFailedError, ServerFailedError, OSError) as error:
+        say(f"the demo could not run: {error}")
+        return 1
+    return show(console, turns, options.json)
 
 
 def _verdict(console: Console, summary: Summary) -> int:

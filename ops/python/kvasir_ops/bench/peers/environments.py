@@ -62,7 +62,7 @@ def prepare(peer: Peer, install_system: bool, say: Callable[[str], None]) -> Pat
     Raises:
         PeerUnavailableError: a system package is missing, or pip failed.
     """
-    _require_system(peer, install_system, say)
+    require_system(peer, install_system, say)
     name = f"peer-{peer.name}-{peer.version.replace(' ', '-')}"
     try:
         return prepare_environment(Environment(name, peer.title, (tuple(peer.requirements),), peer.disk), say)
@@ -70,7 +70,12 @@ def prepare(peer: Peer, install_system: bool, say: Callable[[str], None]) -> Pat
         raise PeerUnavailableError(str(error)) from error
 
 
-def _require_system(peer: Peer, install: bool, say: Callable[[str], None]) -> None:
+def require_system(peer: Peer, install: bool, say: Callable[[str], None]) -> None:
+    """Makes sure that the system has what the peer's package does not bring.
+
+    Raises:
+        PeerUnavailableError: it is missing, and may or can not be installed.
+    """
     if _has_system(peer):
         return
     assert peer.system_package is not None

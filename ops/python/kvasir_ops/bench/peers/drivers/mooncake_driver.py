@@ -44,6 +44,15 @@ def lend(master: str) -> None:
     store.close()
 
 
+def listens(port: int) -> bool:
+    """Whether somebody answers on a port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+    except OSError:
+        return False
+    return True
+
+
 class MooncakeDriver:
     """Master, lender and client of one run."""
 
@@ -144,11 +153,7 @@ class MooncakeDriver:
 
     def _listens(self, port: int) -> bool:
         assert self._processes[0].poll() is None, "Mooncake's master ended; its log is mooncake.log"
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            return False
-        return True
+        return listens(port)
 
     @staticmethod
     def _key(index: int) -> str:

@@ -1,6 +1,7 @@
 package io.kvasir.ops;
 
 import io.kvasir.node.config.NodeConfig;
+import io.kvasir.ops.simulate.SimulateCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -10,7 +11,7 @@ import picocli.CommandLine.Command;
         mixinStandardHelpOptions = true,
         version = "kvasir 0.1.0",
         description = "A KV-cache tier for LLM inference.",
-        subcommands = {NodeCommand.class, DoctorCommand.class})
+        subcommands = {NodeCommand.class, DoctorCommand.class, SimulateCommand.class})
 public final class Kvasir {
     private Kvasir() {}
 
@@ -21,6 +22,6 @@ public final class Kvasir {
     }
 
     static CommandLine commandLine() {
-        return new CommandLine(new Kvasir());
+        return new CommandLine(new Kvasir()).setCaseInsensitiveEnumValuesAllowed(true);
     }
 }

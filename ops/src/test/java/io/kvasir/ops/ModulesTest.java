@@ -46,4 +46,20 @@ class ModulesTest {
             .should()
             .dependOnClassesThat()
             .resideInAPackage("io.kvasir.node.engine.v1..");
+
+    @ArchTest
+    static final ArchRule THE_LINKS_MESSAGES_STAY_IN_TRANSPORT = ArchRuleDefinition.noClasses()
+            .that()
+            .resideOutsideOfPackage("io.kvasir.transport..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage("io.kvasir.transport.wire..");
+
+    @ArchTest
+    static final ArchRule THE_NODE_KNOWS_NO_AERON = ArchRuleDefinition.noClasses()
+            .that()
+            .resideInAPackage("io.kvasir.node..")
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage("io.aeron..");
 }

@@ -2,6 +2,8 @@ package io.kvasir.storage;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HexFormat;
@@ -11,6 +13,8 @@ public record Hash256(long a, long b, long c, long d) {
     public static final int BYTES = 32;
     public static final Hash256 ZERO = new Hash256(0, 0, 0, 0);
     private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final VarHandle IN_ARRAY =
+            MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
     public static Hash256 read(final MemorySegment segment, final long offset) {
         return new Hash256(
@@ -22,7 +26,11 @@ public record Hash256(long a, long b, long c, long d) {
 
     /** Of bytes {@code offset} to {@code offset + 31}. */
     public static Hash256 read(final byte[] bytes, final int offset) {
-        return read(MemorySegment.ofArray(bytes), offset);
+        return new Hash256(
+                (long) IN_ARRAY.get(bytes, offset),
+                (long) IN_ARRAY.get(bytes, offset + 8),
+                (long) IN_ARRAY.get(bytes, offset + 16),
+                (long) IN_ARRAY.get(bytes, offset + 24));
     }
 
     public void write(final MemorySegment segment, final long offset) {

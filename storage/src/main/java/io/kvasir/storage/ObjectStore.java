@@ -475,7 +475,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     private boolean mayDropUndemoted() {
-        return ssd == null || ssd.isStalled(context.nanoClock().nanoTime());
+        return context.ssd() == null
+                || ssd == null
+                || ssd.isStalled(context.nanoClock().nanoTime());
     }
 
     private boolean isDurable(final long hash) {

@@ -42,8 +42,7 @@ final class Reservations {
         for (int i = 0; i < count; i++) {
             hashes[i] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
         }
-        // Only so that the index's cache lines are on their way; what is found may change while slots are given out.
-        dram.probe(hashes, new int[count]);
+        dram.expect(hashes);
         int noRoom = 0;
         for (int i = 0; i < count; i++) {
             if (before != null && before.slots()[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {

@@ -80,7 +80,7 @@ final class AeronWire implements Wire {
             aeron = client;
             clientInvoker = aeron.conductorAgentInvoker();
             control = aeron.addSubscription(
-                    channel(context.self().endpoint()).build(),
+                    channel(context.listen()).build(),
                     CONTROL_STREAM,
                     image -> {
                         images.put(image.correlationId(), image);
@@ -93,8 +93,7 @@ final class AeronWire implements Wire {
         } catch (final RuntimeException e) {
             CloseHelper.quietCloseAll(client, driver);
             throw e instanceof RegistrationException
-                    ? new LinkException(
-                            "the link can't listen at " + context.self().endpoint() + ": " + e.getMessage())
+                    ? new LinkException("the link can't listen at " + context.listen() + ": " + e.getMessage())
                     : e;
         }
     }
@@ -115,7 +114,7 @@ final class AeronWire implements Wire {
                 .socketSndbufLength(context.window())
                 .imageLivenessTimeoutNs(silence)
                 .publicationConnectionTimeoutNs(silence)
-                .publicationLingerTimeoutNs(TimeUnit.SECONDS.toNanos(1))
+                .publicationLingerTimeoutNs(Links.LINGER_NS)
                 .clientLivenessTimeoutNs(PATIENCE_NS)
                 .publicationUnblockTimeoutNs(2 * PATIENCE_NS)
                 .driverTimeoutMs(TimeUnit.NANOSECONDS.toMillis(PATIENCE_NS))
@@ -176,7 +175,7 @@ final class AeronWire implements Wire {
     public DataIn listen(final int session, final DataHandler data) {
         final AeronDataIn in = new AeronDataIn(
                 aeron.asyncAddSubscription(
-                        channel(context.self().endpoint()).sessionId(session).build(), DATA_STREAM),
+                        channel(context.listen()).sessionId(session).build(), DATA_STREAM),
                 data);
         listening.add(in);
         return in;

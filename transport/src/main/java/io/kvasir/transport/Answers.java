@@ -1,5 +1,6 @@
 package io.kvasir.transport;
 
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.agrona.concurrent.ManyToOneConcurrentArrayQueue;
 
 /**
@@ -43,5 +44,12 @@ final class Answers {
             answer.run();
         }
         return work;
+    }
+
+    /** Each question is answered once. */
+    static void once(final AtomicBoolean answered) {
+        if (!answered.compareAndSet(false, true)) {
+            throw new IllegalStateException("answered twice");
+        }
     }
 }

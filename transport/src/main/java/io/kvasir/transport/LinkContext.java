@@ -21,17 +21,19 @@ public final class LinkContext implements Cloneable {
     /** Most objects of one transfer. */
     public static final int MAX_OBJECTS = 1 << 16;
 
+    private static final int PAGE = 4096;
     private static final int MIN_TERM = 64 << 10;
     private static final int MAX_TERM = 1 << 30;
     private static final int MIN_MTU = 1024;
     private static final int MAX_MTU = 65504;
 
     private Peer self;
+    private String listen;
     private Path aeronDirectory;
     private byte[] secret;
     private int mtu;
-    private int termLength = 2 << 20;
-    private int window = 1 << 20;
+    private int termLength = 1 << 20;
+    private int window = 512 << 10;
     private ThreadingMode threadingMode = ThreadingMode.INVOKER;
     private int dataStreams = 1;
     private long credits = 64L << 20;
@@ -52,7 +54,7 @@ public final class LinkContext implements Cloneable {
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
     private LongSupplier random = new SecureRandom()::nextLong;
 
-    /** This node: where its link listens (UDP), and its incarnation. */
+    /** This node: where peers reach its link (UDP), and its incarnation. */
     public LinkContext self(final Peer value) {
         self = value;
         return this;
@@ -60,6 +62,16 @@ public final class LinkContext implements Cloneable {
 
     public Peer self() {
         return self;
+    }
+
+    /** {@code host:port} to listen at, if that is not where peers reach it; null: {@link #self}'s. */
+    public LinkContext listen(final String endpoint) {
+        listen = endpoint;
+        return this;
+    }
+
+    public String listen() {
+        return listen == null ? self.endpoint() : listen;
     }
 
     /** Directory of the embedded media driver's buffers, on a tmpfs; made, and removed at the end. */
@@ -310,6 +322,16 @@ public final class LinkContext implements Cloneable {
 
     LongSupplier random() {
         return random;
+    }
+
+    /**
+     * Most bytes of shared memory that the streams of all open links take: three terms and a page for each end of each
+     * stream, both directions. Links that were just closed may take as much again.
+     */
+    public long maxBufferBytes() {
+        final long control = 3L * AeronWire.CONTROL_TERM + PAGE;
+        final long data = 3L * termLength + PAGE;
+        return 2L * maxLinks * (control + dataStreams * data);
     }
 
     /** A checked copy, with what was left to be decided decided. */

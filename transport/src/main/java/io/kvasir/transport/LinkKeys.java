@@ -11,7 +11,7 @@ import org.agrona.MutableDirectBuffer;
 
 /**
  * Seals and checks messages of one direction of a link: HMAC-SHA256 over the message, cut to 16 bytes. The key is of the
- * cluster secret (for the first message) or of the secret and both sides' nonces, incarnations and addresses, so that
+ * cluster secret (for the first message) or of the secret and both sides' nonces and incarnations, so that
  * nothing of another link, direction or start of a node is ever valid here. Used by one thread.
  */
 final class LinkKeys {
@@ -37,9 +37,9 @@ final class LinkKeys {
             final byte[] secret,
             final boolean ofInitiator,
             final long link,
-            final Peer initiator,
+            final Incarnation initiator,
             final long[] initiatorNonce,
-            final Peer responder,
+            final Incarnation responder,
             final long[] responderNonce) {
         final Mac derive = macOf(secret);
         derive.update(label(ofInitiator ? "kvasir link 1 initiator" : "kvasir link 1 responder"));
@@ -48,15 +48,9 @@ final class LinkKeys {
         for (int i = 0; i < 4; i++) {
             words.putLong(initiatorNonce[i]).putLong(responderNonce[i]);
         }
-        words.putLong(initiator.incarnation().high())
-                .putLong(initiator.incarnation().low());
-        words.putLong(responder.incarnation().high())
-                .putLong(responder.incarnation().low());
+        words.putLong(initiator.high()).putLong(initiator.low());
+        words.putLong(responder.high()).putLong(responder.low());
         derive.update(words.array());
-        // A zero byte ends a name: none has one.
-        derive.update(label(initiator.endpoint()));
-        derive.update((byte) 0);
-        derive.update(label(responder.endpoint()));
         return new LinkKeys(derive.doFinal());
     }
 

@@ -1,17 +1,10 @@
 package io.kvasir.transport;
 
 import io.kvasir.transport.LinkCounters.Counter;
-import io.kvasir.transport.wire.AcceptDecoder;
-import io.kvasir.transport.wire.CloseDecoder;
 import io.kvasir.transport.wire.HelloDecoder;
 import io.kvasir.transport.wire.MessageHeaderDecoder;
-import io.kvasir.transport.wire.OfferDecoder;
-import io.kvasir.transport.wire.PullDecoder;
-import io.kvasir.transport.wire.PushDecoder;
-import io.kvasir.transport.wire.ReadyDecoder;
-import io.kvasir.transport.wire.RefuseDecoder;
-import io.kvasir.transport.wire.ResultDecoder;
 import io.kvasir.transport.wire.WelcomeDecoder;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -25,18 +18,24 @@ import org.agrona.collections.Long2ObjectHashMap;
  * and {@link Sender}.
  */
 final class Links implements Wire.ControlHandler {
+    /** How long the driver keeps a stream after it was closed here; the other side's end takes the silence more. */
+    static final long LINGER_NS = 1_000_000_000;
+
     private final LinkContext context;
     private final Wire wire;
     private final Messages messages;
     private final LinkKeys helloKeys;
     private final List<Link> all = new ArrayList<>();
+    /** When links closed whose buffers the driver still keeps, to send again what gets lost: they count as memory. */
+    private final ArrayDeque<Long> lingering = new ArrayDeque<>();
+
     private final Map<Peer, Link> byPeer = new HashMap<>();
     private final Long2ObjectHashMap<Link> bySource = new Long2ObjectHashMap<>();
     private final Long2LongHashMap strangers = new Long2LongHashMap(Long.MIN_VALUE);
     private final MessageHeaderDecoder header = new MessageHeaderDecoder();
     private final HelloDecoder hello = new HelloDecoder();
     private final WelcomeDecoder welcome = new WelcomeDecoder();
-    private final ControlIn controlIn = new ControlIn();
+    private ControlIn controlIn;
     private Receiver receiver;
     private Sender sender;
     private long nowNs;
@@ -52,6 +51,7 @@ final class Links implements Wire.ControlHandler {
     void join(final Receiver newReceiver, final Sender newSender) {
         receiver = newReceiver;
         sender = newSender;
+        controlIn = new ControlIn(this, newReceiver, newSender);
     }
 
     List<Link> all() {
@@ -87,6 +87,13 @@ final class Links implements Wire.ControlHandler {
     }
 
     private boolean makeRoom() {
+        while (!lingering.isEmpty()
+                && nowNs - lingering.peek() > LINGER_NS + context.silence().toNanos()) {
+            lingering.poll();
+        }
+        if (all.size() + lingering.size() >= 2 * context.maxLinks()) {
+            return false;
+        }
         if (all.size() < context.maxLinks()) {
             return true;
         }
@@ -109,6 +116,11 @@ final class Links implements Wire.ControlHandler {
         close(link, Outcome.UNREACHABLE);
     }
 
+    void closedByPeer(final Link link) {
+        context.counters().add(Counter.LINKS_CLOSED, 1);
+        close(link, Outcome.UNREACHABLE);
+    }
+
     /** After a failure that an operator should know. */
     void lose(final Link link, final Outcome outcome, final String why) {
         if (link.phase != Link.Phase.CLOSED) {
@@ -124,6 +136,7 @@ final class Links implements Wire.ControlHandler {
         }
         link.phase = Link.Phase.CLOSED;
         all.remove(link);
+        lingering.add(nowNs);
         context.counters().add(Counter.LINKS, -1);
         if (byPeer.remove(link.peer, link)) {
             for (final Link other : all) {
@@ -152,9 +165,15 @@ final class Links implements Wire.ControlHandler {
         }
     }
 
-    /** Sends what {@link #messages} holds. */
+    /** Sends what {@link #messages} holds; a peer that is not proven hears nothing. */
     void send(final Link link, final int length) {
-        if (link.phase != Link.Phase.CLOSED && !link.send(messages.buffer, length)) {
+        if (link.phase == Link.Phase.UP) {
+            pass(link, length);
+        }
+    }
+
+    private void pass(final Link link, final int length) {
+        if (!link.send(messages.buffer, length)) {
             lose(link, Outcome.UNREACHABLE, "it takes no control messages");
         }
     }
@@ -219,9 +238,9 @@ final class Links implements Wire.ControlHandler {
             link.phase = Link.Phase.GREETED;
             if (link.initiator) {
                 link.sealing = helloKeys;
-                send(link, messages.hello(link, context.self(), context.termLength()));
+                pass(link, messages.hello(link, context.self(), context.termLength()));
             } else {
-                send(link, messages.welcome(link, context.self(), context.termLength()));
+                pass(link, messages.welcome(link, context.self(), context.termLength()));
             }
             return 1;
         }
@@ -245,7 +264,7 @@ final class Links implements Wire.ControlHandler {
         while (iterator.hasNext()) {
             iterator.next();
             if (nowNs - iterator.getLongValue() > context.handshakeTimeout().toNanos()) {
-                wire.reject(iterator.getLongKey(), Outcome.NOT_PROVEN + ": no handshake in time");
+                wire.reject(iterator.getLongKey(), Outcome.UNREACHABLE + ": no handshake in time");
                 iterator.remove();
             }
         }
@@ -280,7 +299,7 @@ final class Links implements Wire.ControlHandler {
                 return;
             }
             link.lastHeardNs = nowNs;
-            controlIn.handle(link, buffer, offset, inside);
+            controlIn.handle(link, buffer, offset, inside, nowNs);
         } catch (final IndexOutOfBoundsException | LinkException malformed) {
             context.counters().add(Counter.REFUSED_MESSAGES, 1);
             final Link link = bySource.get(source);
@@ -311,7 +330,7 @@ final class Links implements Wire.ControlHandler {
         } else if (header.templateId() == WelcomeDecoder.TEMPLATE_ID) {
             onWelcome(source, buffer, offset, length);
         } else {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.NOT_PROVEN, "no handshake");
+            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
         }
     }
 
@@ -370,8 +389,10 @@ final class Links implements Wire.ControlHandler {
         }
         final Link link = add(peer, false, number);
         link.peerSessions = sessions;
-        link.sealing = LinkKeys.session(context.secret(), false, number, peer, nonce, context.self(), link.ownNonce);
-        link.opening = LinkKeys.session(context.secret(), true, number, peer, nonce, context.self(), link.ownNonce);
+        link.sealing = LinkKeys.session(
+                context.secret(), false, number, from, nonce, context.self().incarnation(), link.ownNonce);
+        link.opening = LinkKeys.session(
+                context.secret(), true, number, from, nonce, context.self().incarnation(), link.ownNonce);
         bind(link, source);
     }
 
@@ -417,12 +438,18 @@ final class Links implements Wire.ControlHandler {
             }
         }
         if (link == null || length < MessageHeaderDecoder.ENCODED_LENGTH + WelcomeDecoder.BLOCK_LENGTH) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.NOT_PROVEN, "no handshake");
+            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
             return;
         }
         final long[] nonce = Messages.nonce(welcome.nonce());
-        final LinkKeys opening =
-                LinkKeys.session(context.secret(), false, link.number, context.self(), link.ownNonce, link.peer, nonce);
+        final LinkKeys opening = LinkKeys.session(
+                context.secret(),
+                false,
+                link.number,
+                context.self().incarnation(),
+                link.ownNonce,
+                link.peer.incarnation(),
+                nonce);
         link.opening = opening;
         if (link.open(buffer, offset, length) < 0
                 || !Messages.incarnation(welcome.incarnation()).equals(link.peer.incarnation())) {
@@ -437,14 +464,20 @@ final class Links implements Wire.ControlHandler {
             sessions[i] = welcome.sessions(i);
         }
         link.peerSessions = sessions;
-        link.sealing =
-                LinkKeys.session(context.secret(), true, link.number, context.self(), link.ownNonce, link.peer, nonce);
+        link.sealing = LinkKeys.session(
+                context.secret(),
+                true,
+                link.number,
+                context.self().incarnation(),
+                link.ownNonce,
+                link.peer.incarnation(),
+                nonce);
         bind(link, source);
         proven(link);
     }
 
     /** From here on the peer is a member: its data streams get buffers. */
-    private void proven(final Link link) {
+    void proven(final Link link) {
         link.phase = Link.Phase.UP;
         link.lastUsedNs = nowNs;
         link.lastHeardNs = nowNs;
@@ -452,129 +485,6 @@ final class Links implements Wire.ControlHandler {
         for (final int session : link.peerSessions) {
             link.in.add(
                     wire.listen(session, (buffer, offset, length) -> receiver.onData(link, buffer, offset, length)));
-        }
-    }
-
-    /** Opened messages of a link that is bound to its stream. */
-    private final class ControlIn {
-        private final PullDecoder pull = new PullDecoder();
-        private final PushDecoder push = new PushDecoder();
-        private final OfferDecoder offer = new OfferDecoder();
-        private final AcceptDecoder accept = new AcceptDecoder();
-        private final ResultDecoder result = new ResultDecoder();
-        private final RefuseDecoder refuse = new RefuseDecoder();
-
-        void handle(final Link link, final DirectBuffer buffer, final int offset, final int length) {
-            header.wrap(buffer, offset);
-            if (header.schemaId() != MessageHeaderDecoder.SCHEMA_ID
-                    || header.version() != MessageHeaderDecoder.SCHEMA_VERSION) {
-                throw new LinkException("schema " + header.schemaId() + " version " + header.version());
-            }
-            final int template = header.templateId();
-            if (link.phase != Link.Phase.UP) {
-                // A responder's peer proves itself with its first message.
-                if (link.initiator || link.phase != Link.Phase.GREETED || template != ReadyDecoder.TEMPLATE_ID) {
-                    throw new LinkException("message " + template + " before the handshake");
-                }
-                proven(link);
-            }
-            final int at = offset + MessageHeaderDecoder.ENCODED_LENGTH;
-            final int block = header.blockLength();
-            if (block > length - MessageHeaderDecoder.ENCODED_LENGTH || block < leastBlock(template)) {
-                throw new LinkException("message " + template + " of " + length + " bytes has a block of " + block);
-            }
-            switch (template) {
-                case ReadyDecoder.TEMPLATE_ID -> {
-                    link.peerReady = true;
-                }
-                case CloseDecoder.TEMPLATE_ID -> {
-                    context.counters().add(Counter.LINKS_CLOSED, 1);
-                    close(link, Outcome.UNREACHABLE);
-                }
-                case PullDecoder.TEMPLATE_ID -> {
-                    pull.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    final Announced announced = new Announced(
-                            pull.transfer(),
-                            left(pull.deadlineUs()),
-                            Messages.priority(pull.priority()),
-                            pull.total(),
-                            pull.first());
-                    final List<ObjectName> names = new ArrayList<>();
-                    for (final PullDecoder.ObjectsDecoder each : pull.objects()) {
-                        names.add(name(buffer, each.name().offset(), offset + length));
-                    }
-                    sender.onPull(link, announced, names);
-                }
-                case PushDecoder.TEMPLATE_ID -> {
-                    push.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    final Announced announced = new Announced(
-                            push.transfer(),
-                            left(push.deadlineUs()),
-                            Messages.priority(push.priority()),
-                            push.total(),
-                            push.first());
-                    final List<ObjectName> names = new ArrayList<>();
-                    for (final PushDecoder.ObjectsDecoder each : push.objects()) {
-                        names.add(name(buffer, each.name().offset(), offset + length));
-                    }
-                    receiver.onPush(link, announced, names);
-                }
-                case OfferDecoder.TEMPLATE_ID -> {
-                    offer.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    receiver.onOffer(
-                            link,
-                            offer.transfer(),
-                            offer.index(),
-                            offer.outcome() == 0 ? Messages.version(offer.objectVersion()) : null,
-                            Outcome.of(offer.outcome()));
-                }
-                case AcceptDecoder.TEMPLATE_ID -> {
-                    accept.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    sender.onAccept(link, accept.transfer(), accept.index(), accept.from());
-                }
-                case ResultDecoder.TEMPLATE_ID -> {
-                    result.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    sender.onResult(link, result.transfer(), result.index(), Outcome.of(result.outcome()));
-                }
-                case RefuseDecoder.TEMPLATE_ID -> {
-                    refuse.wrap(buffer, at, block, MessageHeaderDecoder.SCHEMA_VERSION);
-                    receiver.onRefuse(link, refuse.transfer(), Outcome.of(refuse.outcome()));
-                }
-                default -> throw new LinkException("message " + template + " is not known");
-            }
-        }
-
-        private int leastBlock(final int template) {
-            return switch (template) {
-                case ReadyDecoder.TEMPLATE_ID -> ReadyDecoder.BLOCK_LENGTH;
-                case CloseDecoder.TEMPLATE_ID -> CloseDecoder.BLOCK_LENGTH;
-                case PullDecoder.TEMPLATE_ID -> PullDecoder.BLOCK_LENGTH;
-                case PushDecoder.TEMPLATE_ID -> PushDecoder.BLOCK_LENGTH;
-                case OfferDecoder.TEMPLATE_ID -> OfferDecoder.BLOCK_LENGTH;
-                case AcceptDecoder.TEMPLATE_ID -> AcceptDecoder.BLOCK_LENGTH;
-                case ResultDecoder.TEMPLATE_ID -> ResultDecoder.BLOCK_LENGTH;
-                case RefuseDecoder.TEMPLATE_ID -> RefuseDecoder.BLOCK_LENGTH;
-                default -> 0;
-            };
-        }
-
-        private ObjectName name(final DirectBuffer buffer, final int at, final int end) {
-            if (at + ObjectName.BYTES > end) {
-                throw new LinkException("a name ends after its message");
-            }
-            return ObjectName.read(buffer, at);
-        }
-
-        /** A day at most: what is left of a deadline is not added up to an overflow. */
-        private long left(final long microseconds) {
-            return nowNs + Math.clamp(microseconds, 0, 86_400_000_000L) * 1000;
-        }
-    }
-
-    /** A part of a list of objects. */
-    record Announced(long transfer, long deadlineNs, Priority priority, int total, int first) {
-        boolean sensible(final int count) {
-            return total > 0 && total <= LinkContext.MAX_OBJECTS && first >= 0 && count > 0 && count <= total - first;
         }
     }
 }

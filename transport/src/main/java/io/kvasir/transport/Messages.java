@@ -2,6 +2,7 @@ package io.kvasir.transport;
 
 import io.kvasir.transport.wire.AcceptEncoder;
 import io.kvasir.transport.wire.CloseEncoder;
+import io.kvasir.transport.wire.CorruptEncoder;
 import io.kvasir.transport.wire.HelloEncoder;
 import io.kvasir.transport.wire.IncarnationDecoder;
 import io.kvasir.transport.wire.IncarnationEncoder;
@@ -9,6 +10,7 @@ import io.kvasir.transport.wire.MessageHeaderEncoder;
 import io.kvasir.transport.wire.NonceDecoder;
 import io.kvasir.transport.wire.NonceEncoder;
 import io.kvasir.transport.wire.ObjectVersionDecoder;
+import io.kvasir.transport.wire.ObjectVersionEncoder;
 import io.kvasir.transport.wire.OfferEncoder;
 import io.kvasir.transport.wire.PullEncoder;
 import io.kvasir.transport.wire.PushEncoder;
@@ -39,6 +41,7 @@ final class Messages {
     private final OfferEncoder offer = new OfferEncoder();
     private final AcceptEncoder accept = new AcceptEncoder();
     private final ResultEncoder result = new ResultEncoder();
+    private final CorruptEncoder corrupt = new CorruptEncoder();
     private final RefuseEncoder refuse = new RefuseEncoder();
 
     Messages(final int maxControl) {
@@ -156,17 +159,7 @@ final class Messages {
                 .transfer(transfer)
                 .index(index)
                 .outcome((short) outcome);
-        offer.objectVersion()
-                .length(version.length())
-                .crc32c(version.crc32c())
-                .codec(version.codec())
-                .parent0(version.parent0())
-                .parent1(version.parent1())
-                .parent2(version.parent2())
-                .parent3(version.parent3())
-                .chunkIndex(version.chunkIndex())
-                .priority(version.priority())
-                .expiryUnixMs(version.expiryUnixMs());
+        put(version, offer.objectVersion());
         return MessageHeaderEncoder.ENCODED_LENGTH + offer.encodedLength();
     }
 
@@ -194,6 +187,26 @@ final class Messages {
                 .transfer(transfer)
                 .outcome((short) outcome.number());
         return MessageHeaderEncoder.ENCODED_LENGTH + refuse.encodedLength();
+    }
+
+    int corrupt(final Link link, final ObjectName name, final ObjectVersion version) {
+        corrupt.wrapAndApplyHeader(buffer, 0, header).link(link.number);
+        name.write(buffer, corrupt.name().offset());
+        put(version, corrupt.objectVersion());
+        return MessageHeaderEncoder.ENCODED_LENGTH + corrupt.encodedLength();
+    }
+
+    private static void put(final ObjectVersion version, final ObjectVersionEncoder into) {
+        into.length(version.length())
+                .crc32c(version.crc32c())
+                .codec(version.codec())
+                .parent0(version.parent0())
+                .parent1(version.parent1())
+                .parent2(version.parent2())
+                .parent3(version.parent3())
+                .chunkIndex(version.chunkIndex())
+                .priority(version.priority())
+                .expiryUnixMs(version.expiryUnixMs());
     }
 
     static ObjectVersion version(final ObjectVersionDecoder from) {

@@ -1,5 +1,6 @@
 package io.kvasir.transport;
 
+import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.agrona.concurrent.Agent;
 import org.agrona.concurrent.ManyToOneConcurrentArrayQueue;
@@ -58,6 +59,16 @@ public final class PeerLink implements Agent {
     public Transfer push(final PushRequest request) {
         final Push push = new Push(request);
         return command(() -> sender.start(push)) ? new PushHandle(push) : null;
+    }
+
+    /** For tests. */
+    List<Link> links() {
+        return links.all();
+    }
+
+    /** For tests. */
+    Receiver receiver() {
+        return receiver;
     }
 
     private boolean command(final Runnable command) {

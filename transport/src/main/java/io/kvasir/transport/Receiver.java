@@ -6,10 +6,7 @@ import io.kvasir.transport.wire.MessageHeaderDecoder;
 import io.kvasir.transport.wire.SliceDecoder;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.agrona.DirectBuffer;
 
 /**
@@ -24,22 +21,19 @@ final class Receiver {
     private final LinkContext context;
     private final Links links;
     private final Messages messages;
-    private final Answers answers;
+    private final Reservations reservations;
     private final List<Pull> pulls = new ArrayList<>();
     private final List<InboundTransfer> pushes = new ArrayList<>();
-    private final List<InboundObject> full = new ArrayList<>();
     private final MessageHeaderDecoder header = new MessageHeaderDecoder();
     private final SliceDecoder slice = new SliceDecoder();
     private final DoneDecoder done = new DoneDecoder();
-    private int sinkUse;
-    private final Set<ObjectSink> toFlush = new HashSet<>();
     private long nowNs;
 
     Receiver(final LinkContext context, final Links links, final Messages messages, final Answers answers) {
         this.context = context;
         this.links = links;
         this.messages = messages;
-        this.answers = answers;
+        reservations = new Reservations(context, links, messages, answers, this);
         nowNs = context.nanoClock().nanoTime();
     }
 
@@ -152,7 +146,7 @@ final class Receiver {
     }
 
     /** Ends an object for a reason of this side; the holder is told. */
-    private void endHere(final InboundObject object, final Outcome outcome) {
+    void endHere(final InboundObject object, final Outcome outcome) {
         if (object.ended) {
             return;
         }
@@ -169,7 +163,7 @@ final class Receiver {
 
     // Messages of peers.
 
-    void onPush(final Link link, final Links.Announced announced, final List<ObjectName> names) {
+    void onPush(final Link link, final ControlIn.Announced announced, final List<ObjectName> names) {
         if (!announced.sensible(names.size())) {
             throw new LinkException(
                     "push of objects " + announced.first() + " + " + names.size() + " of " + announced.total());
@@ -232,7 +226,7 @@ final class Receiver {
             endHere(object, Outcome.REFUSED);
         } else {
             object.offered = version;
-            proceed(object);
+            reservations.proceed(object);
         }
     }
 
@@ -257,152 +251,9 @@ final class Receiver {
         return object == null || object.ended || object.transfer != transfer ? null : object;
     }
 
-    // From an offer to a slot.
-
-    /** Takes an offered object one step further; called whenever something that it waited for has come. */
-    private void proceed(final InboundObject object) {
-        if (object.ended || object.offered == null || object.accepted || object.asked != null) {
-            return;
-        }
-        final Link link = object.transfer.link;
-        if (object.reservation != null && !object.reservedVersion.sameBytes(object.offered)) {
-            giveBack(object, Outcome.MISSING);
-        }
-        if (object.reservation == null) {
-            final long length = object.offered.length();
-            if (link.creditUsed > 0 && link.creditUsed + length > context.credits()) {
-                link.waitForCredit.add(object);
-                return;
-            }
-            if (sinkUse >= context.maxReservations() || !answers.take()) {
-                full.add(object);
-                return;
-            }
-            takeCredit(object, link, length);
-            askSink(object, link);
-            return;
-        }
-        takeCredit(object, link, object.reservedVersion.length());
-        object.accepted = true;
-        if (object.received > 0) {
-            context.counters().add(Counter.BYTES_RESUMED, object.received);
-        }
-        links.send(link, messages.accept(link, object.transfer.number, object.wireIndex, object.received));
-    }
-
-    private void askSink(final InboundObject object, final Link link) {
-        final ObjectVersion version = object.offered;
-        object.asked = version;
-        sinkUse++;
-        toFlush.add(object.sink);
-        final AtomicBoolean answered = new AtomicBoolean();
-        try {
-            object.sink.offer(
-                    object.name,
-                    version,
-                    link.peer,
-                    object.transfer.deadlineNs,
-                    object.transfer.priority,
-                    new SinkAnswer() {
-                        @Override
-                        public void accept(final Reservation reservation) {
-                            once(answered);
-                            answers.answer(() -> onReserved(object, version, reservation));
-                        }
-
-                        @Override
-                        public void refuse(final Outcome reason) {
-                            once(answered);
-                            answers.answer(() -> onSinkRefused(object, reason));
-                        }
-                    });
-        } catch (final RuntimeException e) {
-            context.errors().onError("the sink failed at an offer: " + e);
-            if (answered.compareAndSet(false, true)) {
-                answers.answer(() -> onSinkRefused(object, Outcome.REFUSED));
-            }
-        }
-    }
-
-    static void once(final AtomicBoolean answered) {
-        if (!answered.compareAndSet(false, true)) {
-            throw new IllegalStateException("answered twice");
-        }
-    }
-
-    private void onReserved(final InboundObject object, final ObjectVersion version, final Reservation reservation) {
-        object.asked = null;
-        context.counters().add(Counter.RESERVATIONS, 1);
-        if (!object.ended && reservation.bytes().byteSize() < version.length()) {
-            context.errors()
-                    .onError("the sink reserved " + reservation.bytes().byteSize() + " bytes for " + version.length());
-            finish(object, reservation, Outcome.REFUSED);
-            endHere(object, Outcome.REFUSED);
-        } else if (object.ended) {
-            finish(object, reservation, Outcome.CANCELLED);
-        } else {
-            object.reserve(reservation, version);
-            if (object.transfer != null) {
-                object.transfer.lastProgressNs = nowNs;
-                proceed(object);
-            }
-        }
-    }
-
-    private void onSinkRefused(final InboundObject object, final Outcome reason) {
-        object.asked = null;
-        sinkUse--;
-        if (!object.ended) {
-            endHere(object, reason);
-        }
-    }
-
-    private void giveBack(final InboundObject object, final Outcome reason) {
-        finish(object, object.giveUp(), reason);
-    }
-
-    /** Hands a reservation back to its owner, for good. */
-    private void finish(final InboundObject object, final Reservation reservation, final Outcome outcome) {
-        sinkUse--;
-        context.counters().add(Counter.RESERVATIONS, -1);
-        toFlush.add(object.sink);
-        try {
-            if (outcome == Outcome.STORED) {
-                reservation.complete();
-            } else {
-                reservation.failed(outcome);
-            }
-        } catch (final RuntimeException e) {
-            context.errors().onError("the sink failed at the end of object " + object.index + ": " + e);
-        }
-    }
-
-    private static void takeCredit(final InboundObject object, final Link link, final long bytes) {
-        if (object.creditLink == null) {
-            object.creditLink = link;
-            object.credit = bytes;
-            link.creditUsed += bytes;
-        }
-    }
-
-    private void releaseCredit(final InboundObject object) {
-        final Link link = object.creditLink;
-        if (link != null) {
-            link.creditUsed -= object.credit;
-            object.creditLink = null;
-            // One at a time: whoever gets on asks for the rest when it ends.
-            while (!link.waitForCredit.isEmpty()) {
-                final InboundObject next = link.waitForCredit.peek();
-                final boolean stale = next.ended || next.transfer == null || next.transfer.link != link;
-                if (!stale && link.creditUsed > 0 && link.creditUsed + next.offered.length() > context.credits()) {
-                    break;
-                }
-                link.waitForCredit.poll();
-                if (!stale) {
-                    proceed(next);
-                }
-            }
-        }
+    /** What the transfer waited for came from this side. */
+    void progressed(final InboundTransfer transfer) {
+        transfer.lastProgressNs = nowNs;
     }
 
     // Bytes.
@@ -508,7 +359,8 @@ final class Receiver {
         final ObjectVersion version = object.reservedVersion;
         context.errors().onError(holder + " sent bytes with another checksum than their version");
         if (object.pull != null) {
-            tell(object, Outcome.CORRUPT);
+            final Link link = object.transfer.link;
+            links.send(link, messages.corrupt(link, object.name, version));
             try {
                 object.pull.request.listener().onCorrupt(object.index, holder, version);
             } catch (final RuntimeException e) {
@@ -557,7 +409,7 @@ final class Receiver {
         if (transfer != null && --transfer.live == 0) {
             forget(transfer);
         }
-        releaseCredit(object);
+        reservations.releaseCredit(object);
     }
 
     private void forget(final InboundTransfer transfer) {
@@ -570,7 +422,7 @@ final class Receiver {
     private void end(final InboundObject object, final Outcome outcome) {
         object.ended = true;
         if (object.reservation != null) {
-            giveBack(object, outcome);
+            reservations.giveBack(object, outcome);
         }
         leave(object);
         final Pull pull = object.pull;
@@ -622,18 +474,7 @@ final class Receiver {
 
     int doWork(final long now) {
         nowNs = now;
-        if (toFlush.isEmpty()) {
-            return 0;
-        }
-        for (final ObjectSink sink : toFlush) {
-            try {
-                sink.flush();
-            } catch (final RuntimeException e) {
-                context.errors().onError("the sink failed at flush: " + e);
-            }
-        }
-        toFlush.clear();
-        return 1;
+        return reservations.flush();
     }
 
     void tick() {
@@ -658,11 +499,7 @@ final class Receiver {
                 forget(push);
             }
         }
-        if (!full.isEmpty()) {
-            final List<InboundObject> again = List.copyOf(full);
-            full.clear();
-            again.forEach(this::proceed);
-        }
+        reservations.tick();
         for (final Link link : List.copyOf(links.all())) {
             stalled(link);
         }

@@ -125,6 +125,11 @@ final class Sender {
                             first,
                             transfer.names.subList(first, Math.min(total, first + most))));
         }
+        for (int i = 0; i < total; i++) {
+            if (transfer.skipped[i]) {
+                links.send(transfer.link, messages.offer(transfer.link, transfer.number, i, Outcome.CANCELLED));
+            }
+        }
         transfer.link.toOpen.add(transfer);
     }
 
@@ -165,7 +170,7 @@ final class Sender {
 
     // Messages of peers.
 
-    void onPull(final Link link, final Links.Announced announced, final List<ObjectName> names) {
+    void onPull(final Link link, final ControlIn.Announced announced, final List<ObjectName> names) {
         if (!announced.sensible(names.size())) {
             throw new LinkException(
                     "pull of objects " + announced.first() + " + " + names.size() + " of " + announced.total());
@@ -223,15 +228,15 @@ final class Sender {
         if (transfer == null || index < 0 || index >= transfer.objects.length) {
             return;
         }
-        final OutboundObject object = transfer.objects[index];
-        if (object != null && outcome == Outcome.CORRUPT && object.version != null) {
-            try {
-                context.source().reportedCorrupt(transfer.names.get(index), object.version);
-            } catch (final RuntimeException e) {
-                context.errors().onError("the source failed at a report: " + e);
-            }
-        }
         end(transfer, index, outcome);
+    }
+
+    void onCorrupt(final ObjectName name, final ObjectVersion version) {
+        try {
+            context.source().reportedCorrupt(name, version);
+        } catch (final RuntimeException e) {
+            context.errors().onError("the source failed at a report: " + e);
+        }
     }
 
     private static OutboundObject find(final Link link, final long number, final int index) {
@@ -288,13 +293,13 @@ final class Sender {
                     .open(transfer.names.get(index), transfer.deadlineNs, transfer.priority, new SourceAnswer() {
                         @Override
                         public void ready(final SourceObject source) {
-                            Receiver.once(answered);
+                            Answers.once(answered);
                             answers.answer(() -> onReady(object, source));
                         }
 
                         @Override
                         public void refuse(final Outcome reason) {
-                            Receiver.once(answered);
+                            Answers.once(answered);
                             answers.answer(() -> onMissing(object, reason));
                         }
                     });

@@ -37,6 +37,7 @@ final class LinkFixture implements AutoCloseable {
 
     private final Path directory;
     final List<Node> nodes = new ArrayList<>();
+    final List<UdpRelay> relays = new ArrayList<>();
 
     LinkFixture() {
         try {
@@ -101,6 +102,7 @@ final class LinkFixture implements AutoCloseable {
 
     /** One duty cycle of every node that is not paused. */
     void turn() {
+        relays.forEach(UdpRelay::turn);
         for (final Node node : nodes) {
             if (!node.paused) {
                 node.link.doWork();

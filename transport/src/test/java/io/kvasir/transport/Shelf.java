@@ -31,6 +31,9 @@ final class Shelf implements ObjectSource, ObjectSink {
     final Arena arena = Arena.ofShared();
     final Map<ObjectName, Held> held = new HashMap<>();
     final Map<ObjectName, Held> reserved = new HashMap<>();
+    /** Slots that came back, and what their owner then wrote there. */
+    final Map<MemorySegment, Long> returned = new HashMap<>();
+
     final List<ObjectName> reports = new ArrayList<>();
     final List<Outcome> failures = new ArrayList<>();
     final List<Runnable> later = new ArrayList<>();
@@ -57,9 +60,9 @@ final class Shelf implements ObjectSource, ObjectSink {
 
     static void fill(final MemorySegment bytes, final long seed) {
         final SplittableRandom random = new SplittableRandom(seed);
-        for (long at = 0; at < bytes.byteSize(); at++) {
-            bytes.set(ValueLayout.JAVA_BYTE, at, (byte) random.nextInt());
-        }
+        final byte[] content = new byte[(int) bytes.byteSize()];
+        random.nextBytes(content);
+        MemorySegment.copy(content, 0, bytes, ValueLayout.JAVA_BYTE, 0, content.length);
     }
 
     static int crc(final MemorySegment bytes) {
@@ -154,11 +157,29 @@ final class Shelf implements ObjectSource, ObjectSink {
             shelf.room += slot.version.length();
             shelf.failures.add(reason);
             fill(slot.bytes, ~name.key3());
+            shelf.returned.put(slot.bytes, ~name.key3());
         }
     }
 
     @Override
     public void flush() {}
+
+    /** What is held has its version's bytes, and what was given back has only its owner's. */
+    void checkEveryByte() {
+        held.forEach((name, object) -> check(object.bytes, object.version.chunkIndex(), "held " + name));
+        returned.forEach((slot, seed) -> check(slot, seed, "a slot that was given back"));
+    }
+
+    private static void check(final MemorySegment bytes, final long seed, final String what) {
+        try (Arena confined = Arena.ofConfined()) {
+            final MemorySegment right = confined.allocate(bytes.byteSize());
+            fill(right, seed);
+            final long at = bytes.mismatch(right);
+            if (at != -1) {
+                throw new AssertionError("wrong byte at " + at + " of " + bytes.byteSize() + " in " + what);
+            }
+        }
+    }
 
     private void run(final Runnable answer) {
         if (answersLater) {

@@ -54,9 +54,13 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final List<Connection> ending = new ArrayList<>();
     private final FrameCutter.Sink sink = this::onFrame;
     private volatile boolean asleep;
+    /** The clocks were read before a sleep that has ended. */
+    private boolean slept;
+
     private Connection reading;
     private long keptBytes;
     private long nowNs;
+    private long nowMs;
     private long sweptNs;
     private long acceptAgainNs = Long.MAX_VALUE;
     private boolean accepting = true;
@@ -75,7 +79,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's socket cannot be watched: " + ctx.socket(), e);
         }
-        nowNs = ctx.nanoClock().nanoTime();
+        readClocks();
         sweptNs = nowNs;
         store = ctx.store().apply(this::wakeup);
         store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
@@ -97,7 +101,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     @Override
     public int doWork() {
-        nowNs = ctx.nanoClock().nanoTime();
+        readClocks();
         int work = 0;
         try {
             work += selector.selectNow(this::onKey);
@@ -119,12 +123,14 @@ public final class EngineServer implements Agent, AutoCloseable {
         try {
             work += driveStore();
             if (work == 0) {
+                slept = true;
                 work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
             }
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's selector failed", e);
         } finally {
             asleep = false;
+            slept = false;
         }
         return work;
     }
@@ -185,6 +191,11 @@ public final class EngineServer implements Agent, AutoCloseable {
         return nowNs;
     }
 
+    /** Unix ms at the beginning of this turn: many events happen in one. */
+    long nowMs() {
+        return nowMs;
+    }
+
     void answer(final Held request, final Response.Builder response) {
         answer(request.connection, request.requestId, request.call, request.arrivedNs, response);
     }
@@ -223,6 +234,11 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     // ---- the duty cycle
 
+    private void readClocks() {
+        nowNs = ctx.nanoClock().nanoTime();
+        nowMs = ctx.epochClock().time();
+    }
+
     private int driveStore() {
         try {
             return store.doWork();
@@ -237,6 +253,10 @@ public final class EngineServer implements Agent, AutoCloseable {
     }
 
     private void onKey(final SelectionKey key) {
+        if (slept) {
+            slept = false;
+            readClocks();
+        }
         if (!key.isValid()) {
             return;
         }

@@ -54,7 +54,7 @@ final class EventCalls {
 
     private void onEvent(final ObjectEvent event) {
         final EventRing ring = ring(event.tenant());
-        ring.add(event, ctx.epochClock().time());
+        ring.add(event, server.nowMs());
         for (final Held waiter : ring.takeWaiters()) {
             held.wake(waiter);
         }

@@ -5,7 +5,6 @@ package io.kvasir.node.placement;
  * the peer may refuse.
  *
  * @param freeBytes that nothing occupies and no writer has reserved
- * @param coldestIdleMs time since the last use of the object that would give way next; 0 when nothing is there
  * @param queuedBytes that it still has to send and to receive
  */
-public record PeerRoom(long freeBytes, long coldestIdleMs, long queuedBytes) {}
+public record PeerRoom(long freeBytes, long queuedBytes) {}

@@ -19,25 +19,22 @@ import java.util.function.IntFunction;
  *   <li>an object has to be fetched: {@link #source}.
  * </ul>
  *
- * @param colder how many times longer idle a peer's next victim must be before it gives way to an object from here; at
- *     least 1. Between nodes of one load the coldest objects differ by little, and each move costs a transfer
  * @param spreadUses uses of a pulled copy on this node after which it counts as a copy made on purpose and no longer
  *     gives way first; at least 1
  */
-public record Placement(double colder, int spreadUses) {
+public record Placement(int spreadUses) {
     /** No peer. */
     public static final int NOBODY = -1;
 
     /** Measured by {@code kvasir simulate}; docs/decisions has the figures. */
-    public static final Placement STANDARD = new Placement(1.5, 16);
+    public static final Placement STANDARD = new Placement(16);
 
     /** Peers that are looked at for one decision, whatever the size of the cluster. */
     private static final int LOOKED_AT = 8;
 
     public Placement {
-        if (!(colder >= 1) || spreadUses < 1) {
-            throw new IllegalArgumentException("placement.colder is " + colder + " and placement.spread_uses "
-                    + spreadUses + "; both must be at least 1");
+        if (spreadUses < 1) {
+            throw new IllegalArgumentException("placement.spread_uses is " + spreadUses + "; it must be at least 1");
         }
     }
 
@@ -64,46 +61,31 @@ public record Placement(double colder, int spreadUses) {
     }
 
     /**
-     * The peer that takes a last copy: one with free room (the one with most), else one whose next victim has been idle
-     * clearly longer than this object. Looks at a few peers from a random start on, so that nodes which decide at the
-     * same time on the same stale hints do not all pick one peer.
+     * The peer that takes a last copy: the one with most free room. Looks at a few peers from a random start on, so that
+     * nodes which decide at the same time on the same stale hints do not all pick one peer. A peer that would have to
+     * evict for it takes nothing: simulated, that costs transfers and hits, even with nodes of unequal load.
      *
      * @param bytes of its slot
-     * @param idleMs since its last use
      * @param peers how many peers are numbered, this node included
      * @param self this node's number, or {@link #NOBODY} when it has none
      * @param room what each told last; null for one that is not to be used
      * @param random any number
      * @return the peer's number, or {@link #NOBODY}: it is dropped
      */
-    public int taker(
-            final long bytes,
-            final long idleMs,
-            final int peers,
-            final int self,
-            final IntFunction<PeerRoom> room,
-            final long random) {
-        int free = NOBODY;
-        int cold = NOBODY;
-        long mostFree = Math.max(bytes, 1) - 1;
-        double mostIdle = idleMs * colder;
+    public static int taker(
+            final long bytes, final int peers, final int self, final IntFunction<PeerRoom> room, final long random) {
+        int taker = NOBODY;
+        long most = Math.max(bytes, 1) - 1;
         final int start = peers == 0 ? 0 : (int) Long.remainderUnsigned(random, peers);
         for (int i = 0; i < Math.min(peers, LOOKED_AT); i++) {
             final int peer = (start + i) % peers;
             final PeerRoom seen = peer == self ? null : room.apply(peer);
-            if (seen == null) {
-                continue;
-            }
-            if (seen.freeBytes() > mostFree) {
-                mostFree = seen.freeBytes();
-                free = peer;
-            }
-            if (seen.coldestIdleMs() > mostIdle) {
-                mostIdle = seen.coldestIdleMs();
-                cold = peer;
+            if (seen != null && seen.freeBytes() > most) {
+                most = seen.freeBytes();
+                taker = peer;
             }
         }
-        return free != NOBODY ? free : cold;
+        return taker;
     }
 
     /**

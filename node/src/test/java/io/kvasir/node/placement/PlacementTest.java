@@ -10,14 +10,13 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class PlacementTest {
-    private static final PeerRoom FULL_AND_WARM = new PeerRoom(0, 1_000, 0);
-    private static final PeerRoom FULL_AND_COLD = new PeerRoom(0, 60_000, 0);
-    private static final PeerRoom SOME_ROOM = new PeerRoom(8_192, 0, 0);
-    private static final PeerRoom MUCH_ROOM = new PeerRoom(1 << 20, 0, 0);
-    private final Placement placement = new Placement(1.5, 3);
+    private static final PeerRoom FULL = new PeerRoom(0, 0);
+    private static final PeerRoom SOME_ROOM = new PeerRoom(8_192, 0);
+    private static final PeerRoom MUCH_ROOM = new PeerRoom(1 << 20, 0);
+    private final Placement placement = new Placement(3);
 
     private int taker(final long random, final PeerRoom... peers) {
-        return placement.taker(4_096, 10_000, peers.length, Placement.NOBODY, peer -> peers[peer], random);
+        return Placement.taker(4_096, peers.length, Placement.NOBODY, peer -> peers[peer], random);
     }
 
     @Test
@@ -44,29 +43,22 @@ class PlacementTest {
     @Test
     void shouldPreferThePeerWithMostRoom() {
         for (int random = 0; random < 4; random++) {
-            assertEquals(2, taker(random, FULL_AND_COLD, SOME_ROOM, MUCH_ROOM, FULL_AND_WARM));
+            assertEquals(2, taker(random, FULL, SOME_ROOM, MUCH_ROOM, FULL));
         }
-    }
-
-    @Test
-    void shouldTakeAPeerWhoseVictimIsClearlyColderWhenNobodyHasRoom() {
-        assertEquals(1, taker(0, FULL_AND_WARM, FULL_AND_COLD));
-        assertEquals(Placement.NOBODY, taker(0, FULL_AND_WARM, new PeerRoom(0, 15_000, 0)));
-        assertEquals(1, taker(0, FULL_AND_WARM, new PeerRoom(0, 15_001, 0)));
     }
 
     @Test
     void shouldDropWhenNobodyCanTakeIt() {
         assertEquals(Placement.NOBODY, taker(0));
-        assertEquals(Placement.NOBODY, taker(0, FULL_AND_WARM, FULL_AND_WARM));
-        assertEquals(Placement.NOBODY, taker(0, new PeerRoom(4_095, 0, 0)));
+        assertEquals(Placement.NOBODY, taker(0, FULL, FULL));
+        assertEquals(Placement.NOBODY, taker(0, new PeerRoom(4_095, 0)));
     }
 
     @Test
     void shouldNeverTakeItselfOrAPeerThatIsNotThere() {
         final PeerRoom[] peers = {MUCH_ROOM, null, SOME_ROOM};
         for (int random = 0; random < 6; random++) {
-            assertEquals(2, placement.taker(4_096, 10_000, 3, 0, peer -> peers[peer], random));
+            assertEquals(2, Placement.taker(4_096, 3, 0, peer -> peers[peer], random));
         }
     }
 
@@ -74,7 +66,7 @@ class PlacementTest {
     void shouldSpreadDecisionsOverPeersOfALargeCluster() {
         final Set<Integer> taken = new HashSet<>();
         for (int random = 0; random < 1_000; random++) {
-            final int peer = placement.taker(4_096, 10_000, 1_000, 7, any -> SOME_ROOM, random);
+            final int peer = Placement.taker(4_096, 1_000, 7, any -> SOME_ROOM, random);
             assertTrue(peer >= 0 && peer < 1_000 && peer != 7);
             taken.add(peer);
         }
@@ -83,7 +75,7 @@ class PlacementTest {
 
     @Test
     void shouldFetchFromTheLeastLoadedHolder() {
-        final PeerRoom[] peers = {new PeerRoom(0, 0, 900), new PeerRoom(0, 0, 100), null, new PeerRoom(0, 0, 500)};
+        final PeerRoom[] peers = {new PeerRoom(0, 900), new PeerRoom(0, 100), null, new PeerRoom(0, 500)};
         assertEquals(1, Placement.source(new int[] {0, 1, 2, 3}, 4, peer -> peers[peer], 5));
         assertEquals(0, Placement.source(new int[] {3, 0, 2}, 3, peer -> peers[peer], 5));
         assertEquals(Placement.NOBODY, Placement.source(new int[] {2}, 1, peer -> peers[peer], 5));
@@ -94,15 +86,13 @@ class PlacementTest {
     void shouldSpreadReadersOverEqualHolders() {
         final Set<Integer> chosen = new HashSet<>();
         for (int random = 0; random < 3; random++) {
-            chosen.add(Placement.source(new int[] {4, 5, 6}, 3, peer -> FULL_AND_WARM, random));
+            chosen.add(Placement.source(new int[] {4, 5, 6}, 3, peer -> FULL, random));
         }
         assertEquals(Set.of(0, 1, 2), chosen);
     }
 
     @Test
     void shouldRefuseSettingsThatMakeNoSense() {
-        assertThrows(IllegalArgumentException.class, () -> new Placement(0.9, 1));
-        assertThrows(IllegalArgumentException.class, () -> new Placement(Double.NaN, 1));
-        assertThrows(IllegalArgumentException.class, () -> new Placement(1, 0));
+        assertThrows(IllegalArgumentException.class, () -> new Placement(0));
     }
 }

@@ -38,12 +38,16 @@ public final class DramTier implements AutoCloseable {
     private final Entries entries = new Entries();
     private final EntryIndex index = new EntryIndex(entries);
     private final CopiesFirst policy;
+    /** For walks that end within the call that began them. */
+    private final EvictionPolicy.Scan coldestFirst;
+
     private long usedBytes;
     private int held;
 
     public DramTier(final DramContext context) {
         this.context = context.conclude();
         policy = new CopiesFirst(context.policy().get());
+        coldestFirst = policy.scan();
         files = new ArenaFiles(context.directory());
         regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
         try {
@@ -170,6 +174,22 @@ public final class DramTier implements AutoCloseable {
         for (int i = 0; i < hashes.length; i++) {
             candidates[i] = index.first(hashes[i]);
         }
+    }
+
+    /**
+     * Slots for these objects will be asked for one after the other. Reads what that will need of the index, for them and
+     * for what has to go, while the loads still are independent of each other; changes nothing.
+     */
+    public void expect(final long[] hashes) {
+        final int[] ignored = new int[hashes.length];
+        probe(hashes, ignored);
+        final long[] coldest = new long[hashes.length];
+        int count = 0;
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
+            coldest[count++] = entries.hash[entry];
+        }
+        probe(coldest, ignored);
     }
 
     /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */
@@ -544,9 +564,8 @@ public final class DramTier implements AutoCloseable {
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */
     public List<Integer> unverified() {
         final List<Integer> found = new ArrayList<>();
-        final EvictionPolicy.Scan scan = policy.scan();
-        scan.restart();
-        for (int entry = scan.next(); entry != NONE; entry = scan.next()) {
+        coldestFirst.restart();
+        for (int entry = coldestFirst.next(); entry != NONE; entry = coldestFirst.next()) {
             if (entries.state[entry] == Entries.UNVERIFIED) {
                 found.add(entry);
             }

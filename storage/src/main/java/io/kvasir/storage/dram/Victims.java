@@ -1,5 +1,6 @@
 package io.kvasir.storage.dram;
 
+import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.VictimSearch;
 import io.kvasir.storage.policy.VictimSearch.Verdict;
@@ -21,7 +22,7 @@ final class Victims {
     private final EvictionPolicy.Scan scan;
     private final DramContext context;
 
-    Victims(final Entries entries, final EvictionPolicy policy, final DramContext context) {
+    Victims(final Entries entries, final CopiesFirst policy, final DramContext context) {
         this.entries = entries;
         this.context = context;
         search = new VictimSearch(policy, entries.chains);

@@ -3,8 +3,9 @@ package io.kvasir.storage.policy;
 import java.util.function.BooleanSupplier;
 
 /**
- * Finds what gives way: the coldest entry by the policy's order, or rather the end of the chain below it. Looks at a
- * bounded number of entries, so that who needs room pays a bounded time.
+ * Finds what gives way: the coldest entry by the policy's order, or rather the end of the chain below it; a copy that
+ * another holder also has goes itself, since what continues it stays reachable through that holder. Looks at a bounded
+ * number of entries, so that who needs room pays a bounded time.
  */
 public final class VictimSearch {
     /** From {@link #find}: there will be a victim later. */
@@ -36,10 +37,12 @@ public final class VictimSearch {
         Verdict judge(int entry);
     }
 
+    private final CopiesFirst policy;
     private final EvictionPolicy.Scan scan;
     private final Chains chains;
 
-    public VictimSearch(final EvictionPolicy policy, final Chains chains) {
+    public VictimSearch(final CopiesFirst policy, final Chains chains) {
+        this.policy = policy;
         scan = policy.scan();
         this.chains = chains;
     }
@@ -59,7 +62,8 @@ public final class VictimSearch {
         scan.restart();
         int entry = scan.next();
         for (int looked = 0; entry != NONE && looked < LOOKED_AT && weighed < WEIGHED; entry = scan.next(), looked++) {
-            int at = chains.end(entry);
+            final boolean copied = policy.isCopied(entry);
+            int at = copied ? entry : chains.end(entry);
             Verdict verdict = candidates.judge(at);
             if (at != entry && verdict.compareTo(Verdict.FITS) < 0) {
                 final Verdict above = candidates.judge(entry);
@@ -78,7 +82,7 @@ public final class VictimSearch {
                 }
                 case LOST -> lost = lost == NONE ? at : lost;
                 case FITS, BEST -> {
-                    if (chains.hasChildren(at)) {
+                    if (!copied && chains.hasChildren(at)) {
                         parent = parent == NONE ? at : parent;
                     } else if (verdict == Verdict.BEST) {
                         return at;

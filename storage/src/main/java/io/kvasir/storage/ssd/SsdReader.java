@@ -6,10 +6,14 @@ import io.kvasir.storage.PosixException;
 import io.kvasir.storage.SizeClass;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.Semaphore;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/** The read threads' work: find the place, hold it, read straight into the destination, verify, let go. */
+/**
+ * The read threads' work: find the place, hold it, read straight into the destination, verify, let go. There are more
+ * threads than reads at the device, so that the next read begins while the last one's bytes are being verified.
+ */
 final class SsdReader implements Runnable {
     private static final Logger LOG = LoggerFactory.getLogger(SsdReader.class);
 
@@ -20,16 +24,19 @@ final class SsdReader implements Runnable {
     private final TierState state;
     private final SsdCommitter committer;
     private final ArrayBlockingQueue<Read> queue;
+    private final Semaphore device;
 
     SsdReader(
             final SsdTier.Context context,
             final TierState state,
             final SsdCommitter committer,
-            final ArrayBlockingQueue<Read> queue) {
+            final ArrayBlockingQueue<Read> queue,
+            final Semaphore device) {
         this.context = context;
         this.state = state;
         this.committer = committer;
         this.queue = queue;
+        this.device = device;
     }
 
     @Override
@@ -100,7 +107,12 @@ final class SsdReader implements Runnable {
                         + request.destination().byteSize());
             }
             final MemorySegment destination = request.destination().asSlice(0, bytes);
-            Posix.read(extent.fd, destination, offset);
+            device.acquireUninterruptibly();
+            try {
+                Posix.read(extent.fd, destination, offset);
+            } finally {
+                device.release();
+            }
             bad = SlotHeader.checksum(destination.asSlice(0, object.length())) != object.crc32c();
             return bad ? ReadOutcome.CORRUPT : new ReadOutcome.Loaded(object);
         } catch (final PosixException e) {

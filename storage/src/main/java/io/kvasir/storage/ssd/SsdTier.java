@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.LockSupport;
@@ -199,6 +200,8 @@ public final class SsdTier implements AutoCloseable {
     }
 
     private static final Logger LOG = LoggerFactory.getLogger(SsdTier.class);
+    /** Beyond the reads at the device: CRC32C takes about a tenth of the time of a read. */
+    private static final int VERIFYING_THREADS = 1;
 
     private final Context context;
     private final DirectoryLock lock;
@@ -269,8 +272,9 @@ public final class SsdTier implements AutoCloseable {
             committerThread.start();
             writerThread = thread("kvasir-ssd-writer", writer);
             writerThread.start();
-            for (int i = 0; i < context.readThreads(); i++) {
-                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads)));
+            final Semaphore device = new Semaphore(context.readThreads());
+            for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
+                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads, device)));
             }
             readers.forEach(Thread::start);
             maker.prepareAhead();

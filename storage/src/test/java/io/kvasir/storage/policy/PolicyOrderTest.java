@@ -128,7 +128,7 @@ class PolicyOrderTest {
     @Test
     void shouldTakeTheEndOfTheChainBelowTheColdest() {
         final Chains chains = new Chains();
-        final LruPolicy policy = new LruPolicy();
+        final CopiesFirst policy = new CopiesFirst(new LruPolicy());
         for (int entry = 0; entry < 500; entry++) {
             chains.add(entry);
             if (entry % 100 != 0) {
@@ -148,7 +148,7 @@ class PolicyOrderTest {
     @Test
     void shouldTakeAParentOnlyWhenNothingElseCanGo() {
         final Chains chains = new Chains();
-        final LruPolicy policy = new LruPolicy();
+        final CopiesFirst policy = new CopiesFirst(new LruPolicy());
         for (int entry = 0; entry < 3; entry++) {
             chains.add(entry);
             add(policy, entry);
@@ -161,7 +161,7 @@ class PolicyOrderTest {
 
     @Test
     void shouldWaitForWhatWouldBeLostUnlessItMayBe() {
-        final LruPolicy policy = new LruPolicy();
+        final CopiesFirst policy = new CopiesFirst(new LruPolicy());
         final Chains chains = new Chains();
         final VictimSearch search = new VictimSearch(policy, chains);
         assertEquals(EvictionPolicy.NONE, search.find(entry -> Verdict.BEST, () -> true));
@@ -171,6 +171,22 @@ class PolicyOrderTest {
         assertEquals(0, search.find(entry -> Verdict.LOST, () -> true));
         assertEquals(VictimSearch.WAIT, search.find(entry -> Verdict.LATER, () -> true));
         assertEquals(EvictionPolicy.NONE, search.find(entry -> Verdict.NEVER, () -> true));
+    }
+
+    @Test
+    void shouldTakeACopyAndNotWhatContinuesIt() {
+        final Chains chains = new Chains();
+        final CopiesFirst policy = new CopiesFirst(new LruPolicy());
+        for (int entry = 0; entry < 4; entry++) {
+            chains.add(entry);
+            add(policy, entry);
+        }
+        chains.link(1, 0);
+        chains.link(2, 1);
+        policy.copied(0, true);
+        policy.copied(1, true);
+        final VictimSearch search = new VictimSearch(policy, chains);
+        assertEquals(0, search.find(entry -> Verdict.FITS, () -> true), "2 is the last copy and stays");
     }
 
     @Test

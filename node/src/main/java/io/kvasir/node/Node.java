@@ -154,7 +154,10 @@ public final class Node implements AutoCloseable {
         server.wakeup();
         final Duration bound = cluster == null
                 ? config.node().shutdownLimit()
-                : config.node().shutdownLimit().plus(config.cluster().drainLimit()).plusMillis(LEAVE_MS);
+                : config.node()
+                        .shutdownLimit()
+                        .plus(config.cluster().drainLimit())
+                        .plusMillis(LEAVE_MS);
         try {
             if (!ended.await(bound.toMillis() + JOIN_MS, TimeUnit.MILLISECONDS)) {
                 throw new NodeException("the node did not stop in " + TimeSpan.format(bound));

@@ -90,11 +90,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     private final class Listening implements Holdings {
         @Override
         public void held(
-                final ObjectId id,
-                final TierKind tier,
-                final long length,
-                final Hash256 parent,
-                final int chunkIndex) {
+                final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
             announcer.held(id, tier, length, parent, chunkIndex);
             if (handoffs != null && tier == TierKind.DRAM) {
                 handoffs.held(id);
@@ -305,7 +301,8 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     List<Peer> peersByRoom() {
         return view.peers().values().stream()
                 .sorted(Comparator.comparingLong(
-                        (Peer peer) -> -statuses.getOrDefault(peer.holder(), NodeStatus.UNKNOWN).freeBytes()))
+                        (Peer peer) -> -statuses.getOrDefault(peer.holder(), NodeStatus.UNKNOWN)
+                                .freeBytes()))
                 .toList();
     }
 
@@ -371,8 +368,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         });
     }
 
-    private static Score score(
-            final String node, final String incarnation, final int prefix, final NodeStatus status) {
+    private static Score score(final String node, final String incarnation, final int prefix, final NodeStatus status) {
         return new Score(
                 node,
                 HexFormat.of().parseHex(incarnation),
@@ -393,7 +389,10 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                 .filter(each -> each.name().equals(target))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("target is " + target + "; the other nodes are "
-                        + view.peers().values().stream().map(Peer::name).sorted().toList()));
+                        + view.peers().values().stream()
+                                .map(Peer::name)
+                                .sorted()
+                                .toList()));
         final long untilNs = clock.nanoTime() + ttlNs;
         for (int at = 0; at < keys.length; at += Hash256.BYTES) {
             final Hash256 key = Hash256.read(keys, at);

@@ -233,7 +233,9 @@ final class Transfers implements AutoCloseable {
      * @param ended hears, on the store's thread, how each object ended: true when it is there now
      */
     void push(
-            final Peer peer, final List<ObjectId> objects, final long byNs,
+            final Peer peer,
+            final List<ObjectId> objects,
+            final long byNs,
             final Priority priority,
             final BiConsumer<ObjectId, Outcome> ended) {
         underWay++;

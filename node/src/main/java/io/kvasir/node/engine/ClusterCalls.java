@@ -27,8 +27,7 @@ final class ClusterCalls {
     private final ObjectStore store;
     private final HeldRequests held;
 
-    ClusterCalls(
-            final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+    ClusterCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
         this.store = store;
@@ -47,10 +46,8 @@ final class ClusterCalls {
         final Session.Opened namespace = Calls.namespace(session, handoff.getNamespace());
         final byte[] keys = Check.keys(handoff.getKeys());
         final long ttlNs = handoff.getTtlMs() == 0 ? DEFAULT_TTL_NS : Check.nanos(handoff.getTtlMs());
-        neighbours()
-                .handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
-        return Response.newBuilder()
-                .setHandoff(HandoffResult.newBuilder().setAccepted(keys.length / Hash256.BYTES));
+        neighbours().handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
+        return Response.newBuilder().setHandoff(HandoffResult.newBuilder().setAccepted(keys.length / Hash256.BYTES));
     }
 
     Response.Builder scores(
@@ -63,17 +60,10 @@ final class ClusterCalls {
         final Session.Opened namespace = Calls.namespace(session, scores.getNamespace());
         final byte[] keys = Check.keys(scores.getKeys());
         final ObjectStore.LookupResult own = store.lookup(
-                session.holder,
-                new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
+                session.holder, new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
         final HeldScores waiting = new HeldScores(connection, id, arrivedNs, deadlineNs - ReadCalls.ANSWER_NS);
         held.add(waiting);
-        neighbours()
-                .scores(
-                        namespace.id(),
-                        keys,
-                        session.shards().shards(),
-                        ownPrefix(own),
-                        waiting::came);
+        neighbours().scores(namespace.id(), keys, session.shards().shards(), ownPrefix(own), waiting::came);
         return null;
     }
 

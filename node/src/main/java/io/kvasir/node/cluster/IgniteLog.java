@@ -38,7 +38,10 @@ final class IgniteLog implements IgniteLogger {
 
     @Override
     public void info(final String message) {
-        log.debug(message);
+        // Ignite lists attributes; a proof is nobody's business.
+        if (!message.contains(IgniteInstance.PROOF)) {
+            log.debug(message);
+        }
     }
 
     @Override

@@ -22,6 +22,8 @@ import org.agrona.concurrent.NanoClock;
 
 /** Gives the peer link slots of this node's store. On the link's thread; the store's thread does the work. */
 final class StoreSink implements ObjectSink {
+    private static final long PUSH_ROOM_NS = 1_000_000_000;
+
     private record Offer(ObjectId id, StoredObject object, long deadlineNs, Priority priority, SinkAnswer answer) {}
 
     private final ObjectStore store;
@@ -49,7 +51,8 @@ final class StoreSink implements ObjectSink {
             answer.refuse(Outcome.REFUSED);
             return;
         }
-        final Offer offer = new Offer(id, Names.object(version), deadlineNs, priority, answer);
+        final long untilNs = tenant == null ? Math.min(deadlineNs, clock.nanoTime() + PUSH_ROOM_NS) : deadlineNs;
+        final Offer offer = new Offer(id, Names.object(version), untilNs, priority, answer);
         tasks.add(() -> place(offer));
     }
 
@@ -76,8 +79,8 @@ final class StoreSink implements ObjectSink {
             case SlotStatus.GRANTED -> offer.answer.accept(new Slot(reception.slot()));
             case SlotStatus.EXISTS -> offer.answer.refuse(Outcome.ALREADY_THERE);
             case SlotStatus.NO_ROOM -> {
-                // A push is not worth waiting for room, which somebody else would have to give up.
-                if (tenant == null || clock.nanoTime() - offer.deadlineNs >= 0) {
+                // A region may be on its way; a push waits no longer than for that.
+                if (clock.nanoTime() - offer.deadlineNs >= 0) {
                     offer.answer.refuse(Outcome.REFUSED);
                 } else {
                     store.whenRoom(() -> place(offer));

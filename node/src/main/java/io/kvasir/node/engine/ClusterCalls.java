@@ -42,11 +42,12 @@ final class ClusterCalls {
     }
 
     Response.Builder handoff(final Connection connection, final Handoff handoff) {
+        final Neighbours neighbours = neighbours();
         final Session session = Calls.session(connection);
         final Session.Opened namespace = Calls.namespace(session, handoff.getNamespace());
         final byte[] keys = Check.keys(handoff.getKeys());
         final long ttlNs = handoff.getTtlMs() == 0 ? DEFAULT_TTL_NS : Check.nanos(handoff.getTtlMs());
-        neighbours().handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
+        neighbours.handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
         return Response.newBuilder().setHandoff(HandoffResult.newBuilder().setAccepted(keys.length / Hash256.BYTES));
     }
 
@@ -56,6 +57,7 @@ final class ClusterCalls {
             final Scores scores,
             final long arrivedNs,
             final long deadlineNs) {
+        final Neighbours neighbours = neighbours();
         final Session session = Calls.session(connection);
         final Session.Opened namespace = Calls.namespace(session, scores.getNamespace());
         final byte[] keys = Check.keys(scores.getKeys());
@@ -63,7 +65,7 @@ final class ClusterCalls {
                 session.holder, new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
         final HeldScores waiting = new HeldScores(connection, id, arrivedNs, deadlineNs - ReadCalls.ANSWER_NS);
         held.add(waiting);
-        neighbours().scores(namespace.id(), keys, session.shards().shards(), ownPrefix(own), waiting::came);
+        neighbours.scores(namespace.id(), keys, session.shards().shards(), ownPrefix(own), waiting::came);
         return null;
     }
 

@@ -1,5 +1,7 @@
 package io.kvasir.ops.bench;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
 import io.kvasir.node.cluster.ClusterContext;
 import io.kvasir.node.cluster.ClusterSecret;
 import io.kvasir.node.cluster.Membership;
@@ -32,6 +34,7 @@ import org.apache.ignite.Ignite;
 import org.apache.ignite.IgniteCache;
 import org.apache.ignite.Ignition;
 import org.apache.ignite.configuration.CacheConfiguration;
+import org.slf4j.LoggerFactory;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
@@ -55,6 +58,8 @@ public final class DirectoryBench {
     private DirectoryBench() {}
 
     public static void main(final String[] args) throws Exception {
+        // Standard output is the result's.
+        ((Logger) LoggerFactory.getLogger(org.slf4j.Logger.ROOT_LOGGER_NAME)).setLevel(Level.OFF);
         final byte[] incarnation = new byte[16];
         new SecureRandom().nextBytes(incarnation);
         final int port = Integer.parseInt(args[1]);

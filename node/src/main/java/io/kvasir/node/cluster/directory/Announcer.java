@@ -31,7 +31,8 @@ public final class Announcer implements Holdings {
             return new Limits(
                     backlogChunksPerSecond,
                     TimeUnit.MILLISECONDS.toNanos(2),
-                    TimeUnit.SECONDS.toNanos(2),
+                    // Ignite ends what it can; sending again too early only adds to what it has to do.
+                    TimeUnit.SECONDS.toNanos(10),
                     TimeUnit.MILLISECONDS.toNanos(200));
         }
     }

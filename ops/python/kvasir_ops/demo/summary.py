@@ -175,20 +175,21 @@ def summary_table(summary: Summary) -> Table:
     prefill = summary.prefill_seconds_with
     alone = summary.local_only_hits / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
     joined = "none" if summary.join_first_hit_seconds is None else f"{summary.join_first_hit_seconds:.2f} s"
+    spared = summary.tokens_not_recomputed / summary.tokens if summary.tokens else 0.0
     tiers = " / ".join(f"{summary.hits.get(tier, 0):,}" for tier in TIERS)
     rows: list[tuple[str, ...]] = [
         ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})",
          f"{summary.local_only_hits:,} ({summary.local_only_hit_rate:.1%})", "0"),
         ("  DRAM / SSD / other nodes", tiers),
         ("  of an endless cache's hits", f"{reachable:.0%}", f"{alone:.0%}", "0%"),
-        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,}", "", f"of {summary.tokens:,}"),
-        (f"prefill at {speed}, about", f"{prefill:,.0f} s", "", f"{summary.prefill_seconds_without:,.0f} s"),
+        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,} ({spared:.1%})", "", "0"),
+        (f"prefill at {speed}", f"{prefill:,.0f} s", "", f"{summary.prefill_seconds_without:,.0f} s"),
         ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s"),
         ("  saved", f"{summary.saved_seconds:,.0f} s"),
         ("load, store in GB/s", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f}"),
         ("bytes verified", f"{summary.bytes_verified:,}"),
         ("join: first hit from others", joined),
-        ("kill -9: requests without node", f"{summary.requests_without_tier}"),
+        ("kill -9: requests without it", f"{summary.requests_without_tier}"),
         ("  back, first hit", restart or "none"),
         ("  objects looked for after it", f"{summary.objects_acknowledged:,}"),
         ("    evicted for room before it", f"{summary.objects_evicted_before:,}"),

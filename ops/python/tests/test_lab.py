@@ -47,6 +47,18 @@ def run(state: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str],
     return done, summary
 
 
+@pytest.mark.slow
+def test_pool_gives_right_bytes_over_faults_of_nodes_and_network(state: Path) -> None:
+    # Of every kind that this machine can have: one that ends a node, one that separates it, one that damages objects.
+    kinds = "kill,corrupt" if unavailable() else "kill,corrupt,partition"
+    count = str(len(kinds.split(",")))
+    done, summary = run(state, "--requests", "150", "--faults", count, "--seed", "2", "--kinds", kinds)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (summary["wrong_bytes"], summary["objects_lost"], summary["hangs"]) == (0, 0, 0)
+    # Then what each node stored was loaded at every other one; a short run may give no other hit between nodes.
+    assert summary["became_one_seconds"] is not None
+
+
 def test_nodes_alone_lose_nothing_over_kill_corruption_and_pause(state: Path) -> None:
     kinds = ["--kinds", "kill,corrupt,pause"]
     done, summary = run(state, "--alone", "--nodes", "2", "--requests", "120", "--faults", "3", "--seed", "1", *kinds)

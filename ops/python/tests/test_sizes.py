@@ -11,11 +11,11 @@ NODES = 4
 
 
 def test_large_machine_gets_the_largest_objects() -> None:
-    assert fit(CHUNKS, NODES, free_memory=64 * GIB, free_disk=500 * GIB).object_bytes == 128 * KIB
+    assert fit(CHUNKS, NODES, free_memory=64 * GIB, free_disk=500 * GIB).object_bytes == 64 * KIB
 
 
 def test_everything_fits_on_the_ssds_and_not_in_dram() -> None:
-    for disk in (500 * GIB, 9 * GIB, 5 * GIB):
+    for disk in (500 * GIB, 5 * GIB, 3 * GIB):
         sizes = fit(CHUNKS, NODES, free_memory=8 * GIB, free_disk=disk)
         stored = CHUNKS * sizes.object_bytes
         assert NODES * sizes.dram_bytes < stored < NODES * sizes.ssd_bytes < disk

@@ -168,9 +168,7 @@ class Demo:
         # The request that a stand-in was serving at the kill is in its next report, with what was acknowledged of it.
         course.a_report_of_each()
         checked = self._acknowledged_before(killed_at)
-        tiers = course.result_of(
-            self._look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk)), started_at)
-        )
+        tiers = course.result_of(self._look.submit(probe.held, checked, lambda chunk: watch.is_evicted(key_of(chunk))))
         missing = [chunk for chunk in checked if chunk not in tiers]
         evicted = sum(watch.is_evicted(key_of(chunk)) for chunk in missing)
         restart = Restart(

@@ -13,7 +13,7 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
-_OBJECT_CHOICES = (128 * KIB, 64 * KIB)
+_OBJECT_CHOICES = (64 * KIB, 32 * KIB)
 # The DRAM of all nodes holds about this share of what the trace stores: less than all, so that the SSD tiers have work.
 _DRAM_SHARE = 0.2
 _DRAM_MINIMUM = 128 * MIB

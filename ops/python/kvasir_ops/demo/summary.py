@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from kvasir_ops.replay.display import GB, hits_by_tier
-from kvasir_ops.replay.tally import Tally
+from kvasir_ops.replay.display import GB
+from kvasir_ops.replay.tally import TIERS, Tally
 
 
 @dataclass(frozen=True)
@@ -169,29 +169,31 @@ def summary_table(summary: Summary) -> Table:
     table.add_column("no cache", justify="right")
     reachable = sum(summary.hits.values()) / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
     restart = ", ".join(
-        f"{tier.upper()} {seconds:.2f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
+        f"{tier.upper()} {seconds:.1f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
     )
     speed = f"{summary.prefill_tokens_per_s:,.0f} tokens/s"
     prefill = summary.prefill_seconds_with
     alone = summary.local_only_hits / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
     joined = "none" if summary.join_first_hit_seconds is None else f"{summary.join_first_hit_seconds:.2f} s"
+    spared = summary.tokens_not_recomputed / summary.tokens if summary.tokens else 0.0
+    tiers = " / ".join(f"{summary.hits.get(tier, 0):,}" for tier in TIERS)
     rows: list[tuple[str, ...]] = [
         ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})",
          f"{summary.local_only_hits:,} ({summary.local_only_hit_rate:.1%})", "0"),
-        ("  by tier", hits_by_tier(summary.hits)),
-        ("  of what an endless cache would hit", f"{reachable:.0%}", f"{alone:.0%}", "0%"),
-        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,}", "", f"of {summary.tokens:,}"),
-        (f"prefill at {speed} (estimate)", f"{prefill:,.0f} s", "", f"{summary.prefill_seconds_without:,.0f} s"),
+        ("  DRAM / SSD / other nodes", tiers),
+        ("  of an endless cache's hits", f"{reachable:.0%}", f"{alone:.0%}", "0%"),
+        ("tokens not recomputed", f"{summary.tokens_not_recomputed:,} ({spared:.1%})", "", "0"),
+        (f"prefill at {speed}", f"{prefill:,.0f} s", "", f"{summary.prefill_seconds_without:,.0f} s"),
         ("  time in calls to Kvasir", f"{summary.tier_seconds:.1f} s"),
         ("  saved", f"{summary.saved_seconds:,.0f} s"),
-        ("load, store", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f} GB/s"),
+        ("load, store in GB/s", f"{summary.load_bytes_per_s / GB:.2f}, {summary.store_bytes_per_s / GB:.2f}"),
         ("bytes verified", f"{summary.bytes_verified:,}"),
-        ("joining: start to first hit from others", joined),
-        ("kill -9: requests served without a node", f"{summary.requests_without_tier}"),
-        ("kill -9: start to first verified hit", restart or "none"),
-        ("kill -9: objects checked after it", f"{summary.objects_acknowledged:,}"),
-        ("  evicted for room before it", f"{summary.objects_evicted_before:,}"),
-        ("  lost", f"{summary.objects_lost:,}"),
+        ("join: first hit from others", joined),
+        ("kill -9: requests without it", f"{summary.requests_without_tier}"),
+        ("  back, first hit", restart or "none"),
+        ("  objects looked for after it", f"{summary.objects_acknowledged:,}"),
+        ("    evicted for room before it", f"{summary.objects_evicted_before:,}"),
+        ("    lost", f"{summary.objects_lost:,}"),
     ]  # fmt: skip
     for row in rows:
         table.add_row(*row)

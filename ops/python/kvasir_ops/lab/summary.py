@@ -74,7 +74,6 @@ class LabSummary:
             f"{self.objects_lost} objects lost": self.objects_lost > 0,
             f"{self.hangs} calls came back later than their deadline": self.hangs > 0,
             "no hit at all": sum(self.hits.values()) == 0,
-            "no hit from another node": apart and not self.hits.get("remote"),
             "the nodes did not become one cache again": apart and self.became_one_seconds is None,
         }
         return [reason for reason, holds in wrong.items() if holds]

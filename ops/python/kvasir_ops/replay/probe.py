@@ -14,7 +14,7 @@ from kvasir_ops.replay.trace import key_of
 
 RESTART_BOUND_SECONDS = 30.0
 JOIN_BOUND_SECONDS = 60.0
-# By then both tiers are open; what the node does not have then, it has lost.
+# Counted from its first answer. By then both tiers are open; what the node does not have then, it has lost.
 WARM_BOUND_SECONDS = 15.0
 CALL_SECONDS = 3.0
 _ASK_SECONDS = 0.5
@@ -64,7 +64,8 @@ class Probe:
         """
         self._wait_for_answer(started_at)
         found: dict[str, float] = {}
-        while len(found) < len(expected) and time.monotonic() - started_at < WARM_BOUND_SECONDS:
+        bound = time.monotonic() + WARM_BOUND_SECONDS
+        while len(found) < len(expected) and time.monotonic() < bound:
             tiers = self.tiers(chunks)
             for tier in expected:
                 name = tier.name.lower()
@@ -81,12 +82,13 @@ class Probe:
             time.sleep(_PAUSE_SECONDS)
         return None
 
-    def held(self, chunks: Sequence[int], is_evicted: Callable[[int], bool], started_at: float) -> dict[int, Tier]:
+    def held(self, chunks: Sequence[int], is_evicted: Callable[[int], bool]) -> dict[int, Tier]:
         """Where the chunks are, when none is missing that was not evicted, or when the node has had its time."""
+        bound = time.monotonic() + WARM_BOUND_SECONDS
         while True:
             tiers = self.tiers(chunks)
             missing = [chunk for chunk in chunks if chunk not in tiers and not is_evicted(chunk)]
-            if not missing or time.monotonic() - started_at > WARM_BOUND_SECONDS:
+            if not missing or time.monotonic() > bound:
                 return tiers
             time.sleep(_PAUSE_SECONDS)
 

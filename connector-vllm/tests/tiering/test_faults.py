@@ -27,7 +27,7 @@ def offload_unseen(one: Any, wanted: list[Any], content: Any) -> None:
 
 
 def test_a_killed_node_is_misses_and_a_started_one_gives_the_bytes_again(own_node: Any, rig: Any) -> None:
-    one = rig(own_node.socket, transfer_deadline_ms=500)
+    one = rig(own_node.socket, transfer_deadline_ms=5000)
     wanted, content = keys(16, "killed"), blocks(16, 1)
     one.offload(wanted, content)
     one.forget()
@@ -39,7 +39,7 @@ def test_a_killed_node_is_misses_and_a_started_one_gives_the_bytes_again(own_nod
 
 
 def test_a_node_killed_under_a_load_fails_the_job(own_node: Any, rig: Any) -> None:
-    one = rig(own_node.socket, transfer_deadline_ms=500)
+    one = rig(own_node.socket, transfer_deadline_ms=5000)
     wanted, content = keys(16, "under"), blocks(16, 3)
     one.offload(wanted, content)
     one.forget()
@@ -61,7 +61,7 @@ def _found_hit(one: Any, context: Any, wanted: list[Any]) -> bool:
 
 
 def test_a_paused_node_costs_the_deadlines_and_works_again_when_it_goes_on(own_node: Any, rig: Any) -> None:
-    one = rig(own_node.socket, transfer_deadline_ms=300)
+    one = rig(own_node.socket, lookup_deadline_ms=200, transfer_deadline_ms=2000)
     wanted, content = keys(16, "paused"), blocks(16, 4)
     one.offload(wanted, content)
     one.forget()

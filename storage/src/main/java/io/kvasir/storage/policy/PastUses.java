@@ -19,6 +19,8 @@ final class PastUses {
 
     /** By set, from the newest to the oldest: a tag above a use count plus 1; 0 when nothing is remembered there. */
     private int[] places;
+    /** Makes the loads of {@link #expect} count as used. */
+    private final int[] read = new int[1];
 
     /** @param count of objects; rounded up to a power of two */
     PastUses(final int count) {
@@ -47,6 +49,16 @@ final class PastUses {
             }
         }
         return -1;
+    }
+
+    /** See {@link EvictionPolicy#expect}. */
+    void expect(final long[] hashes, final int count) {
+        int sum = 0;
+        for (int i = 0; i < count; i++) {
+            final int set = set(hashes[i]);
+            sum += places[set] + places[set + WAYS - 1];
+        }
+        read[0] = sum;
     }
 
     /** Makes room for more objects; keeps what is remembered. */

@@ -43,6 +43,15 @@ class PastUsesTest {
     }
 
     @Test
+    void shouldChangeNothingWhenItIsToldWhatToExpect() {
+        final PastUses past = new PastUses(8);
+        past.put(hash(1), 5);
+        past.expect(new long[] {hash(1), hash(2)}, 2);
+        assertEquals(-1, past.take(hash(2)));
+        assertEquals(5, past.take(hash(1)));
+    }
+
+    @Test
     void shouldCutManyUses() {
         final PastUses past = new PastUses(8);
         past.put(hash(0), Byte.MAX_VALUE);

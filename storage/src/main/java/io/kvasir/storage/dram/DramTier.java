@@ -184,6 +184,7 @@ public final class DramTier implements AutoCloseable {
     public void expect(final long[] hashes) {
         final int[] ignored = new int[hashes.length];
         probe(hashes, ignored);
+        policy.expect(hashes, hashes.length);
         final long[] coldest = new long[hashes.length];
         int count = 0;
         coldestFirst.restart();
@@ -191,6 +192,7 @@ public final class DramTier implements AutoCloseable {
             coldest[count++] = entries.hash[entry];
         }
         probe(coldest, ignored);
+        policy.expect(coldest, count);
     }
 
     /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */

@@ -42,6 +42,11 @@ public final class CopiesFirst implements EvictionPolicy {
         others.add(entry, objectHash, objectBytes, objectChunkIndex, objectPriority);
     }
 
+    @Override
+    public void expect(final long[] hashes, final int count) {
+        others.expect(hashes, count);
+    }
+
     /** Whether the entry gives way first. */
     public boolean isCopied(final int entry) {
         return copied[entry];

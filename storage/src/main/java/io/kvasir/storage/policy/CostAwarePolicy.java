@@ -77,6 +77,11 @@ public final class CostAwarePolicy implements EvictionPolicy {
     }
 
     @Override
+    public void expect(final long[] hashes, final int count) {
+        gone.expect(hashes, count);
+    }
+
+    @Override
     public void touch(final int entry) {
         learn(kind(entry), 1);
         lists.remove(entry);

@@ -19,6 +19,12 @@ public interface EvictionPolicy {
      */
     void add(int entry, long hash, long bytes, int chunkIndex, int priority);
 
+    /**
+     * Objects with the first {@code count} of these hashes will be added or removed soon. Reads what that will need, while
+     * the loads are independent of each other; changes nothing.
+     */
+    default void expect(final long[] hashes, final int count) {}
+
     /** The entry was used. */
     void touch(int entry);
 

@@ -33,6 +33,11 @@ public final class S3FifoPolicy implements EvictionPolicy {
     }
 
     @Override
+    public void expect(final long[] hashes, final int count) {
+        gone.expect(hashes, count);
+    }
+
+    @Override
     public void touch(final int entry) {
         uses[entry] = (byte) Math.min(uses[entry] + 1, MOST_USES);
     }

@@ -68,7 +68,7 @@ class HeldLeases:
         return None
 
     def ending_in(self, namespace: Namespace, keys: bytes) -> list[Lease]:
-        """Takes out the leases whose last page is among these, as SGLang loads in order. They are the caller's to release."""
+        """Takes out the leases whose last page is among these, for the caller to release. SGLang loads in order."""
         with self._condition:
             ending = [
                 held

@@ -72,27 +72,32 @@ def two_ranks(socket: str, store: Path, mla: bool = False) -> Iterator[list[Rank
                 rank.close()
 
 
+@pytest.fixture(scope="module")
+def pair(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Rank]]:
+    """Two ranks for tests that leave them running; a rank takes long to start."""
+    with two_ranks(node.socket, tmp_path_factory.mktemp("ranks") / "store") as ranks:
+        yield ranks
+
+
 def both(ranks: list[Rank], step: str, seed: int, pages: int) -> list[Any]:
     for rank in ranks:
         rank.tell(step, seed, pages)
     return [rank.answer() for rank in ranks]
 
 
-def test_each_rank_gets_its_own_bytes_back(node: Node, tmp_path: Path) -> None:
+def test_each_rank_gets_its_own_bytes_back(pair: list[Rank]) -> None:
     seed = random.getrandbits(32)
-    with two_ranks(node.socket, tmp_path / "store") as ranks:
-        (first_stored, first), (second_stored, second) = both(ranks, "backup", seed, 6)
-        assert first_stored == second_stored == 6 * PAGE
-        assert first != second
-        assert both(ranks, "prefetch", seed, 6) == [first, second]
+    (first_stored, first), (second_stored, second) = both(pair, "backup", seed, 6)
+    assert first_stored == second_stored == 6 * PAGE
+    assert first != second
+    assert both(pair, "prefetch", seed, 6) == [first, second]
 
 
-def test_the_ranks_agree_on_what_both_have(node: Node, tmp_path: Path) -> None:
+def test_the_ranks_agree_on_what_both_have(pair: list[Rank]) -> None:
     seed = random.getrandbits(32)
-    with two_ranks(node.socket, tmp_path / "store") as ranks:
-        _, first = both(ranks[:1], "backup", seed, 6)[0]
-        _, second = both(ranks[1:], "backup", seed, 3)[0]
-        assert both(ranks, "prefetch", seed, 6) == [first[:3], second]
+    _, first = both(pair[:1], "backup", seed, 6)[0]
+    _, second = both(pair[1:], "backup", seed, 3)[0]
+    assert both(pair, "prefetch", seed, 6) == [first[:3], second]
 
 
 def test_a_replicated_model_is_stored_once_and_loaded_by_both(node: Node, tmp_path: Path) -> None:

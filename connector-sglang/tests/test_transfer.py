@@ -181,6 +181,48 @@ def test_questions_without_a_load_do_not_pile_up_leases(side: Side, monkeypatch:
     until(lambda: sum(lease.alive for lease in leases) == 2, "older leases are given back")
 
 
+@pytest.mark.integration
+def test_a_lease_that_no_load_came_for_is_given_back_when_its_time_is_over(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer_module, "HOLD_SECONDS", 0.2)
+    released: list[int] = []
+    release = Lease.release
+
+    def note(lease: Lease) -> None:
+        released.append(lease.id)
+        release(lease)
+
+    monkeypatch.setattr(Lease, "release", note)
+    keys, pages = fresh(2)
+    side.store(keys, pages)
+    assert side.transfer.leading(side.place, keys, Deadline.after(10)) == 2
+    assert not released
+    until(lambda: len(released) == 1, "the lease is given back without another call")
+
+
+@pytest.mark.integration
+def test_a_question_asked_again_does_not_count_twice_against_the_quota(own_node: Node) -> None:
+    side = Side(own_node.socket, page_bytes=1 << 20)
+    assert side.connection.wait(10)
+    # The quota is half of DRAM; two leases of 80 of its 256 MiB would exceed it.
+    keys = fresh(80)[0]
+    assert side.store(keys, np.zeros((80, 1 << 20), dtype=np.uint8)).all()
+    assert [side.transfer.leading(side.place, keys, Deadline.after(10)) for _ in range(4)] == [80] * 4
+    side.close()
+
+
+@pytest.mark.integration
+def test_a_load_of_more_pages_than_were_leased_takes_the_rest_as_well(side: Side) -> None:
+    keys, pages = fresh(6)
+    side.store(keys[: 4 * 32], pages[:4])
+    assert side.transfer.leading(side.place, keys, Deadline.after(10)) == 4
+    side.store(keys[4 * 32 :], pages[4:])
+    back = np.zeros_like(pages)
+    assert side.load(keys, back).all()
+    assert (back == pages).all()
+
+
 def outcome(call: str, name: str) -> float:
     return REGISTRY.get_sample_value("kvasir_sglang_calls_total", {"call": call, "outcome": name}) or 0.0
 

@@ -20,7 +20,7 @@ def load(checkout: Path) -> Any:
     """Their module."""
     spec = importlib.util.spec_from_file_location("sglang_storage_tests", checkout / WHERE)
     assert spec is not None
-    assert spec.loader is not None, f"{checkout / WHERE} is not there"
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -51,12 +51,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", type=Path, help="SGLang's sources, of the installed version")
     parser.add_argument("--socket", required=True, help="socket of a running node")
-    parser.add_argument("names", nargs="*", help="classes to run (all of them when none is named)")
+    parser.add_argument("--only", nargs="+", metavar="CLASS", help="run these classes (default: all)")
     options = parser.parse_args()
+    if not (options.checkout / WHERE).is_file():
+        parser.error(f"{options.checkout / WHERE} is not there")
     module = load(options.checkout)
     point_at_kvasir(module.HiCacheStorageBaseMixin, options.socket)
     loader = unittest.TestLoader()
-    tests = loader.loadTestsFromNames(options.names, module) if options.names else loader.loadTestsFromModule(module)
+    tests = loader.loadTestsFromNames(options.only, module) if options.only else loader.loadTestsFromModule(module)
     return 0 if unittest.TextTestRunner(verbosity=2).run(tests).wasSuccessful() else 1
 
 

@@ -6,16 +6,23 @@ and returns, and only then are pages reported.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from kvasir import Deadline, DeadlineExceededError, KvasirError, Lease, Namespace, NodeUnavailableError, SlotStatus
+from kvasir import (
+    Deadline,
+    DeadlineExceededError,
+    KvasirError,
+    Lease,
+    Namespace,
+    NodeUnavailableError,
+    Pieces,
+    SlotStatus,
+)
 from kvasir.identity import KEY_BYTES
 
 from kvasir_sglang.held import HOLD_SECONDS, HeldLeases
@@ -32,8 +39,6 @@ STORE_SLICE_BYTES: Final = 32 << 20
 WAIT_SHARE: Final = 0.5
 #: How long the node may hold a reserve while it makes room.
 _ROOM_SECONDS: Final = 0.5
-#: Releases that wait to be sent. What is not released is the node's again when the lease's time is over.
-_RELEASES: Final = 64
 
 _THERE: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 _STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatus}
@@ -56,15 +61,13 @@ class Transfer:
         self._breaker = Breaker()
         self._gate = LoadGate(options.yield_ms / 1000)
         self._log = SeldomLog()
-        self._held = HeldLeases(self._give_back)
-        self._releases = ThreadPoolExecutor(1, "kvasir-release")
-        self._free_releases = threading.BoundedSemaphore(_RELEASES)
+        self._held = HeldLeases()
         self.loads = Throughput()
         self.stores = Throughput()
 
     def close(self) -> None:
         """Ends its thread; leases end with their sessions."""
-        self._releases.shutdown(wait=True, cancel_futures=True)
+        self._held.close()
 
     def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
         """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
@@ -103,6 +106,9 @@ class Transfer:
 
         What is in DRAM is leased for the load that follows, and the node starts to fetch what is in a slower tier.
         """
+        # Asked again, or longer: the same pages would count twice against the session's quota.
+        for lease in self._held.ending_in(place.namespace, keys):
+            lease.release()
         lease = place.connection.client.lookup(
             keys, namespace=place.namespace, lease_seconds=HOLD_SECONDS, deadline=deadline
         )
@@ -114,23 +120,9 @@ class Transfer:
         """Which pages are in some tier, each looked at on its own; fetches of slower tiers start."""
         lease = place.connection.client.lookup(keys, namespace=place.namespace, sparse=True, deadline=deadline)
         status = lease.slots["status"].reshape(-1)
-        self._give_back(lease)
+        self._held.give_back(lease)
         there: Bools = (status != SlotStatus.MISS) & (status != SlotStatus.UNSPECIFIED)
         return there
-
-    def _give_back(self, lease: Lease) -> None:
-        """Releases beside the calls: waking the node takes as long as a small load."""
-        if lease.id and self._free_releases.acquire(blocking=False):
-            try:
-                self._releases.submit(self._release, lease)
-            except RuntimeError:  # closed: the session's end gives it back
-                self._free_releases.release()
-
-    def _release(self, lease: Lease) -> None:
-        try:
-            lease.release()
-        finally:
-            self._free_releases.release()
 
     # ---- loading
 
@@ -141,9 +133,11 @@ class Transfer:
         begin = time.monotonic()
         count = len(keys) // KEY_BYTES
         with self._gate.load():
-            loaded = self._load_held(place, keys, to, deadline)
-            if not loaded.all():
-                loaded = self._look_and_load(place, keys, to, deadline, sparse)
+            loaded = np.zeros(count, dtype=bool)
+            first = self._load_held(place, keys, to.pieces, loaded, deadline)
+            if first < count:
+                rest = _without_first(to.pieces, first)
+                loaded[first:] = self._look_and_load(place, keys[first * KEY_BYTES :], rest, deadline, sparse)
             loaded = to.finish(loaded, deadline)
         arrived_count = int(loaded.sum())
         PAGES.labels(call, "loaded").inc(arrived_count)
@@ -152,33 +146,39 @@ class Transfer:
         self.loads.add(arrived_count, arrived_count * place.page_bytes, time.monotonic() - begin)
         return loaded
 
-    def _load_held(self, place: Place, keys: bytes, to: Destination, deadline: Deadline) -> Bools:
-        """Under the lease of the question before, if that found all these pages; else nothing."""
+    def _load_held(self, place: Place, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:
+        """Under the lease of the question before, as far as that reaches; how many leading pages there are now."""
         lease = self._held.part(place.namespace, keys)
-        if lease is None:
-            return np.zeros(len(keys) // KEY_BYTES, dtype=bool)
-        loaded = self._copy(place, lease, to, deadline)
-        self._held.loaded(place.namespace, keys)
-        return loaded
+        if lease is not None:
+            arrived = self._copy(place, lease, pieces, deadline)
+            loaded[: len(arrived)] = arrived
+        first = len(loaded) if loaded.all() else int(loaded.argmin())
+        for done in self._held.ending_in(place.namespace, keys):
+            if first == len(loaded):
+                self._held.give_back(done)
+            else:
+                # Now: what it holds counts against the quota of the lease for the rest.
+                done.release()
+        return first
 
-    def _look_and_load(self, place: Place, keys: bytes, to: Destination, deadline: Deadline, sparse: bool) -> Bools:
+    def _look_and_load(self, place: Place, keys: bytes, pieces: Pieces, deadline: Deadline, sparse: bool) -> Bools:
         loaded = np.zeros(len(keys) // KEY_BYTES, dtype=bool)
         wait = deadline.remaining() * WAIT_SHARE
         lease = place.connection.client.lookup(
             keys, namespace=place.namespace, wait=wait, sparse=sparse, deadline=deadline
         )
         try:
-            arrived = self._copy(place, lease, to, deadline)
+            arrived = self._copy(place, lease, pieces, deadline)
             loaded[: len(arrived)] = arrived
         finally:
-            self._give_back(lease)
+            self._held.give_back(lease)
         return loaded
 
-    def _copy(self, place: Place, lease: Lease, to: Destination, deadline: Deadline) -> Bools:
+    def _copy(self, place: Place, lease: Lease, pieces: Pieces, deadline: Deadline) -> Bools:
         if not self._usable(lease, place.page_bytes):
             return np.zeros(0, dtype=bool)
-        pieces = to.pieces.first(lease.slots.size)
-        result = place.connection.client.load(lease, pieces, verify=self._options.verify, deadline=deadline)
+        here = pieces.first(lease.slots.size)
+        result = place.connection.client.load(lease, here, verify=self._options.verify, deadline=deadline)
         arrived: Bools = result.loaded.reshape(-1)
         return arrived
 
@@ -239,3 +239,11 @@ class Transfer:
         committed = int((statuses == SlotStatus.COMMITTED).sum())
         BYTES.labels("store").inc(committed * place.page_bytes)
         self.stores.add(committed, committed * place.page_bytes, seconds)
+
+
+def _without_first(pieces: Pieces, objects: int) -> Pieces:
+    """Those of the objects from ``objects`` on, counted from there."""
+    if not objects:
+        return pieces
+    keep = pieces.object >= objects
+    return Pieces(pieces.object[keep] - objects, pieces.offset[keep], pieces.address[keep], pieces.length[keep])

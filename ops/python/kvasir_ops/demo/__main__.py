@@ -30,7 +30,7 @@ SHARED_MEMORY = Path("/dev/shm")
 _COULD_NOT_RUN = (
     KvasirError, NoPoolError, NodeFailedError, StandInFailedError, StandstillError, TooSmallError, OSError, ValueError
 )  # fmt: skip
-_DEFAULT_REQUESTS = 1000
+_DEFAULT_REQUESTS = 600
 _COMPUTE_TOKENS_PER_S = 400_000
 _PREFILL_TOKENS_PER_S = 10_000
 

@@ -26,11 +26,14 @@ from kvasir_ops.replay.trace import TraceRequest, endless_cache_hits, key_of
 NODES = ("node-1", "node-2", "node-3")
 KILLED = "node-2"
 JOINS = "node-4"
-# Shares of the requests.
+# Shares of the requests. However busy the machine is, the trace waits for a node that takes its time: it goes on past a
+# share of `..._HOLD` when the node that joins, or that comes back, has given hits.
 _JOIN_AT = 0.15
+_JOIN_HOLD = 0.35
 _KILL_AT = 0.4
 _RETURN_AT = 0.45
-_ONE_BOUND_SECONDS = 60.0
+_RETURN_HOLD = 0.7
+_ONE_BOUND_SECONDS = 120.0
 
 
 class NoPoolError(Exception):
@@ -89,9 +92,11 @@ class Demo:
                 stand_ins.start(name, nodes.socket(name))
 
             self._scene.phase = "replaying the trace"
+            stand_ins.hold_back(round(_JOIN_HOLD * served))
             course.served(round(_JOIN_AT * served))
             join = self._join(course, nodes, stand_ins)
             self._scene.phase = "replaying the trace, with four nodes"
+            stand_ins.hold_back(round(_RETURN_HOLD * served))
             course.served(round(_KILL_AT * served))
             expected = self._before_the_kill(course, probe)
             killed_at = nodes.kill(KILLED)
@@ -99,6 +104,7 @@ class Demo:
             course.served(round(_RETURN_AT * served))
             restart = self._come_back(course, nodes, probe, watch, killed_at, expected)
             self._scene.phase = "replaying the trace, with all four nodes again"
+            stand_ins.hold_back(served)
             course.served(served)
             self._scene.phase = "done"
             course.draw()

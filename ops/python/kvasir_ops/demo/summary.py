@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from rich import box
 from rich.table import Table
 
 from kvasir_ops.replay.display import GB
@@ -162,6 +163,7 @@ def summary_table(summary: Summary) -> Table:
         f"(512 tokens each), {summary.seconds:.0f} s",
         title_justify="left",
         title_style="bold",
+        box=box.SIMPLE_HEAD,
     )
     table.add_column("")
     table.add_column("pooled", justify="right")

@@ -71,11 +71,11 @@ class Course:
         self.until(lambda: self.scene.tally.done >= requests, f"{requests} requests are served")
 
     def a_report_of_each(self) -> None:
-        """Goes on until each stand-in has reported once more, or all requests are served."""
+        """Goes on until each stand-in has reported once more, or all requests that are not held back are served."""
         self._reported.clear()
         tally = self.scene.tally
         self.until(
-            lambda: len(self._reported) >= self._stand_ins.count or tally.done >= len(tally.requests),
+            lambda: len(self._reported) >= self._stand_ins.count or tally.done >= self._stand_ins.open_until,
             "each stand-in serves a request",
         )
 

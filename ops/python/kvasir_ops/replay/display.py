@@ -133,9 +133,13 @@ def hits_by_tier(hits: Mapping[str, int]) -> str:
     )
 
 
-def event_line(seconds: float, text: str) -> Text:
+def event_line(seconds: float, text: str) -> Table:
     """Something that happened, and when."""
-    return Text.assemble((f"{seconds:5.1f} s  ", "dim"), text)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    grid.add_row(f"{seconds:5.1f} s", Text(text))
+    return grid
 
 
 def panel(scene: Scene) -> Panel:
@@ -202,4 +206,6 @@ def save_picture(file: Path, title: str, frames: list[RenderableType]) -> None:
     console = Console(record=True, width=92, file=StringIO(), force_terminal=True, color_system="truecolor")
     for frame in frames:
         console.print(frame)
-    console.save_svg(str(file), title=title)
+    # Columns begin with spaces, which some viewers drop unless they are told not to.
+    svg = console.export_svg(title=title).replace("<svg ", '<svg xml:space="preserve" ', 1)
+    file.write_text(svg, encoding="utf-8")

@@ -32,6 +32,8 @@ LATE_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 # How long a prompt may wait for bytes that are on SSD or at another node.
 _WAIT_SECONDS = 1.0
+# How often a request that is held back looks whether it may go.
+_HELD_BACK_SECONDS = 0.02
 # Chunks in one store: as an engine stores while it computes on.
 _STORE_BATCH = 32
 
@@ -48,8 +50,13 @@ class EngineSettings:
     compute_tokens_per_s: float
 
 
-def run_engine(settings: EngineSettings, ticket: Synchronized[int], reports: Queue[RequestReport]) -> None:
-    """The process's main: takes the next request off the ticket counter until there is none."""
+def run_engine(
+    settings: EngineSettings, ticket: Synchronized[int], open_until: Synchronized[int], reports: Queue[RequestReport]
+) -> None:
+    """The process's main: takes the next request off the ticket counter until there is none.
+
+    A request from ``open_until`` on waits until that is raised.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with Client.connect(
@@ -62,6 +69,8 @@ def run_engine(settings: EngineSettings, ticket: Synchronized[int], reports: Que
                 ticket.value += 1
             if index >= len(settings.requests):
                 return
+            while index >= open_until.value:
+                time.sleep(_HELD_BACK_SECONDS)
             reports.put(engine.serve(settings.requests[index]))
 
 

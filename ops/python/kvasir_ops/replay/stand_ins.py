@@ -26,6 +26,7 @@ class StandIns:
         self._reports: queue.Queue[RequestReport] = self._context.Queue()  # type: ignore[assignment]  # same methods
         # Kept here: its semaphore has a name, which goes when this object goes, and the processes open it by that.
         self._ticket = self._context.Value("i", 0)
+        self._open_until = self._context.Value("i", len(requests))
         self._processes: list[SpawnProcess] = []
 
     @property
@@ -33,12 +34,24 @@ class StandIns:
         """How many have been started."""
         return len(self._processes)
 
+    @property
+    def open_until(self) -> int:
+        """How many requests may be served; all of them, unless :meth:`hold_back` said otherwise."""
+        return int(self._open_until.value)
+
+    def hold_back(self, after: int) -> None:
+        """Lets ``after`` requests be served in all, and the others wait until more are allowed."""
+        self._open_until.value = after
+
     def start(self, node: str, socket: str) -> int:
         """Starts one at a node that answers; its number."""
         number = len(self._processes)
         settings = EngineSettings(number, node, socket, self._requests, self._object_bytes, self._compute_tokens_per_s)
         process = self._context.Process(
-            target=run_engine, args=(settings, self._ticket, self._reports), daemon=True, name=f"stand-in {number}"
+            target=run_engine,
+            args=(settings, self._ticket, self._open_until, self._reports),
+            daemon=True,
+            name=f"stand-in {number}",
         )
         process.start()
         self._processes.append(process)

@@ -8,7 +8,9 @@ import java.util.Map;
 import java.util.function.Consumer;
 import org.apache.ignite.Ignite;
 import org.apache.ignite.Ignition;
+import org.apache.ignite.cluster.ClusterGroup;
 import org.apache.ignite.cluster.ClusterNode;
+import org.apache.ignite.cluster.ClusterTopologyException;
 import org.apache.ignite.configuration.DataPageEvictionMode;
 import org.apache.ignite.configuration.DataRegionConfiguration;
 import org.apache.ignite.configuration.DataStorageConfiguration;
@@ -20,6 +22,8 @@ import org.apache.ignite.failure.FailureContext;
 import org.apache.ignite.plugin.segmentation.SegmentationPolicy;
 import org.apache.ignite.spi.communication.tcp.TcpCommunicationSpi;
 import org.apache.ignite.spi.discovery.tcp.TcpDiscoverySpi;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** One start of Ignite, until it is stopped; {@link Membership} replaces it. */
 final class IgniteInstance implements AutoCloseable {
@@ -33,6 +37,7 @@ final class IgniteInstance implements AutoCloseable {
     static final String PROOF = "kvasir.proof";
     static final String PROTOCOL = "kvasir.protocol";
 
+    private static final Logger LOG = LoggerFactory.getLogger(IgniteInstance.class);
     private static final String AUDIT = "kvasir-audit";
     private static final String STATUS = "kvasir-status";
     private static final String REGION = "directory";
@@ -236,8 +241,7 @@ final class IgniteInstance implements AutoCloseable {
 
     /** Tells a node what this one found of it in the directory. May wait. */
     void audit(final Peer peer, final IgniteDirectory.Held held) {
-        ignite.message(ignite.cluster().forNodeId(peer.member()))
-                .send(AUDIT, new long[][] {held.keys(), held.sequences()});
+        send(ignite.cluster().forNodeId(peer.member()), AUDIT, new long[][] {held.keys(), held.sequences()});
     }
 
     /** Tells all other nodes about this one. May wait. */
@@ -245,7 +249,16 @@ final class IgniteInstance implements AutoCloseable {
         final long[] message = new long[status.length + 1];
         message[0] = holder;
         System.arraycopy(status, 0, message, 1, status.length);
-        ignite.message(ignite.cluster().forRemotes()).send(STATUS, message);
+        send(ignite.cluster().forRemotes(), STATUS, message);
+    }
+
+    /** To those of them that are still there. */
+    private void send(final ClusterGroup nodes, final String topic, final Object message) {
+        try {
+            ignite.message(nodes).send(topic, message);
+        } catch (final ClusterTopologyException gone) {
+            LOG.debug("Nobody is there to be told {}", topic, gone);
+        }
     }
 
     /** May take long when the instance is sick. */

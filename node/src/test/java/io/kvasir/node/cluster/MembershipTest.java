@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.node.cluster.Members.Member;
 import io.kvasir.node.cluster.SplitProbe.Sighting;
+import io.kvasir.node.cluster.directory.IgniteDirectory;
 import java.io.IOException;
 import java.util.List;
 import java.util.Map;
@@ -59,6 +60,16 @@ class MembershipTest {
         two.getLast().membership.close();
         await("one node", () -> two.getFirst().size() == 1);
         assertFalse(two.getFirst().view().peers().containsKey(two.getLast().holder()));
+    }
+
+    @Test
+    void aSweepPassesOverPartitionsThatLieElsewhere() throws IOException {
+        final List<Member> three = members.cluster(3);
+        final IgniteDirectory directory =
+                (IgniteDirectory) three.getFirst().view().directory();
+        for (int partition = 0; partition < IgniteDirectory.PARTITIONS; partition++) {
+            assertEquals(0, directory.sweep(partition, holder -> true, held -> {}));
+        }
     }
 
     @Test

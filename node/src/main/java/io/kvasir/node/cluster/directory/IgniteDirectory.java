@@ -16,6 +16,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.LongPredicate;
 import javax.cache.Cache;
+import javax.cache.CacheException;
 import javax.cache.processor.EntryProcessorResult;
 import org.apache.ignite.Ignite;
 import org.apache.ignite.IgniteCache;
@@ -147,7 +148,7 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     /**
      * Goes through one partition of this node, removes the records of holders that are gone, and says what the others
-     * are said to hold. May wait: not for the engine thread.
+     * are said to hold; nothing of one that is not here now. May wait: not for the engine thread.
      *
      * @return records removed
      */
@@ -174,9 +175,13 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
                     stale.put(each.getKey(), new RemoveHolders(sorted));
                 }
             }
-        }
-        if (!stale.isEmpty()) {
-            cache.invokeAll(stale);
+            if (!stale.isEmpty()) {
+                cache.invokeAll(stale);
+            }
+        } catch (final CacheException moving) {
+            // Partitions move while nodes come and go; whoever has it then goes through it.
+            LOG.debug("Partition {} cannot be swept now", partition, moving);
+            return 0;
         }
         byHolder.forEach((holder, records) -> held.accept(new Held(
                 holder,

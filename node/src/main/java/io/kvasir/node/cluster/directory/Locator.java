@@ -34,6 +34,12 @@ public final class Locator {
     /** Entries in one read. */
     private static final int KEYS = 4096;
 
+    /**
+     * A directory that let one question go unanswered gets this part of the deadline until it answers again: a node that
+     * has just died makes it slow for a moment, and that is worth waiting for; one that is away is not.
+     */
+    private static final int SILENT = 50;
+
     private static final int NONE = -1;
 
     private final NanoClock clock;
@@ -42,6 +48,7 @@ public final class Locator {
     private final long deadlineNs;
     private final DirectoryCounters counters;
     private final List<Question> open = new ArrayList<>();
+    private boolean silent;
 
     /** @param live which holders count; without this node itself */
     public Locator(
@@ -86,6 +93,7 @@ public final class Locator {
         for (int i = open.size() - 1; i >= 0; i--) {
             final Question question = open.get(i);
             if (nowNs - question.untilNs >= 0) {
+                silent = true;
                 question.end(false);
                 work++;
             }
@@ -103,7 +111,8 @@ public final class Locator {
         final int from;
         final boolean sparse;
         final Answer answer;
-        final long untilNs = clock.nanoTime() + deadlineNs;
+        final long startedNs = clock.nanoTime();
+        final long untilNs = startedNs + (silent ? deadlineNs / SILENT : deadlineNs);
         final Int2IntHashMap byTag = new Int2IntHashMap(NONE);
         final boolean[] found;
         final LongHashSet asked = new LongHashSet();
@@ -181,6 +190,7 @@ public final class Locator {
         }
 
         private void answered(final Map<Long, byte[]> entries) {
+            silent &= entries == null;
             if (ended) {
                 return;
             }
@@ -218,7 +228,7 @@ public final class Locator {
                 if (!complete) {
                     counters.lateLookups.increment();
                 }
-                counters.lookupNanos.accept(clock.nanoTime() - untilNs + deadlineNs);
+                counters.lookupNanos.accept(clock.nanoTime() - startedNs);
                 answer.done(complete);
             }
         }

@@ -1,0 +1,107 @@
+package io.kvasir.node.cluster.directory;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.kvasir.storage.Hash256;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+import org.agrona.concurrent.CachedNanoClock;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+class LocatorTest {
+    private static final long DEADLINE_NS = TimeUnit.SECONDS.toNanos(1);
+    private static final long SHORT_NS = DEADLINE_NS / 50;
+
+    /** Answers when a test says so. */
+    private static final class SlowDirectory implements Directory {
+        final Queue<Consumer<Map<Long, byte[]>>> asked = new ArrayDeque<>();
+
+        @Override
+        public void read(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+            asked.add(answer);
+        }
+
+        @Override
+        public void update(final Map<Long, byte[]> records, final Consumer<Boolean> done) {
+            done.accept(false);
+        }
+
+        void answerAll() {
+            while (!asked.isEmpty()) {
+                asked.poll().accept(Map.of());
+            }
+        }
+    }
+
+    private final CachedNanoClock clock = new CachedNanoClock();
+    private final SlowDirectory directory = new SlowDirectory();
+    private final Locator locator =
+            new Locator(clock, Runnable::run, holder -> true, DEADLINE_NS, new DirectoryCounters());
+    /** One for each question that has ended: whether it was answered. */
+    private final List<Boolean> ended = new ArrayList<>();
+
+    @BeforeEach
+    void begin() {
+        clock.update(1);
+    }
+
+    private void ask() {
+        locator.locate(directory, Hash256.ZERO, new byte[Hash256.BYTES], 0, false, new Locator.Answer() {
+            @Override
+            public void found(final int chunk, final long holder, final Entry.Reader record, final int member) {}
+
+            @Override
+            public void done(final boolean complete) {
+                ended.add(complete);
+            }
+        });
+    }
+
+    private void pass(final long ns) {
+        clock.advance(ns);
+        locator.doWork();
+    }
+
+    @Test
+    void anAnswerWithinTheDeadlineCounts() {
+        ask();
+        pass(DEADLINE_NS - 1);
+        directory.answerAll();
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aQuestionEndsAtItsDeadline() {
+        ask();
+        pass(DEADLINE_NS);
+        assertEquals(List.of(false), ended);
+        directory.answerAll();
+        assertEquals(List.of(false), ended);
+    }
+
+    @Test
+    void aDirectoryThatDidNotAnswerIsWaitedForOnlyBriefly() {
+        ask();
+        pass(DEADLINE_NS);
+        ask();
+        pass(SHORT_NS);
+        assertEquals(List.of(false, false), ended);
+    }
+
+    @Test
+    void aLateAnswerMakesPatientAgain() {
+        ask();
+        pass(DEADLINE_NS);
+        directory.answerAll();
+        ask();
+        pass(SHORT_NS);
+        directory.answerAll();
+        assertEquals(List.of(false, true), ended);
+    }
+}

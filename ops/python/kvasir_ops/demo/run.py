@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from kvasir import Tier
@@ -32,7 +33,7 @@ _JOIN_AT = 0.15
 _JOIN_HOLD = 0.35
 _KILL_AT = 0.4
 _RETURN_AT = 0.45
-_RETURN_HOLD = 0.7
+_RETURN_HOLD = 0.55
 _ONE_BOUND_SECONDS = 120.0
 
 
@@ -148,9 +149,10 @@ class Demo:
         probe = course.result_of(self._look.submit(Probe, nodes.socket(JOINS), self._plan.sizes.object_bytes))
         answers = time.monotonic() - began
         stand_ins.start(JOINS, nodes.socket(JOINS))
-        # Newest first: what was asked for lately is asked for again.
-        chunks = [chunk for name in NODES if name != KILLED for chunk in self._scene.tally.acknowledged.get(name, {})]
-        first = course.result_of(self._look.submit(probe.first_load, chunks[::-1], began))
+        # Of one node and the other in turn, newest first: what was asked for lately is asked for again.
+        others = [reversed(self._scene.tally.acknowledged.get(name, {})) for name in NODES if name != KILLED]
+        chunks = [chunk for row in zip_longest(*others) for chunk in row if chunk is not None]
+        first = course.result_of(self._look.submit(probe.first_load, chunks, began))
         probe.close()
         if first is not None:
             course.say(f"{JOINS} answers after {answers:.1f} s; its first hit from another came after {first:.1f} s")

@@ -164,8 +164,10 @@ def summary_table(summary: Summary) -> Table:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column("pooled", justify="right")
     table.add_column("each alone", justify="right")
     table.add_column("no cache", justify="right")
@@ -193,8 +195,8 @@ def summary_table(summary: Summary) -> Table:
         ("join: first hit from others", joined),
         ("kill -9: requests without it", f"{summary.requests_without_tier}"),
         ("  back, first hit", restart or "none"),
-        ("  objects looked for after it", f"{summary.objects_acknowledged:,}"),
-        ("    evicted for room before it", f"{summary.objects_evicted_before:,}"),
+        ("  objects looked for", f"{summary.objects_acknowledged:,}"),
+        ("    evicted before it", f"{summary.objects_evicted_before:,}"),
         ("    lost", f"{summary.objects_lost:,}"),
     ]  # fmt: skip
     for row in rows:

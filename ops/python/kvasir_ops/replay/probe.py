@@ -77,10 +77,15 @@ class Probe:
         return found
 
     def first_load(self, chunks: Sequence[int], began: float) -> float | None:
-        """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long."""
+        """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long.
+
+        Goes through them a few at a time, again and again: where a single one is may be told late.
+        """
+        first = 0
         while time.monotonic() - began < JOIN_BOUND_SECONDS:
-            if any(self._loads(chunk) for chunk in chunks[:_CANDIDATES]):
+            if any(self._loads(chunk) for chunk in chunks[first : first + _CANDIDATES]):
                 return time.monotonic() - began
+            first = first + _CANDIDATES if first + _CANDIDATES < len(chunks) else 0
             # Not more often: the questions would take the time from the node that is still joining.
             time.sleep(_JOIN_PAUSE_SECONDS)
         return None

@@ -73,7 +73,7 @@ class SimulationTest {
     void shouldAskTheDirectoryForFewEntriesHoweverManyNodesThereAre() {
         final Outcome ten = run(10, 500, PolicyKind.LRU, Sharing.POOLED);
         final Outcome fifty = run(50, 500, PolicyKind.LRU, Sharing.POOLED, trace.copies(5));
-        assertTrue(ten.entriesPerLookup() < ten.chunksPerLookup() / 4, ten.toString());
+        assertTrue(ten.entriesPerLookup() < ten.chunksPerLookup(), ten.toString());
         assertTrue(fifty.entriesPerLookup() < 1.1 * ten.entriesPerLookup(), fifty.toString());
         assertTrue(fifty.directoryPerNode() < 1.1 * ten.directoryPerNode(), fifty.toString());
     }

@@ -11,8 +11,11 @@ import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Scores;
 import io.kvasir.node.engine.v1.ScoresResult;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -127,6 +130,28 @@ class ClusterTest {
         engines.get(0).damage(chain, 1);
         engines.get(1).damage(chain, 2);
         assertEquals(4, engines.get(2).load(chain, WAIT_MS));
+    }
+
+    @Test
+    void aPullGoesOnWithAnotherHolderWhenOneEnds() throws Exception {
+        start(3, "dram.capacity=128MiB");
+        final ByteString chain = ChainEngine.chain(10, 400);
+        engines.get(0).store(chain);
+        engines.get(1).store(chain);
+        announced(0);
+        announced(1);
+        final CompletableFuture<Integer> loading = CompletableFuture.supplyAsync(() -> {
+            try {
+                return engines.get(2).load(chain, WAIT_MS);
+            } catch (final IOException failed) {
+                throw new UncheckedIOException(failed);
+            }
+        });
+        NodeFixture.await(
+                "the first bytes",
+                () -> loading.isDone() || nodes.get(2).metric("kvasir_storage_pulled_objects_total", null, null) > 0);
+        nodes.get(0).node.stop();
+        assertEquals(400, loading.get(WAIT_MS + 5000, TimeUnit.MILLISECONDS));
     }
 
     @Test

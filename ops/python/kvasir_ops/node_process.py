@@ -77,7 +77,14 @@ class NodeProcess:
     The node dies with the thread that started it, so a killed demo or benchmark leaves no node behind.
     """
 
-    def __init__(self, home: Path, places: NodePlaces, settings: Mapping[str, Any], within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        places: NodePlaces,
+        settings: Mapping[str, Any],
+        within: Sequence[str] = (),
+        jvm_options: str = "",
+    ) -> None:
         """Writes the configuration; starts nothing.
 
         Args:
@@ -85,10 +92,15 @@ class NodeProcess:
             places: directories that exist.
             settings: what the node is told.
             within: the beginning of a command line that runs the rest of it somewhere, and becomes it (``exec``).
+            jvm_options: of this node's JVM, on top of every node's.
         """
         self.places = places
         self.started_at = 0.0
         self._process: subprocess.Popen[bytes] | None = None
+        self._environment = dict(os.environ)
+        if jvm_options:
+            given = os.environ.get("JDK_JAVA_OPTIONS", "")
+            self._environment["JDK_JAVA_OPTIONS"] = f"{given} {jvm_options}".strip()
         # JSON is YAML.
         places.configuration.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         tied = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
@@ -118,7 +130,12 @@ class NodeProcess:
         with self.places.log.open("ab") as log:
             self.started_at = time.monotonic()
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=self._environment,
             )
 
     def check(self) -> None:

@@ -27,7 +27,7 @@ def test_nodes_take_at_most_half_of_the_free_memory() -> None:
 
 
 def test_too_little_is_refused_with_the_numbers() -> None:
-    with pytest.raises(TooSmallError, match="needs 1024 MiB of free shared memory; 100 MiB are free"):
+    with pytest.raises(TooSmallError, match="needs 512 MiB of free shared memory; 100 MiB are free"):
         fit(CHUNKS, NODES, free_memory=100 * MIB, free_disk=500 * GIB)
     with pytest.raises(TooSmallError, match="1024 MiB are free"):
         fit(CHUNKS, NODES, free_memory=8 * GIB, free_disk=1 * GIB)

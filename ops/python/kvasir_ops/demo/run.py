@@ -35,6 +35,8 @@ _KILL_AT = 0.4
 _RETURN_AT = 0.45
 _RETURN_HOLD = 0.55
 _ONE_BOUND_SECONDS = 120.0
+# A node of the demo lives for less than a minute: the time that the second compiler takes does not come back.
+_JVM_OPTIONS = "-XX:TieredStopAtLevel=1"
 
 
 class NoPoolError(Exception):
@@ -79,7 +81,7 @@ class Demo:
         with ExitStack() as stack:
             stack.callback(self._look.shutdown)
             places = stack.enter_context(temporary_places(plan.shared_memory, plan.state, "kvasir-demo-"))
-            settings = NodeSettings(plan.sizes.dram_bytes, plan.sizes.ssd_bytes)
+            settings = NodeSettings(plan.sizes.dram_bytes, plan.sizes.ssd_bytes, jvm_options=_JVM_OPTIONS)
             nodes = stack.enter_context(Nodes(plan.home, (*NODES, JOINS), settings, places.shared_memory, places.state))
             stand_ins = stack.enter_context(StandIns(plan.requests, plan.sizes.object_bytes, plan.compute_tokens_per_s))
             course = Course(self._scene, self._display, stand_ins, lambda: self._look_after(nodes))

@@ -16,7 +16,7 @@ GIB = 1024 * MIB
 _OBJECT_CHOICES = (64 * KIB, 32 * KIB)
 # The DRAM of all nodes holds about this share of what the trace stores: less than all, so that the SSD tiers have work.
 _DRAM_SHARE = 0.2
-_DRAM_MINIMUM = 128 * MIB
+_DRAM_MINIMUM = 64 * MIB
 _DRAM_MAXIMUM = 512 * MIB
 # One SSD tier has room for its part, for what it copies from others, and for that of a node that is away.
 _SSD_SHARE = 0.6

@@ -29,7 +29,7 @@ class NodeSettings:
     """What every node of a cluster is told. Sizes in bytes.
 
     ``pooled`` is False for nodes that know nothing of each other. ``more`` goes on top, by section of the
-    configuration.
+    configuration. ``jvm_options`` go on top of every node's.
     """
 
     dram_bytes: int
@@ -37,6 +37,7 @@ class NodeSettings:
     pooled: bool = True
     failure_timeout_seconds: float = 2.0
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    jvm_options: str = ""
 
 
 class Nodes:
@@ -85,7 +86,7 @@ class Nodes:
             for section, values in settings.more.items():
                 told[section] = told.get(section, {}) | dict(values)
             within = network.command(name, []) if network else []
-            self._processes[name] = NodeProcess(home, places, told, within)
+            self._processes[name] = NodeProcess(home, places, told, within, settings.jvm_options)
             self._stack.callback(self._processes[name].stop)
 
     @property

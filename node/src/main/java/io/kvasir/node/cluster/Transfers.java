@@ -74,14 +74,20 @@ final class Transfers implements AutoCloseable {
         idle.thread = AgentRunner.startOnThread(runner);
     }
 
-    /** Busy while there is traffic, then a few looks a millisecond, then one. */
+    /**
+     * Busy while there is traffic; a few looks a millisecond for a while after this node's store had something for the link,
+     * as it has for every object that moves; else one. What the network alone brings does not keep it awake: there is
+     * always a heartbeat.
+     */
     private static final class Idle implements IdleStrategy {
         private static final long BUSY_NS = 200_000;
         private static final long WARM_NS = 2_000_000_000L;
         private static final long SHORT_NS = 50_000;
         private static final long LONG_NS = 1_000_000;
         private volatile Thread thread;
-        private volatile long workedNs = System.nanoTime();
+        private volatile long wokenNs = System.nanoTime();
+        /** The link's thread only. */
+        private long workedNs = System.nanoTime();
 
         @Override
         public void idle(final int work) {
@@ -94,11 +100,11 @@ final class Transfers implements AutoCloseable {
 
         @Override
         public void idle() {
-            final long quietNs = System.nanoTime() - workedNs;
-            if (quietNs < BUSY_NS) {
+            final long nowNs = System.nanoTime();
+            if (nowNs - workedNs < BUSY_NS) {
                 Thread.onSpinWait();
             } else {
-                LockSupport.parkNanos(quietNs < WARM_NS ? SHORT_NS : LONG_NS);
+                LockSupport.parkNanos(nowNs - wokenNs < WARM_NS ? SHORT_NS : LONG_NS);
             }
         }
 
@@ -108,7 +114,7 @@ final class Transfers implements AutoCloseable {
         }
 
         void wake() {
-            workedNs = System.nanoTime();
+            wokenNs = System.nanoTime();
             if (thread != null) {
                 LockSupport.unpark(thread);
             }

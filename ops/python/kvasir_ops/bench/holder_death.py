@@ -92,7 +92,7 @@ class HolderDeath:
         for name in self._nodes.names:
             self._clients[name] = connect(self._nodes.socket(name), "bench", NAMESPACE, DEADLINE_S)
             self._stack.callback(self._clients[name].close)
-        seconds = []
+        seconds: list[float] = []
         end = time.monotonic() + SEEN_BOUND_S
         while len(seconds) < UNDISTURBED:
             both, _ = self._prepare(VICTIMS[len(seconds) % len(VICTIMS)])

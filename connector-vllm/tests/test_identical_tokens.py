@@ -174,8 +174,3 @@ def test_loading_zeros_would_be_noticed(engine: Engine, plain: Plain) -> None:
     answer = engine.generate(asked)
     assert answer["cached"] == [LOADED] * 2
     assert answer["tokens"] != plain(asked)
-
-
-@pytest.mark.skip(reason="needs a cluster of nodes, which this version does not have yet")
-def test_warm_from_a_peer() -> None:
-    raise NotImplementedError

@@ -4,11 +4,12 @@ import java.util.function.IntFunction;
 
 /**
  * The rules of placement. A store stays where it was made; a pull makes a copy that gives way first; the last copy stays
- * longest, and when it has to leave DRAM it goes to a peer with room rather than be lost. Called by a node and by
- * {@code kvasir simulate}, so that what is simulated is what runs. Pure: time, randomness and what is known of peers come
+ * longest, and when it has to leave DRAM it goes to a peer with room rather than be lost. So far only
+ * {@code kvasir simulate} calls them: a node marks pulled copies by itself, asks holders in the order of their expected
+ * speed, and writes a last copy to its own SSD. Pure: time, randomness and what is known of peers come
  * in as arguments. Peers are numbered by the caller; unknown or dead ones have no number or a null {@link PeerRoom}.
  *
- * <p>How a node uses it:
+ * <p>How a node is to use it:
  *
  * <ul>
  *   <li>commit of a pulled object, and every later use of it: {@link #givesWayFirst}, and

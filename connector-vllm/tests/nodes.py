@@ -62,8 +62,10 @@ class Node:
         self._process.kill()
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """SIGSTOP. The signal goes to one thread, and until that runs the others do."""
         os.killpg(self._process.pid, signal.SIGSTOP)
+        status = Path(f"/proc/{self._process.pid}/status")
+        until(lambda: "\nState:\tT" in status.read_text(encoding="ascii", errors="replace"), "the node is stopped")
 
     def resume(self) -> None:
         """SIGCONT."""

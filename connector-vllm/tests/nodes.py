@@ -7,12 +7,15 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from kvasir import Client, KvasirError
+from kvasir import Client, KvasirError, Namespace
 from kvasir_ops import home
+from kvasir_ops.lab.nodes import free_ports
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
 
 START_S = 300.0  # the first start builds the node
@@ -28,14 +31,27 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> No
 
 
 class Node:
-    """One node with files of its own, gone at the end."""
+    """One node with files of its own, gone at the end.
 
-    def __init__(self, dram: int = 128 * MIB, ssd: int = 512 * MIB, region: int = 16 * MIB) -> None:
+    Args:
+        dram, ssd, region: bytes.
+        more: of its configuration, by section.
+    """
+
+    def __init__(
+        self,
+        dram: int = 128 * MIB,
+        ssd: int = 512 * MIB,
+        region: int = 16 * MIB,
+        more: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self._memory = Path(tempfile.mkdtemp(prefix="kvasir-vllm-test-", dir="/dev/shm"))
         self.state = Path(tempfile.mkdtemp(prefix="kvasir-vllm-test-"))
         self.places = NodePlaces(self._memory, self.state)
         settings = configuration(self.places, dram, ssd)
         settings["dram"]["region"] = f"{region}B"
+        for section, values in (more or {}).items():
+            settings[section] = {**settings.get(section, {}), **values}
         self._process = NodeProcess(home(), self.places, settings)
         self.socket = str(self.places.socket)
 
@@ -91,3 +107,22 @@ class Node:
         finally:
             shutil.rmtree(self._memory, ignore_errors=True)
             shutil.rmtree(self.state, ignore_errors=True)
+
+
+@contextmanager
+def cluster(*names: str) -> Iterator[tuple[Node, ...]]:
+    """Nodes that are one cache, once they have found each other."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(names))]
+    with ExitStack() as stack:
+        nodes = []
+        for name, address in zip(names, addresses, strict=True):
+            told: dict[str, dict[str, Any]] = {
+                "node": {"name": name},
+                "cluster": {"seeds": addresses, "address": address},
+            }
+            nodes.append(stack.enter_context(Node(more=told)))
+        for node in nodes:
+            client = stack.enter_context(Client.connect(node.socket, namespace=Namespace("anybody", 256), deadline=5.0))
+            until(lambda seen=client: len(seen.scores(bytes(32)).nodes) == len(names), "the nodes meet", 60)  # type: ignore[misc]
+            client.close()
+        yield tuple(nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kvasir import Client, KvasirError, Namespace
+from kvasir import Client, KvasirError, Namespace, NotPermittedError, UnauthenticatedError
 from kvasir_ops import home
 from kvasir_ops.lab.nodes import free_ports
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
@@ -52,6 +53,7 @@ class Node:
         settings["dram"]["region"] = f"{region}B"
         for section, values in (more or {}).items():
             settings[section] = {**settings.get(section, {}), **values}
+        self._settings = settings
         self._process = NodeProcess(home(), self.places, settings)
         self.socket = str(self.places.socket)
 
@@ -69,9 +71,15 @@ class Node:
         self._process.check()
         try:
             Client.connect(self.socket, deadline=1.0, attach_deadline=2.0).close()
+        except (NotPermittedError, UnauthenticatedError):
+            return True
         except KvasirError:
             return False
         return True
+
+    def configure(self, **sections: Any) -> None:
+        """What a stopped node is told from its next start on, beside what it was told at first."""
+        self.places.configuration.write_text(json.dumps({**self._settings, **sections}), encoding="utf-8")
 
     def kill(self) -> None:
         """``kill -9``."""

@@ -96,7 +96,10 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         events = vllm_config.kv_events_config
         self._events = StoredEvents() if events is not None and events.enable_kv_cache_events else None
         name = f"vllm {compat.VERSION} {self._kv_transfer_config.engine_id} pid {os.getpid()}"
-        self._lookups = LookupService(self._options, self._topology.shards, self._topology.rules, name, Breaker())
+        removed = self._events.removed if self._events is not None else None
+        self._lookups = LookupService(
+            self._options, self._topology.shards, self._topology.rules, name, Breaker(), removed
+        )
         self._scheduler = SchedulerSide(
             self._options,
             self._chunking,

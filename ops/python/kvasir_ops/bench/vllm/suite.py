@@ -157,7 +157,7 @@ def _scheduler(context: Context, python: Path, node: Node, model: Path, place: P
         steps=len(steps),
         p50=statistics.median(steps),
         largest=max(steps),
-        # The thread's own work; the rest of the time another thread had the interpreter, or another process the processor.
+        # The thread's own work; the rest of the time it waited for the interpreter or for a processor.
         processor_p50=statistics.median(busy),
         processor_p99=percentile(busy, 0.99),
         processor_p99_of_hooks={name: round(percentile(times, 0.99), 1) for name, times in hooks.items() if times},

@@ -75,6 +75,29 @@ def test_same_tokens_and_pages_from_a_peer(here: Engine, there: Engine, plain: P
         assert answer["tokens"] == plain(asked)
 
 
+def test_end_of_a_prompt_whose_beginning_the_engine_has_comes_from_a_peer(
+    here: Engine, there: Engine, plain: Plain
+) -> None:
+    asked = prompts(1, seed=305)
+    there.forget()
+    there.generate([asked[0][:300]])
+    here.generate(asked)
+    here.ask("drain")
+
+    def loaded() -> bool:
+        return bool(there.generate(asked)["cached"] == [LOADED])
+
+    # Each try computes the prompt where nothing came, so the beginning is all that the engine keeps.
+    for _ in range(20):
+        if loaded():
+            break
+        there.forget()
+        there.generate([asked[0][:300]])
+    else:
+        pytest.fail("the end of the prompt was never loaded")
+    assert there.generate(asked)["tokens"] == plain(asked)
+
+
 def test_objects_that_were_damaged_on_a_peer(
     pair: tuple[Node, Node], here: Engine, there: Engine, plain: Plain
 ) -> None:

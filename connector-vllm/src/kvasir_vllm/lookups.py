@@ -30,6 +30,9 @@ _log = logging.getLogger("vllm.kvasir")
 _KEEP_S = 1.0
 _LONGEST_PAUSE_S = 2.0
 _HANDOFF_S = 2.0
+#: The directory of other nodes files so many consecutive chunks under the first of them. A lookup that begins between
+#: two of these would not find its entry: a look at the chunks before, which takes nothing, finds it.
+DIRECTORY_CHUNKS = 32
 #: Between two looks at whether something that was promised has begun to arrive.
 _PROMISED_PAUSE_S = 0.01
 
@@ -46,6 +49,7 @@ class Lookup:
         failed: the node did not answer, or not in time.
         dropped: nobody waits for the answer any more; what it leases goes back at once.
         promised: another engine computes all of it: what is not here is on its way.
+        before: packed keys of chunks ahead of ``first_chunk``, which the engine has; see :data:`DIRECTORY_CHUNKS`.
     """
 
     keys: bytes
@@ -56,6 +60,7 @@ class Lookup:
     recompute_tokens_per_s: float
     timeout: float
     promised: bool = False
+    before: bytes = b""
     hits: int = 0
     lease: Lease | None = None
     failed: bool = False
@@ -332,6 +337,8 @@ class LookupService:
         if client is None:
             lookup.failed = True
             return
+        if lookup.before:
+            await client.lookup(lookup.before + lookup.keys, namespace=lookup.namespace, peek=True, deadline=deadline)
         wait = 0.0
         while True:
             lease = await client.lookup(

@@ -45,7 +45,7 @@ def test_stored_chunks_are_published_with_their_tokens(model: Path, node: Node) 
 def test_chunks_that_left_the_node_are_published_as_removed(model: Path) -> None:
     from stepping import Harness
 
-    with Node(dram=4 * MIB, ssd=0, region=1 * MIB) as small:
+    with Node(dram=16 * MIB, ssd=0, region=2 * MIB) as small:
         harness = Harness(model, small.socket, events=True)
         try:
             stored: set[bytes] = set()
@@ -62,11 +62,11 @@ def test_chunks_that_left_the_node_are_published_as_removed(model: Path) -> None
 
             harness.connector.take_events = noting
             number = 0
-            end = time.monotonic() + 60
-            # Four thousand bytes a chunk: the node is full after a thousand of them.
+            end = time.monotonic() + 120
+            # 4 KiB a chunk: the node is full after some thousands of them.
             while not removed:
                 assert time.monotonic() < end, f"nothing was removed of {len(stored)} chunks"
-                harness.add(f"r{number}", prompts(1, 500, seed=5000 + number)[0], 1)
+                harness.add(f"r{number}", prompts(1, 2000, seed=5000 + number)[0], 1)
                 harness.run()
                 harness.forget()
                 number += 1

@@ -42,7 +42,16 @@ def parallel(rank: int = 0, size: int = 1) -> None:
         store = os.environ.get("KVASIR_TEST_STORE") or tempfile.mktemp(prefix="kvasir-sglang-gloo-")
         torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     get_parallel().override_permanently(
-        attn_dcp_size=1, attn_dcp_rank=0, tp_rank=rank, tp_size=size, pp_rank=0, pp_size=1
+        attn_dcp_size=1,
+        attn_dcp_rank=0,
+        tp_rank=rank,
+        tp_size=size,
+        pp_rank=0,
+        pp_size=1,
+        attn_tp_rank=rank,
+        attn_tp_size=size,
+        moe_tp_rank=rank,
+        moe_tp_size=size,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 from controller import BOUND_SECONDS, LAYERS, PAGE
 from sglang.srt.managers.schedule_batch import Req
 from sglang.srt.mem_cache.allocator.paged import PagedTokenToKVPoolAllocator
@@ -52,6 +53,8 @@ class LinkedEngine:
             page_size=page,
             tree_components=(ComponentType.FULL,),
             tree_core_backend="python",
+            tp_cache_group=torch.distributed.group.WORLD,
+            attn_tp_cache_group=torch.distributed.group.WORLD,
         )
         self.cache = UnifiedRadixCache(params)
         self.linker: Any = create_unified_cache_linker(
@@ -152,7 +155,14 @@ class LinkedEngine:
         failed: list[Any] = self.cache.finish_external_linker_loads(list(reqs))
         return failed
 
-    def fetch(self, prompt: Sequence[int]) -> list[bytes]:
+    def backup(self, prompt: Sequence[int]) -> tuple[int, list[bytes]]:
+        """Computes a prompt, and stores it: tokens that SGLang counts as stored, and the bytes."""
+        wanted = self.compute(prompt)
+        stored = self.stored()
+        self.forget()
+        return len(prompt) if stored else 0, wanted
+
+    def prefetch(self, prompt: Sequence[int]) -> list[bytes]:
         """Loads what is there of a prompt; the bytes of its pages, or nothing when SGLang ends the request."""
         req = self.request(prompt)
         slots = self.queue(req) if req.host_hit_length else None

@@ -44,9 +44,7 @@ def make(node: Node) -> Iterator[Any]:
 @pytest.mark.parametrize("mla", [False, True])
 def test_pages_come_back_byte_for_byte(make: Any, mla: bool) -> None:
     engine, prompt = make(mla=mla), tokens(10)
-    wanted = engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    _, wanted = engine.backup(prompt)
     req = engine.request(prompt)
     assert req.host_hit_length == len(prompt)
     slots = engine.queue(req)
@@ -59,7 +57,7 @@ def test_another_engine_loads_what_this_one_stored(make: Any) -> None:
     first = make()
     wanted = first.compute(prompt)
     assert first.stored()
-    assert make().fetch(prompt) == wanted
+    assert make().prefetch(prompt) == wanted
 
 
 def test_only_the_prefix_that_was_stored_is_found(make: Any) -> None:
@@ -68,7 +66,7 @@ def test_only_the_prefix_that_was_stored_is_found(make: Any) -> None:
     assert engine.stored()
     engine.forget()
     assert engine.request(prompt).host_hit_length == 5 * PAGE
-    assert engine.fetch(prompt) == wanted
+    assert engine.prefetch(prompt) == wanted
     assert engine.request(tokens(3)).host_hit_length == 0
 
 
@@ -113,7 +111,7 @@ def test_both_doors_share_pages_when_the_host_pool_has_pages_as_the_gpu_writes_t
     try:
         stored, wanted = hicache.backup(prompt)
         assert stored == len(prompt)
-        assert linked.fetch(prompt) == wanted
+        assert linked.prefetch(prompt) == wanted
         wanted = linked.compute(another)
         assert linked.stored()
         assert hicache.prefetch(another) == wanted
@@ -123,9 +121,7 @@ def test_both_doors_share_pages_when_the_host_pool_has_pages_as_the_gpu_writes_t
 
 def test_the_same_request_asked_again_needs_no_answer_from_the_node(own_node: Node) -> None:
     engine, prompt = LinkedEngine(own_node.socket), tokens(6)
-    wanted = engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    _, wanted = engine.backup(prompt)
     req = engine.request(prompt)
     own_node.pause()
     match = engine.cache.match_prefix(MatchPrefixParams(key=RadixKey(prompt), req=req))
@@ -139,9 +135,7 @@ def test_the_same_request_asked_again_needs_no_answer_from_the_node(own_node: No
 
 def test_a_request_that_is_withdrawn_before_its_batch_leaves_its_slots_alone(make: Any) -> None:
     engine, prompt = make(), tokens(6)
-    engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    engine.backup(prompt)
     req = engine.request(prompt)
     slots = engine.queue(req)
     before = engine.bytes_of(slots)
@@ -162,9 +156,7 @@ def test_leases_of_requests_that_never_come_are_given_back(make: Any, monkeypatc
 
     monkeypatch.setattr(Lease, "release", note)
     engine, prompt = make(), tokens(4)
-    engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    engine.backup(prompt)
     assert engine.request(prompt).host_hit_length == len(prompt)
     until(lambda: len(released) == 1 and not engine.linker._found, "the lease is given back without another call")
 
@@ -172,9 +164,7 @@ def test_leases_of_requests_that_never_come_are_given_back(make: Any, monkeypatc
 def test_each_layer_is_there_before_the_next_is_copied(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linker_module, "GROUP_BYTES", 1)
     engine, prompt = make(), tokens(3)
-    wanted = engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    _, wanted = engine.backup(prompt)
     go_on = [threading.Event() for _ in range(LAYERS)]
     copied: list[int] = []
     load = Client.load
@@ -210,7 +200,7 @@ def test_a_reset_waits_for_copies_and_forgets_requests_but_no_pages(make: Any) -
     engine.queue(req)
     engine.forget()
     assert engine.cache.ready_to_load_host_cache() == -1
-    assert engine.fetch(prompt) == wanted
+    assert engine.prefetch(prompt) == wanted
 
 
 def test_a_closed_linker_leaves_no_thread_behind(node: Node) -> None:

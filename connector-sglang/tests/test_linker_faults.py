@@ -64,9 +64,8 @@ def calls(call: str, outcome: str) -> float:
 
 def settle(engine: LinkedEngine, prompt: Any) -> list[bytes]:
     """The bytes of a prompt that is in the node, and nowhere else."""
-    wanted = engine.compute(prompt)
-    assert engine.stored()
-    engine.forget()
+    stored, wanted = engine.backup(prompt)
+    assert stored == len(prompt)
     return wanted
 
 
@@ -111,7 +110,7 @@ def test_a_node_killed_before_the_copy_ends_the_request_or_loads_it_right(own_no
     own_node.start()
     until(lambda: whole(engine, prompt), "the pages are found again")
     engine.scramble()
-    assert engine.fetch(prompt) == wanted
+    assert engine.prefetch(prompt) == wanted
 
 
 def test_a_node_restarted_between_question_and_load_is_asked_again(own_node: Node, engines: Any) -> None:
@@ -142,7 +141,7 @@ def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines:
     own_node.resume()
     until(lambda: whole(engine, prompt), "the pages are found again")
     engine.scramble()
-    assert engine.fetch(prompt) == wanted
+    assert engine.prefetch(prompt) == wanted
 
 
 def test_a_load_past_its_deadline_ends_its_request_and_copies_no_more(node: Node, engines: Any) -> None:
@@ -180,8 +179,8 @@ def test_with_verify_a_damaged_object_ends_its_request(own_node: Node, engines: 
     place = engine.linker._pools["kv"].place
     until(lambda: summed(place, hashes(prompt)), "the node has summed the pages")
     assert damage(own_node.data_files(), wanted[2][:64]) == 1
-    assert engine.fetch(prompt) == []
-    assert engine.fetch(prompt[: 2 * PAGE]) == wanted[:2]
+    assert engine.prefetch(prompt) == []
+    assert engine.prefetch(prompt[: 2 * PAGE]) == wanted[:2]
 
 
 def test_slots_that_are_no_whole_pages_are_refused_by_every_rank(node: Node, engines: Any) -> None:
@@ -209,7 +208,7 @@ def test_restarts_in_the_middle_of_loads_never_give_a_wrong_byte(own_node: Node,
                 kept.append((prompt, wanted))
             engine.forget()
             for prompt, wanted in kept[-3:]:
-                loaded = timed(partial(engine.fetch, prompt))
+                loaded = timed(partial(engine.prefetch, prompt))
                 assert loaded == wanted[: len(loaded)]
                 rounds[1] += len(loaded)
             rounds[0] += 1

@@ -238,11 +238,11 @@ def _summed(engine: Engine, prompt: Any) -> bool:
     keys = b"".join(bytes.fromhex(key) for key in hashes(prompt))
     with client.lookup(keys, namespace=place.namespace) as lease:
         slots = lease.slots.reshape(-1)
-        borrowed = client.attachment.mapped.borrow(slots)
+        loan = client.attachment.mapped.borrow(slots)
         try:
-            words = [int(borrowed[int(slot["region"])].checksums[int(slot["slot"])]) for slot in slots]
+            words = [loan.checksum_word(row) for row in range(len(slots))]
         finally:
-            client.attachment.mapped.give_back(borrowed)
+            client.attachment.mapped.give_back(loan)
     return len(words) == len(prompt) // PAGE and all(word >> 63 for word in words)
 
 

@@ -21,15 +21,21 @@ from typing import Any
 
 ANSWER_S = 180.0
 
+PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0}
+"""Whether bytes are right does not depend on how busy the machine is."""
+
+QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
+"""For tests in which a node does not answer: each request waits that long for it."""
+
 
 def transfer(socket: str, **extra: Any) -> dict[str, Any]:
-    """vLLM's ``kv_transfer_config`` for a node."""
+    """vLLM's ``kv_transfer_config`` for a node; patient, unless ``extra`` says otherwise."""
     return {
         "kv_connector": "KvasirConnector",
         "kv_connector_module_path": "kvasir_vllm",
         "kv_role": "kv_both",
         "kv_load_failure_policy": "recompute",
-        "kv_connector_extra_config": {"socket": socket, **extra},
+        "kv_connector_extra_config": {"socket": socket, **PATIENT, **extra},
     }
 
 

@@ -166,14 +166,17 @@ class LookupService:
 
     async def _keep(self) -> None:
         """Attaches, looks after the session, renews leases; until told to stop."""
-        pause = 0.05
+        pause, alone = 0.05, False
         while not self._stop.is_set():
             try:
                 await self._look_after()
-                pause = _KEEP_S
+                if alone:
+                    _log.info("Kvasir: the node answers again")
+                pause, alone = _KEEP_S, False
             except (KvasirError, OSError) as error:
-                self._say_once("Kvasir: no node to work with, prompts are computed", error)
-                pause = min(max(pause, 0.05) * 2, _LONGEST_PAUSE_S)
+                if not alone:
+                    _log.warning("Kvasir: no node to work with, prompts are computed: %s", error)
+                pause, alone = min(pause * 2, _LONGEST_PAUSE_S), True
             self._first.set()
             try:
                 await asyncio.wait_for(self._stop.wait(), pause)

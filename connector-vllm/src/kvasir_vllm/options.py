@@ -66,7 +66,7 @@ class Options:
     store_generated: bool = True
     lookup_timeout: float = 0.5
     load_timeout: float = 5.0
-    store_timeout: float = 2.0
+    store_timeout: float = 5.0
     lease_seconds: float = 30.0
     max_waiting_tokens: int = 1 << 20
     max_pinned_share: float = 0.25

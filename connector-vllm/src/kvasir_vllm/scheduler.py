@@ -24,7 +24,7 @@ from kvasir_vllm.prefill import PrefillSpeed
 _log = logging.getLogger("vllm.kvasir")
 
 #: While the engine starts: with a node that lives, the first prompt is stored already.
-_START_PATIENCE_S = 2.0
+_START_PATIENCE_S = 5.0
 #: Beyond a lookup's own time, for the thread to run at all.
 _GRACE_S = 0.25
 

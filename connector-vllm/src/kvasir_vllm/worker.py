@@ -233,7 +233,8 @@ class WorkerSide:
                 namespace=namespace,
                 parents=order.parents if all_of_them else parents[whole].tobytes(),
                 chunk_index=order.first_chunk if all_of_them else None,
-                wait=min(0.2, self._options.store_timeout / 4),
+                # Room is made in a moment, but a node that grows allocates a region first, all of it.
+                wait=self._options.store_timeout / 2,
                 deadline=deadline,
             )
             self.counters.stored_bytes += int(result.committed) * self._layout.groups[group].object_bytes

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import DRAM_BYTES, Node, until
+from conftest import DRAM
+from kvasir_ops.testing import Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -260,8 +261,8 @@ def test_pages_that_went_to_ssd_are_found_and_come_back(ssd_node: Node, engines:
     stored = [engine.backup(prompt) for prompt in prompts]
     assert [count for count, _ in stored] == [len(prompt) for prompt in prompts]
     # More than fits in DRAM; which pages had to leave it is the node's choice.
-    assert sum(_in_dram(engine, prompt) for prompt in prompts) * PAGE_BYTES <= DRAM_BYTES
-    assert 100 * len(prompts) * PAGE_BYTES > DRAM_BYTES
+    assert sum(_in_dram(engine, prompt) for prompt in prompts) * PAGE_BYTES <= DRAM
+    assert 100 * len(prompts) * PAGE_BYTES > DRAM
     for prompt, (_, wanted) in zip(prompts, stored, strict=True):
         assert engine.query(prompt).storage_hit_count == len(prompt)
         # A tier that makes room may take longer than one load waits; what comes meanwhile is right.

@@ -29,9 +29,9 @@ def summed(place: Place, hashes: Sequence[str]) -> bool:
     keys = b"".join(bytes.fromhex(key) for key in hashes)
     with client.lookup(keys, namespace=place.namespace) as lease:
         slots = lease.slots.reshape(-1)
-        borrowed = client.attachment.mapped.borrow(slots)
+        loan = client.attachment.mapped.borrow(slots)
         try:
-            words = [int(borrowed[int(slot["region"])].checksums[int(slot["slot"])]) for slot in slots]
+            words = [loan.checksum_word(row) for row in range(len(slots))]
         finally:
-            client.attachment.mapped.give_back(borrowed)
+            client.attachment.mapped.give_back(loan)
     return len(words) == len(hashes) and all(word >> 63 for word in words)

@@ -85,7 +85,7 @@ def test_warm_from_ssd(model: Path, plain: Plain, tmp_path: Path) -> None:
     # DRAM holds 64 chunks: what was stored first is on SSD alone once 31 prompts of three chunks were.
     with (
         Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB) as small,
-        Engine(model, tmp_path / "engine.log", transfer(small.socket, lookup_timeout=5.0)) as engine,
+        Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):
         asked = prompts(1, seed=7)
         cold_tokens, _, cold_pages = run_one_by_one(engine, asked)

@@ -19,6 +19,7 @@ pytest.importorskip("sglang", reason="runs in the environment of ./kvasir test -
 
 import numpy as np
 import torch
+from conftest import DRAM
 from controller import PAGE, hashes, parallel, tokens
 from damage import damage, summed
 from kvasir import Client
@@ -128,16 +129,21 @@ def test_a_node_restarted_between_question_and_load_is_asked_again(own_node: Nod
 def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines: Any) -> None:
     engine, prompt = engines(own_node, exists_deadline_ms=300), tokens(8)
     wanted = settle(engine, prompt)
-    req = engine.request(prompt)
+    req, later = engine.request(prompt), engine.request(prompt)
     slots = engine.queue(req)
     own_node.pause()
     # What was found is leased, and needs no answer.
     assert not timed(lambda: engine.forward(req))
     assert engine.bytes_of(slots) == wanted
     engine.allocator.free(slots)
+    later_slots = engine.queue(later)
     for _ in range(20):
         assert timed(lambda: engine.request(tokens(2))).host_hit_length == 0
     assert calls("linker_lookup", "circuit_open") > 0
+    # Not even then.
+    assert not timed(lambda: engine.forward(later))
+    assert engine.bytes_of(later_slots) == wanted
+    engine.allocator.free(later_slots)
     own_node.resume()
     until(lambda: whole(engine, prompt), "the pages are found again")
     engine.scramble()
@@ -160,6 +166,34 @@ def test_a_load_past_its_deadline_ends_its_request_and_copies_no_more(node: Node
         assert all(torch.equal(now, then) for now, then in zip(raw(engine), held, strict=True))
         engine.allocator.free(slots)
     assert calls("linker_load", "pages_gone") == before + 5
+
+
+def test_deadlines_of_a_millisecond_give_right_pages_or_none(node: Node, engines: Any) -> None:
+    engine = engines(node, exists_deadline_ms=1, load_deadline_ms=1, store_deadline_ms=1, pages=160)
+    writer = engines(node, pages=160)
+    for _ in range(10):
+        prompt = tokens(40)
+        wanted = settle(writer, prompt)
+        timed(partial(engine.backup, tokens(40)))
+        assert timed(partial(engine.prefetch, prompt)) in ([], wanted)
+
+
+def test_pages_that_went_to_ssd_are_brought_by_a_question_and_found_by_a_later_one(
+    ssd_node: Node, engines: Any
+) -> None:
+    engine = engines(ssd_node, pages=110, store_deadline_ms=10_000, load_deadline_ms=10_000, page=1024)
+    prompts = [tokens(100, 1024) for _ in range(4)]
+    stored = [settle(engine, prompt) for prompt in prompts]
+    assert len(prompts) * 100 * len(stored[0][0]) > DRAM
+    for prompt, wanted in zip(prompts, stored, strict=True):
+        until(partial(comes_back, engine, prompt, wanted), "all pages come back")
+
+
+def comes_back(engine: LinkedEngine, prompt: Any, wanted: list[bytes]) -> bool:
+    """Each look brings more pages into DRAM; what is loaded meanwhile is right."""
+    loaded = engine.prefetch(prompt)
+    assert loaded == wanted[: len(loaded)]
+    return loaded == wanted
 
 
 def test_an_object_of_another_size_is_never_found(node: Node, engines: Any) -> None:

@@ -133,7 +133,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         self.pools = self._group.entry_map
         pages = {_name(entry.name): DevicePages(entry, self._group.num_layers) for entry in self._group.entries}
         ranks = _ranks(params, replicated=self._group.rank_replicated)
-        device = torch.device(kvcache.device)
+        device = self._group.entries[0].kv_buffer[0].device
         if device.type not in ("cpu", "cuda"):
             raise ValueError(f"KV pools on {device.type} are not served by the cache linker; cpu and cuda are")
         model = str(getattr(server_args, "served_model_name", None) or getattr(server_args, "model_path", ""))
@@ -287,7 +287,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
             return True
 
         try:
-            self._bounded("linker_load", deadline_ms, work, False)
+            self._bounded("linker_load", deadline_ms, work, False, leased=True)
         finally:
             # Only of layers that are not there.
             self.layer_done_counter.fail(index, RuntimeError("pages were not loaded"))
@@ -462,4 +462,4 @@ def _ranks(params: Any, *, replicated: bool) -> Ranks:
 def _cuda_copier(device: Any) -> Copies:
     from kvasir.cuda import CudaCopier
 
-    return CudaCopier(device.index or 0)
+    return CudaCopier(device.index)

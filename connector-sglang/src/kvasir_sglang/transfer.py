@@ -70,12 +70,22 @@ class Transfer:
         """Ends its thread; leases end with their sessions."""
         self._held.close()
 
-    def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
-        """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
+    def bounded(
+        self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer, *, leased: bool = False
+    ) -> Answer:
+        """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged.
+
+        Args:
+            call: for the metrics.
+            deadline_ms: that ``work`` is given.
+            work: what to do.
+            nothing: the answer without one.
+            leased: it needs no answer from the node, so that it is tried while the node is silent, too.
+        """
         begin = time.monotonic()
         deadline = Deadline(begin + deadline_ms / 1000)
         outcome, answer = "ok", nothing
-        if not self._breaker.admits():
+        if not leased and not self._breaker.admits():
             CALLS.labels(call, "circuit_open").inc()
             return nothing
         try:

@@ -150,9 +150,9 @@ def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines:
     assert engine.prefetch(prompt) == wanted
 
 
-def test_a_load_past_its_deadline_ends_its_request_and_copies_no_more(node: Node, engines: Any) -> None:
-    writer = engines(node, page=1024, pages=100, store_deadline_ms=5000)
-    engine = engines(node, page=1024, pages=100, load_deadline_ms=1)
+def test_a_load_past_its_deadline_ends_its_request_and_copies_no_more(own_node: Node, engines: Any) -> None:
+    writer = engines(own_node, page=1024, pages=100, store_deadline_ms=5000)
+    engine = engines(own_node, page=1024, pages=100, load_deadline_ms=1)
     prompt = tokens(90, 1024)
     settle(writer, prompt)
     before = calls("linker_load", "pages_gone")
@@ -168,9 +168,9 @@ def test_a_load_past_its_deadline_ends_its_request_and_copies_no_more(node: Node
     assert calls("linker_load", "pages_gone") == before + 5
 
 
-def test_deadlines_of_a_millisecond_give_right_pages_or_none(node: Node, engines: Any) -> None:
-    engine = engines(node, exists_deadline_ms=1, load_deadline_ms=1, store_deadline_ms=1, pages=160)
-    writer = engines(node, pages=160)
+def test_deadlines_of_a_millisecond_give_right_pages_or_none(own_node: Node, engines: Any) -> None:
+    engine = engines(own_node, exists_deadline_ms=1, load_deadline_ms=1, store_deadline_ms=1, pages=160)
+    writer = engines(own_node, pages=160)
     for _ in range(10):
         prompt = tokens(40)
         wanted = settle(writer, prompt)

@@ -248,6 +248,12 @@ class _Serving:
         worker._load_now = zeroing
         return True
 
+    def tell_no_speed(self) -> bool:
+        """From now on the node is not told how fast this engine computes, so that every load is worth its while."""
+        self._connector._scheduler._speed.scheduled = lambda _: None
+        self._connector._scheduler._speed.tokens_per_s = 0.0
+        return True
+
     def fail_loads(self, on: bool) -> bool:
         """A holder that always says hit and always fails."""
         from vllm.distributed.kv_transfer import get_kv_transfer_group

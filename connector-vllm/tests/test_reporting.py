@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import prompts
 from engine_process import transfer
-from kvasir_ops.testing import Node
+from kvasir_ops.testing import MIB, Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -39,6 +40,40 @@ def test_stored_chunks_are_published_with_their_tokens(model: Path, node: Node) 
         assert ours[0].parent_block_hash is None
     finally:
         harness.close()
+
+
+def test_chunks_that_left_the_node_are_published_as_removed(model: Path) -> None:
+    from stepping import Harness
+
+    with Node(dram=4 * MIB, ssd=0, region=1 * MIB) as small:
+        harness = Harness(model, small.socket, events=True)
+        try:
+            stored: set[bytes] = set()
+            removed: list[bytes] = []
+            inner = harness.connector.take_events
+
+            def noting() -> Any:
+                taken = list(inner())
+                for event in taken:
+                    if event.medium == "KVASIR":
+                        known = stored.update if hasattr(event, "token_ids") else removed.extend
+                        known(event.block_hashes)
+                return taken
+
+            harness.connector.take_events = noting
+            number = 0
+            end = time.monotonic() + 60
+            # Four thousand bytes a chunk: the node is full after a thousand of them.
+            while not removed:
+                assert time.monotonic() < end, f"nothing was removed of {len(stored)} chunks"
+                harness.add(f"r{number}", prompts(1, 500, seed=5000 + number)[0], 1)
+                harness.run()
+                harness.forget()
+                number += 1
+            assert set(removed) <= stored
+            assert len(set(removed)) == len(removed)
+        finally:
+            harness.close()
 
 
 def test_statistics_add_up_and_reach_prometheus(model: Path, node: Node) -> None:

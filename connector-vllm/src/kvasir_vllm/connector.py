@@ -23,7 +23,7 @@ from kvasir_vllm import compat
 from kvasir_vllm.chunks import Chunking, chunk_tokens_of
 from kvasir_vllm.errors import ConfigurationError, UnsupportedError
 from kvasir_vllm.events import StoredEvents
-from kvasir_vllm.fingerprint import identity_of
+from kvasir_vllm.fingerprint import Identity, identity_of
 from kvasir_vllm.lookups import LookupService
 from kvasir_vllm.metadata import KvasirMetadata, WorkerLayout
 from kvasir_vllm.options import THE_FLAG, Options
@@ -85,6 +85,8 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         self._lookups: LookupService | None = None
         self._events: StoredEvents | None = None
         self._taken: dict[str, int] = {}
+        self._identity: Identity | None = None
+        self._told = ""
         if role == KVConnectorRole.SCHEDULER:
             self._start_scheduler_side(vllm_config, kv_cache_config)
 
@@ -94,7 +96,10 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         events = vllm_config.kv_events_config
         self._events = StoredEvents() if events is not None and events.enable_kv_cache_events else None
         name = f"vllm {compat.VERSION} {self._kv_transfer_config.engine_id} pid {os.getpid()}"
-        self._lookups = LookupService(self._options, self._topology.shards, self._topology.rules, name, Breaker())
+        removed = self._events.removed if self._events is not None else None
+        self._lookups = LookupService(
+            self._options, self._topology.shards, self._topology.rules, name, Breaker(), removed
+        )
         self._scheduler = SchedulerSide(
             self._options,
             self._chunking,
@@ -250,7 +255,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         identity = identity_of(self._vllm_config, fingerprint, self._chunking.chunk, self._options)
         if identity.private:
             _log.warning("Kvasir: this engine shares with no other: %s", identity.private)
-        self._identity = identity
+        self._begin(identity)
         self._scheduler.begin(identity.namespace)
 
     def bind_gpu_block_pool(self, gpu_block_pool: Any) -> None:
@@ -318,11 +323,11 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
 
         Two engines that got the same update can share again with the same ``generation`` in their options.
         """
-        if self._scheduler is None or not hasattr(self, "_identity"):
+        if self._scheduler is None or self._identity is None:
             return False
         generation = time.time_ns() & (1 << 63) - 1
         namespace = replace(self._identity.namespace, generation=generation)
-        self._identity = replace(self._identity, namespace=namespace)
+        self._begin(replace(self._identity, namespace=namespace))
         self._scheduler.forget(namespace)
         _log.info("Kvasir: a new generation of the namespace: what was stored before is not loaded any more")
         return True
@@ -354,12 +359,13 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
 
     def _told_identity(self) -> dict[str, str]:
         """With every interval in which something happened: whoever shows it may have been started anew."""
-        if not hasattr(self, "_identity"):
-            return {}
-        told = Published.of(
-            self._identity.namespace, self._topology.shards, self._chunking.hashed, self._identity.private
-        )
-        return {IDENTITY: told.text()}
+        return {IDENTITY: self._told} if self._told else {}
+
+    def _begin(self, identity: Identity) -> None:
+        """What this engine's bytes are filed under from now on."""
+        self._identity = identity
+        told = Published.of(identity.namespace, self._topology.shards, self._chunking.hashed, identity.private)
+        self._told = told.text()
 
     def shutdown(self) -> None:
         """Ends the copies, then the session."""

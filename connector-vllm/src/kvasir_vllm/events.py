@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from vllm.distributed.kv_events import BlockRemoved, BlockStored
 
-from kvasir_vllm.chunks import Chunking
+from kvasir_vllm.chunks import Chunking, key_of
+
+MOST = 1 << 20
+"""Chunks whose removal will be published."""
 
 MEDIUM = "KVASIR"
 """The ``medium`` of these events."""
@@ -19,6 +23,9 @@ class StoredEvents:
     def __init__(self) -> None:
         self._ordered: dict[int, BlockStored] = {}
         self._ready: list[BlockStored | BlockRemoved] = []
+        # What was published as stored, and not as removed: the engine's hash by key.
+        self._told: dict[bytes, bytes] = {}
+        self._gone: SimpleQueue[bytes] = SimpleQueue()
 
     def ordered(self, job: int, request: Any, first: int, end: int, chunking: Chunking) -> None:
         """A store of these chunks was ordered."""
@@ -45,12 +52,24 @@ class StoredEvents:
         event = self._ordered.pop(job, None)
         if event is not None:
             self._ready.append(event)
+            if len(self._told) < MOST:
+                self._told.update((key_of(one), one) for one in event.block_hashes)
 
-    def removed(self, keys: list[bytes]) -> None:
-        """Chunks that the tier does not have any more."""
-        self._ready.append(BlockRemoved(block_hashes=list(keys), medium=MEDIUM))
+    def removed(self, key: bytes) -> None:
+        """The node does not have this chunk any more. On any thread."""
+        self._gone.put(key)
 
     def take(self) -> Iterator[BlockStored | BlockRemoved]:
         """What came since the last call."""
         ready, self._ready = self._ready, []
         yield from ready
+        removed = []
+        while not self._gone.empty():
+            try:
+                one = self._told.pop(self._gone.get_nowait(), None)
+            except Empty:
+                break
+            if one is not None:
+                removed.append(one)
+        if removed:
+            yield BlockRemoved(block_hashes=removed, medium=MEDIUM)

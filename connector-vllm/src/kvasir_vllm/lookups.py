@@ -21,6 +21,7 @@ from kvasir.aio import AsyncClient
 
 from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.chunks import KEY_BYTES
+from kvasir_vllm.holdings import Holdings
 from kvasir_vllm.options import Options
 
 _log = logging.getLogger("vllm.kvasir")
@@ -29,6 +30,9 @@ _log = logging.getLogger("vllm.kvasir")
 _KEEP_S = 1.0
 _LONGEST_PAUSE_S = 2.0
 _HANDOFF_S = 2.0
+#: The directory of other nodes files so many consecutive chunks under the first of them. A lookup that begins between
+#: two of these would not find its entry: a look at the chunks before, which takes nothing, finds it.
+DIRECTORY_CHUNKS = 32
 #: Between two looks at whether something that was promised has begun to arrive.
 _PROMISED_PAUSE_S = 0.01
 
@@ -45,6 +49,7 @@ class Lookup:
         failed: the node did not answer, or not in time.
         dropped: nobody waits for the answer any more; what it leases goes back at once.
         promised: another engine computes all of it: what is not here is on its way.
+        before: packed keys of chunks ahead of ``first_chunk``, which the engine has; see :data:`DIRECTORY_CHUNKS`.
     """
 
     keys: bytes
@@ -55,6 +60,7 @@ class Lookup:
     recompute_tokens_per_s: float
     timeout: float
     promised: bool = False
+    before: bytes = b""
     hits: int = 0
     lease: Lease | None = None
     failed: bool = False
@@ -96,13 +102,20 @@ class LookupService:
     """Runs lookups, keeps leases, keeps the session. Made once for an engine; ends with :meth:`close`."""
 
     def __init__(
-        self, options: Options, shards: Sequence[Shard], groups: Sequence[GroupRule], name: str, breaker: Breaker
+        self,
+        options: Options,
+        shards: Sequence[Shard],
+        groups: Sequence[GroupRule],
+        name: str,
+        breaker: Breaker,
+        removed: Callable[[bytes], None] | None = None,
     ) -> None:
         self.counters = LookupCounters()
         self.identity: SessionIdentity | None = None
         self._options = options
         self._shards, self._groups, self._name = tuple(shards), tuple(groups), name
         self._breaker = breaker
+        self._removed = removed
         self._held: set[Lookup] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: AsyncClient | None = None
@@ -186,6 +199,8 @@ class LookupService:
 
     async def _keep(self) -> None:
         """Attaches, looks after the session, renews leases; until told to stop."""
+        if self._removed is not None:
+            self._start(self._follow_events(self._removed))
         pause, alone = 0.05, False
         while not self._stop.is_set():
             try:
@@ -236,6 +251,27 @@ class LookupService:
             if self._breaker.succeeded():
                 _log.info("Kvasir: loads again")
         await self._renew(client)
+
+    async def _follow_events(self, removed: Callable[[bytes], None]) -> None:
+        """Says which chunks leave the node, until cancelled."""
+        holdings, after = Holdings(), 0
+        while True:
+            try:
+                if self._client is None:
+                    raise NodeUnavailableError("there is no node to ask")
+                batch = await self._client.events(after, wait=_KEEP_S, deadline=_KEEP_S + 2.0)
+            except (KvasirError, OSError):
+                # Another start of the node has another stream: from its beginning.
+                holdings.forget()
+                after = 0
+                await asyncio.sleep(_KEEP_S)
+                continue
+            if batch.lost:
+                holdings.forget()
+            for event in batch.events:
+                key, after = holdings.gone(event), event.sequence
+                if key is not None:
+                    removed(key)
 
     async def _renew(self, client: AsyncClient) -> None:
         """Leases with less than half of their time left."""
@@ -301,6 +337,8 @@ class LookupService:
         if client is None:
             lookup.failed = True
             return
+        if lookup.before:
+            await client.lookup(lookup.before + lookup.keys, namespace=lookup.namespace, peek=True, deadline=deadline)
         wait = 0.0
         while True:
             lease = await client.lookup(

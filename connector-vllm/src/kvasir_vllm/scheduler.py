@@ -17,7 +17,7 @@ from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.events import StoredEvents
 from kvasir_vllm.handoff import Handoff, Tail
-from kvasir_vllm.lookups import Lookup, LookupService, namespace_fields
+from kvasir_vllm.lookups import DIRECTORY_CHUNKS, Lookup, LookupService, namespace_fields
 from kvasir_vllm.metadata import BlockTable, KvasirMetadata, KvasirWorkerMetadata, LoadOrder, StoreOrder, Ticket
 from kvasir_vllm.options import Options
 from kvasir_vllm.prefill import PrefillSpeed
@@ -241,6 +241,7 @@ class SchedulerSide:
             self._speed.tokens_per_s,
             self._patience(tracked),
             tracked.takes,
+            self._chunking.keys(hashes, first - first % DIRECTORY_CHUNKS, first),
         )
         if self._load_breaker.is_open and not self._load_breaker.allow():
             lookup.done = lookup.failed = True

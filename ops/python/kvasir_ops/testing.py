@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kvasir import Client, KvasirError, Namespace, UnauthenticatedError
+from kvasir import Client, KvasirError, Namespace, NotPermittedError, UnauthenticatedError
 
 from kvasir_ops import home
 from kvasir_ops.lab.nodes import free_ports
@@ -54,6 +55,7 @@ class Node(NodeProcess):
         told["dram"]["region"] = f"{region}B"
         for section, values in (settings or {}).items():
             told[section] = told.get(section, {}) | values if isinstance(values, Mapping) else values
+        self._told = told
         super().__init__(home(), places, told)
         self.socket = os.fspath(places.socket)
 
@@ -66,11 +68,15 @@ class Node(NodeProcess):
         self.check()
         try:
             Client.connect(self.socket, deadline=1.0, attach_deadline=1.0).close()
-        except UnauthenticatedError:
+        except (NotPermittedError, UnauthenticatedError):
             return True
         except KvasirError:
             return False
         return True
+
+    def configure(self, **sections: Any) -> None:
+        """What a stopped node is told from its next start on, beside what it was told at first."""
+        self.places.configuration.write_text(json.dumps(self._told | sections), encoding="utf-8")
 
     def pause(self) -> None:
         """SIGSTOP; returns once every thread has stopped."""

@@ -57,14 +57,14 @@ class Reply:
     cached_tokens: int
 
 
-def kvasir_transfer(socket_path: str, role: str = "kv_both") -> dict[str, Any]:
-    """vLLM's ``--kv-transfer-config`` for the node on this socket."""
+def kvasir_transfer(socket_path: str, role: str = "kv_both", **options: Any) -> dict[str, Any]:
+    """vLLM's ``--kv-transfer-config`` for the node on this socket; ``options`` are the connector's."""
     return {
         "kv_connector": "KvasirConnector",
         "kv_connector_module_path": "kvasir_vllm",
         "kv_role": role,
         "kv_load_failure_policy": "recompute",
-        "kv_connector_extra_config": {"socket": socket_path},
+        "kv_connector_extra_config": {"socket": socket_path, **options},
     }
 
 

@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +39,39 @@ def tokens(count: int, seed: object, vocabulary: int = 1000) -> list[int]:
 
 
 def measure_scheduler(given: dict[str, Any]) -> dict[str, Any]:
-    """The connector's own time, and vLLM's, in every step of requests whose prompt is in DRAM."""
+    """The connector's own time, and vLLM's, in every step of requests whose prompt is in DRAM.
+
+    Own time is taken twice: on the clock, and as processor time of the scheduler's thread, which does not pass while
+    another thread has the interpreter or another process the processor.
+    """
     from stepping import Harness
 
     harness = Harness(Path(given["model"]), given["socket"], blocks=600, extra={"chunk_tokens": 256})
-    connector, spent = harness.connector, [0.0]
-    for name in HOOKS:
-        setattr(connector, name, _timed(getattr(connector, name), spent))
+    connector = harness.connector
+    spent = {name: _Spent() for name in HOOKS}
+    for name, times in spent.items():
+        setattr(connector, name, _timed(getattr(connector, name), times))
     own: list[float] = []
+    own_cpu: list[float] = []
     whole: list[float] = []
+    hooks: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in HOOKS}
     requests, length = given["requests"], given["tokens"]
 
     def run(name: str, seed: str, steps: bool) -> None:
-        spent[0] = 0.0
         harness.add(name, tokens(length, seed), 4)
         while harness.scheduler.has_requests():
             began = time.perf_counter()
             harness.step()
+            passed = (time.perf_counter() - began) * 1e6
             if steps:
-                own.append(spent[0] * 1e6)
-                whole.append((time.perf_counter() - began) * 1e6 - own[-1])
-            spent[0] = 0.0
+                own.append(sum(times.wall for times in spent.values()) * 1e6)
+                own_cpu.append(sum(times.cpu for times in spent.values()) * 1e6)
+                whole.append(passed - own[-1])
+            for hook, times in spent.items():
+                if steps and times.wall:
+                    hooks[hook]["wall"].append(times.wall * 1e6)
+                    hooks[hook]["cpu"].append(times.cpu * 1e6)
+                times.wall = times.cpu = 0.0
 
     for number in range(given["prompts"]):
         run(f"cold {number}", f"prompt {number}", False)
@@ -69,16 +82,28 @@ def measure_scheduler(given: dict[str, Any]) -> dict[str, Any]:
         harness.forget()
     loaded = connector._scheduler.offered_tokens - offered
     harness.close()
-    return {"own_us": own, "rest_us": whole, "loaded": loaded, "wanted": requests * (length // 256) * 256}
+    return {
+        "own_us": own, "own_cpu_us": own_cpu, "rest_us": whole, "hooks": hooks,
+        "loaded": loaded, "wanted": requests * (length // 256) * 256,
+    }  # fmt: skip
 
 
-def _timed(inner: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+@dataclass
+class _Spent:
+    """Seconds of one hook in this step."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+
+def _timed(inner: Callable[..., Any], spent: _Spent) -> Callable[..., Any]:
     def timed(*arguments: Any) -> Any:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.thread_time()
         try:
             return inner(*arguments)
         finally:
-            spent[0] += time.perf_counter() - began
+            spent.cpu += time.thread_time() - busy
+            spent.wall += time.perf_counter() - began
 
     return timed
 

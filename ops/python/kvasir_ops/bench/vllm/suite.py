@@ -141,6 +141,8 @@ def _scheduler(context: Context, python: Path, node: Node, model: Path, place: P
     own: list[float] = []
     rest: list[float] = []
     steps: list[float] = []
+    busy: list[float] = []
+    hooks: dict[str, list[float]] = {}
     for _ in range(context.runs):
         given = {
             "model": str(model), "socket": node.socket, "requests": 40, "prompts": 10,
@@ -152,6 +154,9 @@ def _scheduler(context: Context, python: Path, node: Node, model: Path, place: P
         own.append(percentile(found["own_us"], 0.99))
         rest.append(percentile(found["rest_us"], 0.99))
         steps += found["own_us"]
+        busy += found["own_cpu_us"]
+        for name, times in found["hooks"].items():
+            hooks.setdefault(name, []).extend(times["cpu"])
     return record(
         "vllm.scheduler.step",
         f"connector's own time in a step of vLLM's scheduler, p99, prompts of {PROMPT_TOKENS} tokens in DRAM",
@@ -163,6 +168,10 @@ def _scheduler(context: Context, python: Path, node: Node, model: Path, place: P
         steps=len(steps),
         p50=statistics.median(steps),
         largest=max(steps),
+        # The thread's own work; the rest of the time it waited for the interpreter or for a processor.
+        processor_p50=statistics.median(busy),
+        processor_p99=percentile(busy, 0.99),
+        processor_p99_of_hooks={name: round(percentile(times, 0.99), 1) for name, times in hooks.items() if times},
         vllm=version,
     )
 

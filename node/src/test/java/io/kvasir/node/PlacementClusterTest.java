@@ -167,15 +167,14 @@ class PlacementClusterTest {
         start(LARGE);
         start(SMALL, NO_MOVES);
         joined();
+        storeMany(1, 900, 4);
         final ByteString pulled = ChainEngine.chain(3, 100);
         store(0, pulled);
         announced(0, 100);
         for (int use = 0; use < 16; use++) {
             assertEquals(100, engines.get(1).load(pulled, WAIT_MS));
         }
-        for (int i = 0; i < 20; i++) {
-            store(1, ChainEngine.chain(20 + i, 24));
-        }
+        storeMany(1, 950, 6);
         assertTrue(metric(1, "kvasir_storage_evicted_undemoted_total") > 0, "DRAM was full");
         assertEquals(0, evictedCopies(1));
         assertEquals(100, engines.get(1).load(pulled, 0));

@@ -36,7 +36,7 @@ def right(engine: Engine, plain: Plain, asked: list[list[int]]) -> list[int]:
 
 def alone(engine: Engine) -> bool:
     """Whether the engine's log says that it has no node."""
-    return engine.log.count("no node to work with") > engine.log.count("the node answers again")
+    return engine.log.count("no node to work with") > engine.log.count("there is a node again")
 
 
 def works_again(engine: Engine) -> None:

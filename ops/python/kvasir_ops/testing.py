@@ -6,14 +6,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kvasir import Client, KvasirError, UnauthenticatedError
+from kvasir import Client, KvasirError, Namespace, UnauthenticatedError
 
 from kvasir_ops import home
+from kvasir_ops.lab.nodes import free_ports
 from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
 
 START_SECONDS = 300.0  # the first start builds the node
@@ -111,3 +113,18 @@ class Node(NodeProcess):
         finally:
             shutil.rmtree(self.places.shared_memory, ignore_errors=True)
             shutil.rmtree(self.places.state, ignore_errors=True)
+
+
+@contextmanager
+def cluster(*names: str, ssd: int = 0) -> Iterator[tuple[Node, ...]]:
+    """Nodes that are one cache, once they have found each other."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(names))]
+    with ExitStack() as stack:
+        nodes = []
+        for name, address in zip(names, addresses, strict=True):
+            told = {"node": {"name": name}, "cluster": {"seeds": addresses, "address": address}}
+            nodes.append(stack.enter_context(Node(ssd=ssd, settings=told)))
+        for node in nodes:
+            with Client.connect(node.socket, namespace=Namespace("anybody", 256), deadline=5.0) as client:
+                until(lambda seen=client: len(seen.scores(bytes(32)).nodes) == len(names), "the nodes meet")  # type: ignore[misc]
+        yield tuple(nodes)

@@ -192,6 +192,8 @@ def test_pins_and_events_name_the_objects(client: Client) -> None:
     client.store(keys, pages)
     batch = client.events(after, wait=5.0)
     assert [(event.kind, event.key) for event in batch.events][:2] == [("STORED", keys[:32]), ("STORED", keys[32:])]
+    assert batch.node
+    assert len(batch.incarnation) == 16
     assert client.pin(keys, ttl=60.0) == 2
     assert client.unpin(keys) == 2
 

@@ -358,7 +358,7 @@ class Client:
         """What happened to this tenant's objects since sequence number ``after``."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end).events)
+        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end))
 
     def scores(
         self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.Eviction;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.StoredObject;
@@ -40,11 +41,10 @@ final class Arrivals {
         if (ssd.has(hash)) {
             return new Reception(SlotStatus.EXISTS, null);
         }
-        if (!mayEvict && dram.usedBytes() + SizeClass.slotBytes(object.length()) > dram.capacity()) {
-            return new Reception(SlotStatus.NO_ROOM, null);
-        }
-        final int entry =
-                dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), object.length(), object.codec());
+        final Eviction evicts =
+                mayEvict ? Eviction.ANYTHING : ssd.freeBytes() > object.length() ? Eviction.SAFE : Eviction.NOTHING;
+        final int entry = dram.reserve(
+                tenant, null, id.namespace(), id.key(), id.shard(), object.length(), object.codec(), evicts);
         return entry < 0
                 ? new Reception(SlotStatus.NO_ROOM, null)
                 : new Reception(SlotStatus.GRANTED, new Slot(entry, object, copy));

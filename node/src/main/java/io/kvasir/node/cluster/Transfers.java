@@ -22,6 +22,7 @@ import java.util.Map;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import org.agrona.concurrent.AgentRunner;
 import org.agrona.concurrent.IdleStrategy;
@@ -137,15 +138,27 @@ final class Transfers implements AutoCloseable {
 
     // ---- pulls
 
-    /** Each object from the holder from which it is expected first; the others are asked when that one fails. */
-    void pull(final ObjectStore.Tenant tenant, final List<? extends RemoteTier.Wanted> objects) {
+    /**
+     * Each object from the holder from which it is expected first; the others are asked when that one fails.
+     *
+     * @param live whether a holder is in the cluster now; the directory's answer may be older
+     */
+    void pull(
+            final ObjectStore.Tenant tenant,
+            final List<? extends RemoteTier.Wanted> objects,
+            final Predicate<Peer> live) {
         final Map<List<Peer>, List<RemoteTier.Wanted>> byHolders = new LinkedHashMap<>();
         for (final RemoteTier.Wanted object : objects) {
             final Holders copies = (Holders) object.copies();
             final List<Peer> holders = copies.all().stream()
                     .sorted(Comparator.comparingLong(copy -> speeds.expectedNs(copy, copies.bytes())))
                     .map(Holders.Copy::peer)
+                    .filter(live)
                     .toList();
+            if (holders.isEmpty()) {
+                object.ended(false);
+                continue;
+            }
             speeds.started(holders.getFirst(), copies.bytes());
             queuedBytes += copies.bytes();
             byHolders.computeIfAbsent(holders, ignored -> new ArrayList<>()).add(object);
@@ -228,6 +241,13 @@ final class Transfers implements AutoCloseable {
                 stale.increment();
             }
             object.ended(outcome == Outcome.STORED || outcome == Outcome.ALREADY_THERE);
+        }
+    }
+
+    /** It has left the cluster: what is on its way from it goes on with other holders now. */
+    void gone(final Peer peer) {
+        if (!link.gone(Names.peer(peer))) {
+            LOG.debug("The peer link is too busy to hear that {} is gone", peer.name());
         }
     }
 

@@ -84,6 +84,15 @@ class ClusterTest {
     }
 
     @Test
+    void aChainWithoutIndexesIsFoundFromItsMiddle() throws IOException {
+        start(2);
+        final ByteString chain = ChainEngine.chain(98, 40);
+        assertEquals(40, engines.get(0).store(chain, false));
+        announced(0);
+        assertEquals(30, engines.get(1).load(chain.substring(10 * 32), WAIT_MS));
+    }
+
+    @Test
     void aNodeFullOfItsOwnObjectsPullsAWholePrefix() throws IOException {
         start(2);
         // More than its 32 MiB, none of it copies: what is pulled is the first that could give way.

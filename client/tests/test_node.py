@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import NAMESPACE
-from nodes import Node, until
+from kvasir_ops.testing import Node, until
 
 from kvasir import (
     Client,
@@ -266,7 +266,7 @@ def test_several_copying_threads_load_the_same_bytes(node: Node) -> None:
 
 def _resources() -> tuple[int, int]:
     maps = Path("/proc/self/maps").read_text()
-    return len(os.listdir("/proc/self/fd")), maps.count("/dev/shm/kvasir-client-test-")
+    return len(os.listdir("/proc/self/fd")), maps.count("/dev/shm/kvasir-test-")
 
 
 def test_attaching_and_closing_leaks_nothing(node: Node) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from nodes import Node
+from kvasir_ops.testing import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

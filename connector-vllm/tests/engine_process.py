@@ -19,17 +19,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ANSWER_S = 180.0
+ANSWER_S = 240.0  # two ranks take 35 s to start when nothing else runs
+
+PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0, "handoff_timeout": 20.0}
+"""Whether bytes are right does not depend on how busy the machine is."""
+
+QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
+"""For tests in which a node does not answer: each request waits that long for it."""
+
+PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0}
+"""Whether bytes are right does not depend on how busy the machine is."""
+
+QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
+"""For tests in which a node does not answer: each request waits that long for it."""
 
 
 def transfer(socket: str, **extra: Any) -> dict[str, Any]:
-    """vLLM's ``kv_transfer_config`` for a node."""
+    """vLLM's ``kv_transfer_config`` for a node; patient, unless ``extra`` says otherwise."""
     return {
         "kv_connector": "KvasirConnector",
         "kv_connector_module_path": "kvasir_vllm",
         "kv_role": "kv_both",
         "kv_load_failure_policy": "recompute",
-        "kv_connector_extra_config": {"socket": socket, **extra},
+        "kv_connector_extra_config": {"socket": socket, **PATIENT, **extra},
     }
 
 
@@ -67,9 +79,14 @@ class Engine:
         self._process.stdin.flush()
         return self._answer()
 
-    def generate(self, prompts: list[list[int]], tokens: int = 12) -> dict[str, Any]:
-        """Greedy continuations: ``tokens``, ``cached`` (tokens that were not computed), ``finish``."""
-        found: dict[str, Any] = self.ask("generate", prompts=prompts, tokens=tokens)
+    def generate(
+        self, prompts: list[list[int]], tokens: int = 12, params: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Greedy continuations: ``tokens``, ``cached`` (tokens that were not computed), ``finish``.
+
+        ``params`` are each request's ``kv_transfer_params``.
+        """
+        found: dict[str, Any] = self.ask("generate", prompts=prompts, tokens=tokens, params=params)
         return found
 
     def forget(self) -> None:
@@ -147,10 +164,10 @@ class _Serving:
         self._requests: list[Any] = []
         self._connector.on_new_request = noting
 
-    def generate(self, prompts: list[list[int]], tokens: int) -> Any:
+    def generate(self, prompts: list[list[int]], tokens: int, params: dict[str, Any] | None) -> Any:
         self._requests = []
         began = time.monotonic()
-        outputs = self._engines.generate(self._llm, prompts, tokens)
+        outputs = self._engines.generate(self._llm, prompts, tokens, params)
         return {
             "tokens": self._engines.tokens_of(outputs),
             "cached": [output.num_cached_tokens for output in outputs],
@@ -211,11 +228,14 @@ class _Serving:
             result.append(digests)
         return result
 
-    def load_zeros(self) -> bool:
+    def load_zeros(self, on: bool = True) -> bool:
         """From now on every load ends with zeros in its blocks: what a test must notice."""
         from vllm.distributed.kv_transfer import get_kv_transfer_group
 
         worker = get_kv_transfer_group()._worker
+        if not on:
+            del worker._load_now
+            return True
         inner = worker._load_now
 
         def zeroing(order: Any, *arguments: Any) -> Any:

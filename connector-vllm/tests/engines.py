@@ -44,12 +44,17 @@ def start(model: Path, transfer: dict[str, Any] | None = None, **changes: Any) -
     return LLM(**(options | changes))
 
 
-def generate(engine: Any, prompts: list[list[int]], tokens: int = 12) -> list[Any]:
-    """Greedy continuations; vLLM's request outputs."""
+def generate(
+    engine: Any, prompts: list[list[int]], tokens: int = 12, params: dict[str, Any] | None = None
+) -> list[Any]:
+    """Greedy continuations; vLLM's request outputs. ``params`` are each request's ``kv_transfer_params``."""
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
-    sampling = SamplingParams(temperature=0.0, max_tokens=tokens, ignore_eos=True, detokenize=False, logprobs=1)
+    sampling = SamplingParams(
+        temperature=0.0, max_tokens=tokens, ignore_eos=True, detokenize=False, logprobs=1,
+        extra_args={"kv_transfer_params": params} if params else None,
+    )  # fmt: skip
     inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
     found: list[Any] = engine.generate(inputs, sampling, use_tqdm=False)
     return found

@@ -55,10 +55,9 @@ def main() -> int:
     """Runs everything; see the module."""
     from kvasir import Deadline
     from kvasir._copy import load, store
+    from kvasir.cuda import CudaCopier
     from kvasir.records import pack_slots, slot_array
     from kvasir.regions import RegionMap
-
-    from kvasir_vllm.cuda import CudaCopier
 
     device = torch.device("cuda", 0)
     print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, Python {sys.version.split()[0]}")
@@ -105,7 +104,7 @@ def main() -> int:
 
         def store_all() -> Any:
             copier.after(copier.mark())
-            taken, _ = layout.store_pieces(0, table)
+            taken, _ = layout.store_pieces(0, table, CHUNKS)
             return store(regions, slots[1], taken, Deadline.after(30), copier, no, None, np.zeros(CHUNKS, np.uint32))
 
         # ---- right bytes
@@ -133,7 +132,7 @@ def main() -> int:
         event = copier.mark()
         submitted = time.monotonic() - began
         copier.after(event)
-        taken, _ = layout.store_pieces(0, table)
+        taken, _ = layout.store_pieces(0, table, CHUNKS)
         store(regions, slots[1], taken, Deadline.after(30), copier, no, None, np.zeros(CHUNKS, np.uint32))
         check("a store waits for the engine's stream", bool((stored == 7).all()))
         check(f"marking a stream does not wait for it ({submitted * 1e6:.0f} us)", submitted < 0.01)

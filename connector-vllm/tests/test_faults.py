@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import prompts
-from engine_process import Engine, transfer
-from nodes import MIB, Node, until
+from engine_process import QUICK, Engine, transfer
+from kvasir_ops.testing import MIB, Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
 Plain = Callable[..., list[list[int]]]
+
+
+@pytest.fixture(scope="module")
+def engine(model: Path, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that does not wait long for a node."""
+    log = tmp_path_factory.mktemp("engine") / "engine.log"
+    with Engine(model, log, transfer(node.socket, **QUICK)) as started:
+        yield started
 
 
 def right(engine: Engine, plain: Plain, asked: list[list[int]]) -> list[int]:
@@ -24,6 +32,11 @@ def right(engine: Engine, plain: Plain, asked: list[list[int]]) -> list[int]:
     assert answer["tokens"] == plain(asked)
     cached: list[int] = answer["cached"]
     return cached
+
+
+def alone(engine: Engine) -> bool:
+    """Whether the engine's log says that it has no node."""
+    return engine.log.count("no node to work with") > engine.log.count("there is a node again")
 
 
 def works_again(engine: Engine) -> None:
@@ -57,13 +70,16 @@ def test_node_that_is_killed_under_load_and_started_again(engine: Engine, node: 
     asked = prompts(2, seed=40)
     right(engine, plain, asked)
     engine.forget()
+    until(lambda: not alone(engine), "the engine has its node")
+    said = engine.log.count("no node to work with")
     node.kill()
     assert right(engine, plain, asked) == [0, 0]
     engine.forget()
+    until(lambda: alone(engine), "the log says that there is no node")
+    assert engine.log.count("no node to work with") == said + 1
     node.start()
     works_again(engine)
-    lines = [line for line in engine.log.splitlines() if "no node to work with" in line]
-    assert 1 <= len(lines) <= 2
+    until(lambda: not alone(engine), "the log says that the node is back")
 
 
 def test_holder_that_always_says_hit_and_always_fails(engine: Engine, plain: Plain) -> None:
@@ -86,7 +102,7 @@ def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
     # 32 chunks of room, and no SSD; every batch needs 18.
     with (
         Node(dram=16 * MIB, ssd=0, region=2 * MIB) as small,
-        Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
+        Engine(model, tmp_path / "engine.log", transfer(small.socket, **QUICK)) as engine,
     ):
         for batch in range(3):
             right(engine, plain, prompts(6, seed=60 + batch))
@@ -96,15 +112,15 @@ def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
 def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: Path) -> None:
     asked = prompts(2, seed=70)
     with (
-        Node(dram=32 * MIB, region=4 * MIB) as small,
-        Engine(model, tmp_path / "engine.log", transfer(small.socket, lookup_timeout=5.0)) as engine,
+        Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB) as small,
+        Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):
         right(engine, plain, asked)
         for batch in range(5):
             engine.generate(prompts(6, seed=700 + batch), 1)
             engine.ask("drain")
         engine.forget()
-        damage(small.extents)
+        damage(small.ssd)
         right(engine, plain, asked)
         assert set(engine.ask("held").values()) == {0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kvasir_vllm.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
 from kvasir_vllm.chunks import Chunking, chunk_tokens_of, key_of
 from kvasir_vllm.errors import ConfigurationError, UnsupportedError
+from kvasir_vllm.handoff import Handoff
 from kvasir_vllm.layout import GroupPages, Layout, Strip, merged, strip_of
 from kvasir_vllm.options import Options
 from kvasir_vllm.prefill import PrefillSpeed
@@ -134,7 +136,7 @@ def test_load_writes_each_block_of_a_range_and_nothing_else() -> None:
 def test_block_zero_stands_for_one_that_is_not_needed() -> None:
     layout = Layout([GroupPages([Strip(4096, 8, 8)], 2)], Chunking(32, 16, (16,)))
     assert layout.load_pieces(0, 0, [[0, 5, 6, 0]]).address.tolist() == [4096 + 40, 4096 + 48]
-    pieces, whole = layout.store_pieces(0, [0, 5, 6, 7])
+    pieces, whole = layout.store_pieces(0, [0, 5, 6, 7], 2)
     assert whole.tolist() == [False, True]
     assert pieces.object.tolist() == [0, 0]
 
@@ -187,3 +189,44 @@ def test_prefill_speed_is_that_of_steps_with_many_tokens() -> None:
     clock.now += 0.1
     speed.scheduled(4)
     assert speed.tokens_per_s == pytest.approx(1024)
+
+
+# ------------------------------------------------------------------------------------------------ handed-off prompts
+
+
+def handed(tokens: list[int], hashes: list[bytes], **more: object) -> SimpleNamespace:
+    return SimpleNamespace(prompt_token_ids=tokens, num_prompt_tokens=len(tokens), block_hashes=hashes, **more)
+
+
+def test_key_of_a_tail_is_bound_to_the_request_and_to_its_tokens() -> None:
+    chunking = Chunking(32, 16, (16,))
+    hashes = [bytes([number]) * 32 for number in range(4)]
+    tokens = list(range(70))
+    tail = Handoff("0" * 32, "").tail(handed(tokens, hashes), chunking)
+    assert tail is not None
+    assert (tail.begin, tail.end) == (64, 70)
+    others = [
+        Handoff("1" * 32, "").tail(handed(tokens, hashes), chunking),
+        Handoff("0" * 32, "").tail(handed([*tokens[:-1], 5], hashes), chunking),
+        Handoff("0" * 32, "").tail(handed(tokens, [*hashes[:3], bytes(32)]), chunking),
+        Handoff("0" * 32, "").tail(handed(tokens[:69], hashes), chunking),
+    ]
+    assert len({tail.key, *(other.key for other in others if other)}) == 5
+    assert Handoff("0" * 32, "elsewhere").tail(handed(tokens, hashes), chunking) == tail
+
+
+def test_what_has_no_tail_to_hand_off() -> None:
+    chunking = Chunking(32, 16, (16,))
+    hashes = [bytes([number]) * 32 for number in range(4)]
+    handoff = Handoff("0" * 32, "")
+    assert handoff.tail(handed(list(range(64)), hashes), chunking) is None
+    assert handoff.tail(handed(list(range(70)), hashes, prompt_embeds=object()), chunking) is None
+    image = SimpleNamespace(mm_position=SimpleNamespace(offset=60, length=6))
+    assert handoff.tail(handed(list(range(70)), hashes, mm_features=[image]), chunking) is None
+
+
+@pytest.mark.parametrize(
+    "given", [{"kvasir_handoff_id": "short"}, {"kvasir_handoff_node": "b"}, {"do_remote_prefill": True}, None]
+)
+def test_other_parameters_are_no_handoff(given: object) -> None:
+    assert Handoff.of(SimpleNamespace(kv_transfer_params=given)) is None

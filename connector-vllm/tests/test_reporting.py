@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import prompts
 from engine_process import transfer
-from nodes import Node
+from kvasir_ops.testing import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

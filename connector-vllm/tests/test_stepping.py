@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import MIB, Node, until
+from kvasir_ops.testing import MIB, Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    with Node(dram=64 * MIB, region=4 * MIB) as started:
+    with Node(dram=64 * MIB, ssd=512 * MIB, region=4 * MIB) as started:
         yield started
 
 
@@ -162,7 +162,10 @@ def test_thousand_requests_with_random_faults(model: Path, node: Node, asynchron
 
     chosen = random.Random(f"thousand {asynchronous}")
     prefixes = [tokens(chosen.randrange(100, 900), f"prefix {asynchronous} {number}") for number in range(40)]
-    harness = Harness(model, node.socket, blocks=150, asynchronous=asynchronous, delay=int(asynchronous))
+    harness = Harness(
+        model, node.socket, blocks=150, asynchronous=asynchronous, delay=int(asynchronous),
+        extra={"lookup_timeout": 0.5, "load_timeout": 5.0, "store_timeout": 2.0},
+    )  # fmt: skip
     side: Any = harness.worker._worker
     inner = side._load_now
 

@@ -124,6 +124,8 @@ def _verify(loan: Loan, rows: BoolArray, crc32c: Callable[[Any], int]) -> BoolAr
 
 def _incomplete(objects: int, pieces: Pieces, complete: BoolArray) -> BoolArray:
     """Which objects have a piece that was not copied in full, or none at all."""
+    if pieces.in_order and len(complete) == objects:
+        return ~complete
     missing = np.ones(objects, dtype=bool)
     missing[pieces.object] = False
     missing[pieces.object[~complete]] = True
@@ -139,6 +141,8 @@ def _of_valid(pieces: Pieces, valid: BoolArray) -> Pieces:
 
 
 def _check_range(objects: int, pieces: Pieces) -> None:
+    if pieces.in_order and len(pieces.object) <= objects:
+        return
     if len(pieces.object) and (int(pieces.object.min()) < 0 or int(pieces.object.max()) >= objects):
         raise InvalidArgumentError(f"places name object {int(pieces.object.max())}; there are {objects} objects")
 
@@ -163,9 +167,9 @@ def load(
     hits: BoolArray = slots["status"] == SlotStatus.HIT
     if not hits.any():
         return np.zeros(len(slots), dtype=bool)
-    index = pieces.object
-    beyond = pieces.offset + pieces.length > slots["length"][index]
-    if (beyond & hits[index]).any():
+    beyond = pieces.offset + pieces.length > pieces.of_objects(slots["length"])
+    if beyond.any() and (beyond & hits[pieces.object]).any():
+        index = pieces.object
         row = int(np.flatnonzero(beyond & hits[index])[0])
         raise InvalidArgumentError(
             f"a place of object {int(index[row])} wants bytes {int(pieces.offset[row])} to "
@@ -175,7 +179,7 @@ def load(
     try:
         valid = loan.valid(hits)
         kept = _of_valid(pieces, valid)
-        source = loan.address[kept.object] + kept.offset
+        source = kept.of_objects(loan.address) + kept.offset
         complete = copier.run(source, kept.address, kept.length, deadline, stopped)
         loaded: BoolArray = valid & ~_incomplete(len(slots), kept, complete)
         if crc32c is not None:
@@ -207,7 +211,7 @@ def store(
     try:
         valid = loan.valid(granted)
         kept = _of_valid(pieces, valid)
-        target = loan.address[kept.object] + kept.offset
+        target = kept.of_objects(loan.address) + kept.offset
         complete = copier.run(kept.address, target, kept.length, deadline, stopped)
         stored: BoolArray = valid & ~_incomplete(len(slots), kept, complete)
         if crc32c is not None:

@@ -102,13 +102,18 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             self._events,
             max(1, int(kv_cache_config.num_blocks * self._options.max_pinned_share)),
             vllm_config.parallel_config.world_size,
+            tails=not any(self._topology.windows),
         )
 
     # ---- what vLLM asks about the class
 
     @property
     def requires_kv_delivery(self) -> bool:
-        """A cache: what is lost is computed again."""
+        """False: vLLM asks once, for all requests, and would compute a cache's requests again when it preempts them.
+
+        A prompt that is handed off needs no more: its blocks are pinned in the step that computes them, so that their
+        stores outlive whatever becomes of the request.
+        """
         return False
 
     @classmethod
@@ -139,7 +144,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         device = next(iter(kv_caches.values())).device
         copier = None
         if device.type == "cuda":
-            from kvasir_vllm.cuda import CudaCopier
+            from kvasir.cuda import CudaCopier
 
             copier = CudaCopier(device.index or 0)
         elif device.type != "cpu":
@@ -335,6 +340,8 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         now = {
             "lookups": self._lookups.counters.asked,
             "failed_lookups": self._lookups.counters.failed,
+            "handoffs": self._lookups.counters.handoffs,
+            "failed_handoffs": self._lookups.counters.failed_handoffs,
             "offered_tokens": self._scheduler.offered_tokens,
             "stores_left_out": self._scheduler.stores_left_out,
         }

@@ -146,17 +146,21 @@ class Layout:
             parts.append(group.pieces((chunk - first_chunk) * len(self.groups) + column, place, blocks))
         return joined(parts)
 
-    def store_pieces(self, group: int, table: Sequence[int]) -> tuple[Pieces, npt.NDArray[np.bool_]]:
-        """Copies of a store of whole chunks of one group, and which of the chunks have all their blocks.
+    def store_pieces(self, group: int, table: Sequence[int], objects: int) -> tuple[Pieces, npt.NDArray[np.bool_]]:
+        """Copies of a store of one group, and which of the objects have all their blocks.
 
-        Objects are numbered among those that have.
+        Args:
+            group: number.
+            table: block ids, as many for each object.
+            objects: how many these are; in the answer they are numbered among those that have all their blocks.
         """
         pages = self.groups[group]
-        blocks = np.asarray(table, dtype=np.int64).reshape(-1, pages.blocks_in_chunk)
+        blocks = np.asarray(table, dtype=np.int64).reshape(objects, -1)
+        each = blocks.shape[1]
         whole: npt.NDArray[np.bool_] = (blocks != 0).all(axis=1)
         blocks = blocks[whole]
-        rows = np.repeat(np.arange(len(blocks), dtype=np.int64), pages.blocks_in_chunk)
-        places = np.tile(np.arange(pages.blocks_in_chunk, dtype=np.int64), len(blocks))
+        rows = np.repeat(np.arange(len(blocks), dtype=np.int64), each)
+        places = np.tile(np.arange(each, dtype=np.int64), len(blocks))
         return pages.pieces(rows, places, blocks.reshape(-1)), whole
 
 

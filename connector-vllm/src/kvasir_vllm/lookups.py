@@ -11,14 +11,16 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
-from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, Shard
+from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, NodeUnavailableError, Shard
 from kvasir.aio import AsyncClient
 
 from kvasir_vllm.breaker import Breaker
+from kvasir_vllm.chunks import KEY_BYTES
 from kvasir_vllm.options import Options
 
 _log = logging.getLogger("vllm.kvasir")
@@ -26,6 +28,9 @@ _log = logging.getLogger("vllm.kvasir")
 #: Between two looks at whether the node lives and the session is the same.
 _KEEP_S = 1.0
 _LONGEST_PAUSE_S = 2.0
+_HANDOFF_S = 2.0
+#: Between two looks at whether something that was promised has begun to arrive.
+_PROMISED_PAUSE_S = 0.01
 
 
 @dataclass(eq=False)
@@ -33,24 +38,33 @@ class Lookup:
     """One question and its answer. The thread writes; the scheduler reads once ``done`` is True.
 
     Attributes:
-        keys: packed, of the chunks from ``first_chunk`` on.
+        keys: packed, of the chunks from ``first_chunk`` on; last that of the prompt's tail, when it was handed off.
+        end: the token up to which it asks.
         hits: leading chunks that are leased and in the local arena.
         lease: holds them; None when there is nothing.
         failed: the node did not answer, or not in time.
         dropped: nobody waits for the answer any more; what it leases goes back at once.
+        promised: another engine computes all of it: what is not here is on its way.
     """
 
     keys: bytes
     first_chunk: int
+    end: int
     namespace: Namespace
     computed_tokens: int
     recompute_tokens_per_s: float
     timeout: float
+    promised: bool = False
     hits: int = 0
     lease: Lease | None = None
     failed: bool = False
     dropped: bool = False
     done: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """True when everything that was asked for is a hit."""
+        return self.hits * KEY_BYTES == len(self.keys)
 
     @property
     def usable(self) -> bool:
@@ -73,6 +87,8 @@ class LookupCounters:
     asked: int = 0
     failed: int = 0
     late: int = 0
+    handoffs: int = 0
+    failed_handoffs: int = 0
     seconds: list[float] = field(default_factory=list)
 
 
@@ -124,6 +140,10 @@ class LookupService:
         if not lookup.done or lookup.lease is not None:
             self._in_thread(self._release, lookup)
 
+    def hand_off(self, keys: bytes, node: str, namespace: Namespace) -> None:
+        """Has these chunks sent to another node, as soon as each of them is stored."""
+        self._in_thread(self._start, self._hand_off(keys, node, namespace))
+
     @property
     def outstanding(self) -> int:
         """Lookups that hold a lease; for tests and statistics."""
@@ -166,14 +186,17 @@ class LookupService:
 
     async def _keep(self) -> None:
         """Attaches, looks after the session, renews leases; until told to stop."""
-        pause = 0.05
+        pause, alone = 0.05, False
         while not self._stop.is_set():
             try:
                 await self._look_after()
-                pause = _KEEP_S
+                if alone:
+                    _log.info("Kvasir: there is a node again")
+                pause, alone = _KEEP_S, False
             except (KvasirError, OSError) as error:
-                self._say_once("Kvasir: no node to work with, prompts are computed", error)
-                pause = min(max(pause, 0.05) * 2, _LONGEST_PAUSE_S)
+                if not alone:
+                    _log.warning("Kvasir: no node to work with, prompts are computed: %s", error)
+                pause, alone = min(pause * 2, _LONGEST_PAUSE_S), True
             self._first.set()
             try:
                 await asyncio.wait_for(self._stop.wait(), pause)
@@ -226,9 +249,24 @@ class LookupService:
             await client.renew([lookup.lease for lookup in due if lookup.lease], self._options.lease_seconds)
 
     def _begin(self, lookup: Lookup) -> None:
-        task = self._loop.create_task(self._answer(lookup))
+        self._start(self._answer(lookup))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _hand_off(self, keys: bytes, node: str, namespace: Namespace) -> None:
+        self.counters.handoffs += 1
+        try:
+            if self._client is None:
+                raise NodeUnavailableError("there is no node to ask")
+            await self._client.handoff(
+                keys, node, ttl=self._options.handoff_seconds, namespace=namespace, deadline=_HANDOFF_S
+            )
+        except (KvasirError, OSError) as error:
+            self.counters.failed_handoffs += 1
+            self._say_once(f"Kvasir: prompts are not handed off to {node}, whose engine computes them", error)
 
     async def _answer(self, lookup: Lookup) -> None:
         began = time.monotonic()
@@ -278,8 +316,11 @@ class LookupService:
             if previous is not None:
                 previous.release()
             wait = deadline.remaining()
-            if not lease.pending_chunks or lookup.dropped or wait < 0.002:
+            here = lease.hit_chunks * KEY_BYTES == len(lookup.keys)
+            if here or lookup.dropped or wait < 0.002 or not (lease.pending_chunks or lookup.promised):
                 return
+            if not lease.pending_chunks:
+                await asyncio.sleep(_PROMISED_PAUSE_S)
 
     def _release(self, lookup: Lookup) -> None:
         if not lookup.done:

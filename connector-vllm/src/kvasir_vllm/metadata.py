@@ -43,7 +43,8 @@ class LoadOrder:
         request: id.
         lease: of the chunks from ``first_chunk`` on.
         first_chunk: index of the lease's first chunk in the prompt.
-        begin, end: multiples of the block; what lies before ``begin`` is the engine's own and is not written.
+        begin, end: tokens; what lies before ``begin`` is the engine's own and is not written. Multiples of the block,
+            except where ``end`` is that of a prompt that was handed off.
         blocks: for each group the ids of the blocks that hold these tokens.
         ticket: of the session that owns the lease.
     """
@@ -59,15 +60,16 @@ class LoadOrder:
 
 @dataclass(frozen=True)
 class StoreOrder:
-    """Store whole chunks of a request.
+    """Store whole chunks of a request, or what lies behind them.
 
     Attributes:
         job: number under which every rank reports that it is done.
         keys, parents: n x 32 packed bytes.
         first_chunk: index of the first chunk in its prompt.
-        blocks: for each group n x blocks-in-a-chunk ids.
+        blocks: for each group n x blocks-in-a-chunk ids; of a tail as many as it has.
         lora: the adapter's name; empty without one.
         ticket: of the session.
+        tail_seconds: 0 for whole chunks. Else this is the one tail of a prompt that is handed off, kept that long.
     """
 
     job: int
@@ -77,6 +79,7 @@ class StoreOrder:
     blocks: BlockTable
     lora: str
     ticket: Ticket
+    tail_seconds: float = 0.0
 
 
 @dataclass

@@ -18,6 +18,8 @@ THE_FLAG = (
 )
 """What a user gives ``vllm serve``."""
 
+_SECONDS = ("lookup_timeout", "load_timeout", "store_timeout", "lease_seconds", "handoff_timeout", "handoff_seconds")
+
 
 def default_socket() -> str:
     """``KVASIR_SOCKET``, or where a node named ``local`` of this user opens its socket."""
@@ -48,6 +50,8 @@ class Options:
         load_timeout: seconds that a load may take; what has not arrived then is computed.
         store_timeout: seconds that a store may take; blocks stay pinned that long at most.
         lease_seconds: length of a lease; renewed while a request waits.
+        handoff_timeout: seconds that a decode engine waits for what a prefill engine computes for it.
+        handoff_seconds: how long what is handed off may wait for being computed, and its tail for being taken.
         max_waiting_tokens: tokens that requests which wait may hold leases on.
         max_pinned_share: share of the engine's blocks that stores in flight may pin.
         load_threads: loads that copy at the same time in each worker.
@@ -66,8 +70,10 @@ class Options:
     store_generated: bool = True
     lookup_timeout: float = 0.5
     load_timeout: float = 5.0
-    store_timeout: float = 2.0
+    store_timeout: float = 5.0
     lease_seconds: float = 30.0
+    handoff_timeout: float = 2.0
+    handoff_seconds: float = 60.0
     max_waiting_tokens: int = 1 << 20
     max_pinned_share: float = 0.25
     load_threads: int = 2
@@ -77,7 +83,7 @@ class Options:
     def __post_init__(self) -> None:
         if not self.socket:
             object.__setattr__(self, "socket", default_socket())
-        for name in ("lookup_timeout", "load_timeout", "store_timeout", "lease_seconds"):
+        for name in _SECONDS:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; it must be more than 0 seconds")
         if self.chunk_tokens < 0 or self.max_waiting_tokens < 1 or self.load_threads < 1 or self.generation < 0:

@@ -14,8 +14,9 @@ from kvasir import Namespace
 
 from kvasir_vllm import compat
 from kvasir_vllm.breaker import Breaker
-from kvasir_vllm.chunks import Chunking
+from kvasir_vllm.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.events import StoredEvents
+from kvasir_vllm.handoff import Handoff, Tail
 from kvasir_vllm.lookups import Lookup, LookupService, namespace_fields
 from kvasir_vllm.metadata import BlockTable, KvasirMetadata, KvasirWorkerMetadata, LoadOrder, StoreOrder, Ticket
 from kvasir_vllm.options import Options
@@ -24,17 +25,26 @@ from kvasir_vllm.prefill import PrefillSpeed
 _log = logging.getLogger("vllm.kvasir")
 
 #: While the engine starts: with a node that lives, the first prompt is stored already.
-_START_PATIENCE_S = 2.0
+_START_PATIENCE_S = 5.0
 #: Beyond a lookup's own time, for the thread to run at all.
 _GRACE_S = 0.25
 
 
 @dataclass(eq=False)
 class _Tracked:
-    """One request that vLLM has told of and not ended."""
+    """One request that vLLM has told of and not ended.
+
+    Attributes:
+        gives_to: the node whose engine this request is computed for; empty for nearly all.
+        takes: another engine computes the prompt for this one.
+        tail: the prompt's, until it is ordered or taken.
+    """
 
     request: Any
     lora: str
+    gives_to: str = ""
+    takes: bool = False
+    tail: Tail | None = None
     lookup: Lookup | None = None
     asked_at: float = 0.0
     begin: int = 0
@@ -54,6 +64,8 @@ class SchedulerSide:
         events: collects what vLLM publishes; None when it does not.
         max_pinned: blocks that stores may pin.
         ranks: workers that report each job.
+        tails: whether what lies behind a prompt's last chunk can be handed off; not where a KV group needs only the
+            chunks at the end of a prefix, since a tail is not a whole one.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class SchedulerSide:
         events: StoredEvents | None,
         max_pinned: int,
         ranks: int,
+        tails: bool = True,
     ) -> None:
         self._options = options
         self._chunking = chunking
@@ -71,6 +84,7 @@ class SchedulerSide:
         self._events = events
         self._max_pinned = max_pinned
         self._ranks = ranks
+        self._tails = tails
         self._pool: Any = None
         self._namespace: Namespace | None = None
         self._tracked: dict[str, _Tracked] = {}
@@ -105,12 +119,34 @@ class SchedulerSide:
 
     def on_new_request(self, request: Any) -> None:
         """Asks ahead, so that the answer is there when the request's turn comes."""
-        tracked = self._tracked[request.request_id] = _Tracked(request, _lora_of(request))
+        tracked = self._track(request)
+        if tracked.gives_to:
+            self._hand_off(tracked)
         if not self._may_load(tracked):
             return
         first = self._chunks_in_engine(request)
-        if first < self._chunking.whole_chunks(request.block_hashes):
+        if self._end(tracked, first):
             self._ask(tracked, first, first * self._chunking.chunk)
+
+    def _track(self, request: Any) -> _Tracked:
+        tracked = self._tracked[request.request_id] = _Tracked(request, _lora_of(request))
+        handoff = Handoff.of(request)
+        if handoff is not None:
+            tracked.gives_to, tracked.takes = handoff.node, not handoff.gives
+            tracked.tail = handoff.tail(request, self._chunking) if self._tails else None
+        return tracked
+
+    def _hand_off(self, tracked: _Tracked) -> None:
+        """Has the prompt's chunks sent, each as soon as it is stored: before the first of them is computed."""
+        if self._namespace is None or not self._options.store:
+            return
+        request = tracked.request
+        chunks = request.num_prompt_tokens // self._chunking.chunk
+        keys = self._chunking.keys(request.block_hashes, 0, chunks)
+        if tracked.tail is not None:
+            keys += tracked.tail.key
+        if keys:
+            self._lookups.hand_off(keys, tracked.gives_to, _opened(self._namespace, tracked.lora))
 
     def matched(self, request: Any, computed: int) -> tuple[int | None, bool]:
         """Tokens beyond ``computed`` that can be loaded now, and whether that goes on beside other work.
@@ -119,12 +155,11 @@ class SchedulerSide:
         """
         tracked = self._tracked.get(request.request_id)
         if tracked is None:
-            tracked = self._tracked[request.request_id] = _Tracked(request, _lora_of(request))
+            tracked = self._track(request)
         if not self._may_load(tracked):
             return 0, False
-        chunk = self._chunking.chunk
-        first = computed // chunk
-        if first >= self._chunking.whole_chunks(request.block_hashes):
+        first = computed // self._chunking.chunk
+        if self._end(tracked, first) <= computed:
             self._drop(tracked)
             return 0, False
         lookup = tracked.lookup
@@ -137,12 +172,12 @@ class SchedulerSide:
         if lookup is None:
             lookup = self._ask(tracked, first, computed)
         if lookup is None or not lookup.done:
-            if time.monotonic() - tracked.asked_at > self._options.lookup_timeout + _GRACE_S:
+            if time.monotonic() - tracked.asked_at > self._patience(tracked) + _GRACE_S:
                 self._drop(tracked)
                 tracked.no_more_loads = True
                 return 0, False
             return None, False
-        end = (lookup.first_chunk + lookup.hits) * chunk
+        end = lookup.end if lookup.complete else (lookup.first_chunk + lookup.hits) * self._chunking.chunk
         if end <= computed:
             return 0, False
         tracked.begin = computed
@@ -155,6 +190,22 @@ class SchedulerSide:
             and not tracked.no_more_loads
             and not getattr(tracked.request, "skip_reading_prefix_cache", False)
         )
+
+    def _takes_tail(self, tracked: _Tracked) -> Tail | None:
+        """The tail that another engine computes for this request, as long as it has not generated anything itself."""
+        request = tracked.request
+        return tracked.tail if tracked.takes and request.num_tokens == request.num_prompt_tokens else None
+
+    def _end(self, tracked: _Tracked, first: int) -> int:
+        """The last token, of those from chunk ``first`` on, that could be loaded; 0 when there are none."""
+        tail = self._takes_tail(tracked)
+        chunks = self._chunking.whole_chunks(tracked.request.block_hashes)
+        if tail is not None:
+            return tail.end
+        return chunks * self._chunking.chunk if first < chunks else 0
+
+    def _patience(self, tracked: _Tracked) -> float:
+        return self._options.handoff_timeout if tracked.takes else self._options.lookup_timeout
 
     def _chunks_in_engine(self, request: Any) -> int:
         """Leading chunks whose last block the engine's own prefix cache has."""
@@ -174,17 +225,22 @@ class SchedulerSide:
         """Starts a lookup; None when those that wait hold enough already."""
         assert self._namespace is not None
         hashes = tracked.request.block_hashes
-        end = self._chunking.whole_chunks(hashes)
-        tokens = (end - first) * self._chunking.chunk
+        keys = self._chunking.keys(hashes, first, self._chunking.whole_chunks(hashes))
+        tail = self._takes_tail(tracked)
+        if tail is not None:
+            keys += tail.key
+        tokens = len(keys) // KEY_BYTES * self._chunking.chunk
         if self._waiting_tokens and self._waiting_tokens + tokens > self._options.max_waiting_tokens:
             return None
         lookup = Lookup(
-            self._chunking.keys(hashes, first, end),
+            keys,
             first,
+            self._end(tracked, first),
             _opened(self._namespace, tracked.lora),
             computed,
             self._speed.tokens_per_s,
-            self._options.lookup_timeout,
+            self._patience(tracked),
+            tracked.takes,
         )
         if self._load_breaker.is_open and not self._load_breaker.allow():
             lookup.done = lookup.failed = True
@@ -199,7 +255,7 @@ class SchedulerSide:
         lookup, tracked.lookup = tracked.lookup, None
         tracked.asked_at = 0.0
         if lookup is not None:
-            self._waiting_tokens -= len(lookup.keys) // 32 * self._chunking.chunk
+            self._waiting_tokens -= len(lookup.keys) // KEY_BYTES * self._chunking.chunk
             self._lookups.give_back(lookup)
 
     def allocated(self, request: Any, blocks: Any, external: int) -> None:
@@ -251,50 +307,46 @@ class SchedulerSide:
         return KvasirMetadata(ticket, loads, stores, idle, asking)
 
     def _order_stores(self, step: Any, ticket: Ticket | None, stores: list[StoreOrder]) -> None:
-        for request, scheduled in step.num_scheduled_tokens.items():
-            tracked = self._tracked.get(request)
+        for name, scheduled in step.num_scheduled_tokens.items():
+            tracked = self._tracked.get(name)
             if tracked is None:
                 continue
+            request = tracked.request
             if tracked.next_chunk < 0:
-                # What was there before this request computed anything has been stored by whoever computed it.
-                tracked.next_chunk = tracked.request.num_computed_tokens // self._chunking.chunk
-            if ticket is not None:
-                order = self._store_of(tracked, scheduled, step, ticket)
-                if order is not None:
-                    stores.append(order)
+                # What was there before this request computed anything has been stored by whoever computed it; but what
+                # is handed off has to be in the node, too.
+                tracked.next_chunk = 0 if tracked.gives_to else request.num_computed_tokens // self._chunking.chunk
+            if not compat.TABLES_ON_DEMAND:
+                tracked.table = compat.block_table(step, name) or tracked.table
+            if ticket is None:
+                continue
+            computed = min(request.num_computed_tokens + scheduled, request.num_tokens)
+            chunks = self._store_of(tracked, computed, step, ticket)
+            if chunks is not None:
+                stores.append(chunks)
+            if tracked.gives_to and tracked.tail is not None and computed >= tracked.tail.end:
+                tail = self._tail_of(tracked, tracked.tail, step, ticket)
+                stores += [tail] if tail is not None else []
 
-    def _store_of(self, tracked: _Tracked, scheduled: int, step: Any, ticket: Ticket) -> StoreOrder | None:
+    def _store_of(self, tracked: _Tracked, computed: int, step: Any, ticket: Ticket) -> StoreOrder | None:
         """Chunks of this request that are complete once this step has run."""
         request, chunking = tracked.request, self._chunking
-        table = compat.block_table(step, request.request_id)
-        if table is None:
-            table = tracked.table
-        else:
-            tracked.table = table if not compat.TABLES_ON_DEMAND else ()
-        end = min(request.num_computed_tokens + scheduled, request.num_tokens) // chunking.chunk
-        end = min(end, chunking.whole_chunks(request.block_hashes))
+        end = min(computed // chunking.chunk, chunking.whole_chunks(request.block_hashes))
         if not self._options.store_generated:
             end = min(end, request.num_prompt_tokens // chunking.chunk)
         first = tracked.next_chunk
-        if end <= first or not table:
+        if end <= first:
             return None
-        blocks = tuple(
-            list(ids[first * chunking.blocks_in_chunk(group) : end * chunking.blocks_in_chunk(group)])
-            for group, ids in enumerate(table)
-        )
-        if any(len(ids) != (end - first) * chunking.blocks_in_chunk(group) for group, ids in enumerate(blocks)):
+        blocks = self._blocks(tracked, step, first * chunking.chunk, end * chunking.chunk)
+        if blocks is None:
             return None
-        needed = [block for ids in blocks for block in ids if block]
-        if self._pinned + len(needed) > self._max_pinned:
+        needed = sum(1 for ids in blocks for block in ids if block)
+        if self._pinned + needed > self._max_pinned and not tracked.gives_to:
             # Tried again at the next step, as long as the request has its blocks.
             self.stores_left_out += 1
             return None
         tracked.next_chunk = end
-        job, self._next_job = self._next_job, self._next_job + 1
-        pinned = [self._pool.blocks[block] for block in needed]
-        self._pool.touch(pinned)
-        self._pins[job], self._remaining[job] = pinned, self._ranks
-        self._pinned += len(pinned)
+        job = self._pin(blocks)
         if self._events is not None:
             self._events.ordered(job, request, first, end, chunking)
         return StoreOrder(
@@ -306,6 +358,36 @@ class SchedulerSide:
             tracked.lora,
             ticket,
         )
+
+    def _tail_of(self, tracked: _Tracked, tail: Tail, step: Any, ticket: Ticket) -> StoreOrder | None:
+        """The prompt's tail, which is complete once this step has run: pinned before its request can lose it."""
+        tracked.tail = None
+        blocks = self._blocks(tracked, step, tail.begin, tail.end)
+        if blocks is None:
+            return None
+        chunk = tail.begin // self._chunking.chunk
+        parent = self._chunking.keys(tracked.request.block_hashes, chunk - 1, chunk) if chunk else bytes(KEY_BYTES)
+        kept = self._options.handoff_seconds
+        return StoreOrder(self._pin(blocks), tail.key, parent, chunk, blocks, tracked.lora, ticket, kept)
+
+    def _blocks(self, tracked: _Tracked, step: Any, begin: int, end: int) -> BlockTable | None:
+        """The blocks of these tokens; None when the request does not have all of them."""
+        table = compat.block_table(step, tracked.request.request_id) if compat.TABLES_ON_DEMAND else tracked.table
+        if not table:
+            return None
+        spans = [slice(begin // size, -(-end // size)) for size in self._chunking.blocks]
+        blocks = tuple(list(ids[span]) for ids, span in zip(table, spans, strict=True))
+        whole = all(len(ids) == span.stop - span.start for ids, span in zip(blocks, spans, strict=True))
+        return blocks if whole else None
+
+    def _pin(self, blocks: BlockTable) -> int:
+        """Keeps the blocks until every rank has reported the job whose number this returns."""
+        job, self._next_job = self._next_job, self._next_job + 1
+        pinned = [self._pool.blocks[block] for ids in blocks for block in ids if block]
+        self._pool.touch(pinned)
+        self._pins[job], self._remaining[job] = pinned, self._ranks
+        self._pinned += len(pinned)
+        return job
 
     # ---- what came of it
 

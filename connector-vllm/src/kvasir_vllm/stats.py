@@ -22,6 +22,8 @@ TOTALS: Mapping[str, str] = {
     "stored_bytes": "Bytes copied into the node's memory and committed.",
     "lookups": "Lookups sent to the node.",
     "failed_lookups": "Lookups that the node did not answer in time.",
+    "handoffs": "Prompts whose chunks were to be sent to a decode engine's node.",
+    "failed_handoffs": "Prompts of those that the node could not be asked to send, or refused to.",
     "stores_left_out": "Steps in which a store had to wait because stores in flight pin enough blocks.",
 }
 """Sums; each becomes ``vllm:kvasir_<name>_total``."""

@@ -220,7 +220,7 @@ class WorkerSide:
         parents = np.frombuffer(order.parents, dtype="V32")
         complete = True
         for group, table in enumerate(order.blocks):
-            pieces, whole = self._layout.store_pieces(group, table)
+            pieces, whole = self._layout.store_pieces(group, table, len(keys))
             if not whole.any():
                 continue
             if self._copier is not None:
@@ -233,10 +233,14 @@ class WorkerSide:
                 namespace=namespace,
                 parents=order.parents if all_of_them else parents[whole].tobytes(),
                 chunk_index=order.first_chunk if all_of_them else None,
-                wait=min(0.2, self._options.store_timeout / 4),
+                # A tail is of use once, and soon: it is the first to make room.
+                priority=-1 if order.tail_seconds else 0,
+                ttl=order.tail_seconds,
+                # Room is made in a moment, but a node that grows allocates a region first, all of it.
+                wait=self._options.store_timeout / 2,
                 deadline=deadline,
             )
-            self.counters.stored_bytes += int(result.committed) * self._layout.groups[group].object_bytes
+            self.counters.stored_bytes += int(result.committed) * (int(pieces.length.sum()) // int(whole.sum()))
             complete = complete and bool(np.isin(result.statuses, _STORED_OR_THERE).all())
         return complete
 

@@ -148,9 +148,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
         planner = new LookupPlanner(dram, ssd, remote, counters, verifier::verifyNow);
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
-        arrivals = new Arrivals(dram, ssd, counters);
+        arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
-        lookups = new Lookups(dram, planner, remote, leases, waiters, context, counters);
+        lookups = new Lookups(dram, planner, remote, arrivals, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
@@ -605,6 +605,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);
         done += lending.doWork(nowNs);
+        done += arrivals.doWork(nowNs);
         if (context.remote() != null) {
             done += context.remote().doWork(nowNs);
         }

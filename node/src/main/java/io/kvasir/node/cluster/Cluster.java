@@ -240,7 +240,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
 
     @Override
     public void pull(final ObjectStore.Tenant tenant, final List<? extends Wanted> objects) {
-        transfers.pull(tenant, objects);
+        transfers.pull(tenant, objects, peer -> view.peers().containsKey(peer.holder()));
     }
 
     @Override
@@ -251,6 +251,14 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
             final boolean another = next.instance() != view.instance();
             if (!next.peers().keySet().containsAll(view.peers().keySet())) {
                 store.forgetCopies();
+                locator.membersLeft();
+                if (!another) {
+                    view.peers().forEach((holder, peer) -> {
+                        if (!next.peers().containsKey(holder)) {
+                            transfers.gone(peer);
+                        }
+                    });
+                }
             }
             view = next;
             speeds.retain(view.peers()::containsKey);

@@ -24,6 +24,7 @@ import java.util.SplittableRandom;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import org.agrona.concurrent.AgentRunner;
@@ -143,13 +144,25 @@ final class Transfers implements AutoCloseable {
 
     // ---- pulls
 
-    /** Each object from the holder that {@link Placement} names; the others are asked when that one fails. */
-    void pull(final ObjectStore.Tenant tenant, final List<? extends RemoteTier.Wanted> objects) {
+    /**
+     * Each object from the holder that {@link Placement} names; the others are asked when that one fails.
+     *
+     * @param live whether a holder is in the cluster now; the directory's answer may be older
+     */
+    void pull(
+            final ObjectStore.Tenant tenant,
+            final List<? extends RemoteTier.Wanted> objects,
+            final Predicate<Peer> live) {
         final Map<List<Peer>, List<RemoteTier.Wanted>> byHolders = new LinkedHashMap<>();
         final long drawn = random.nextLong();
         for (final RemoteTier.Wanted object : objects) {
             final Holders copies = (Holders) object.copies();
-            final List<Peer> holders = order(copies, drawn);
+            final List<Peer> holders =
+                    order(copies, drawn).stream().filter(live).toList();
+            if (holders.isEmpty()) {
+                object.ended(false);
+                continue;
+            }
             speeds.started(holders.getFirst(), copies.bytes());
             queuedBytes += copies.bytes();
             byHolders.computeIfAbsent(holders, ignored -> new ArrayList<>()).add(object);
@@ -246,6 +259,13 @@ final class Transfers implements AutoCloseable {
                 stale.increment();
             }
             object.ended(outcome == Outcome.STORED || outcome == Outcome.ALREADY_THERE);
+        }
+    }
+
+    /** It has left the cluster: what is on its way from it goes on with other holders now. */
+    void gone(final Peer peer) {
+        if (!link.gone(Names.peer(peer))) {
+            LOG.debug("The peer link is too busy to hear that {} is gone", peer.name());
         }
     }
 

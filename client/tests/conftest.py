@@ -1,46 +1,27 @@
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from nodes import Node
+from kvasir_ops.testing import MIB, Node
 
 from kvasir import Client, Namespace
 
 NAMESPACE = Namespace("client-test", chunk_tokens=256, layout="opaque")
-
-
-@contextmanager
-def running(settings: Mapping[str, Any] | None = None) -> Iterator[Node]:
-    """A node with settings of its own, which is gone afterwards."""
-    memory = Path(tempfile.mkdtemp(prefix="kvasir-client-test-", dir="/dev/shm"))
-    state = Path(tempfile.mkdtemp(prefix="kvasir-client-test-"))
-    node = Node(memory, state, settings)
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
-        shutil.rmtree(memory, ignore_errors=True)
-        shutil.rmtree(state, ignore_errors=True)
+DRAM = 512 * MIB
 
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
     """A node that tests share and leave running."""
-    with running() as shared:
+    with Node(DRAM) as shared:
         yield shared
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    with running() as own:
+    with Node(DRAM) as own:
         yield own
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import NAMESPACE
-from nodes import Node
+from kvasir_ops.testing import Node
 from test_node import fresh_keys, fresh_pages
 
 from kvasir import DeadlineExceededError, _copy

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 
 import numpy as np
 import pytest
 from conftest import NAMESPACE
-from nodes import Node, until
+from kvasir_ops.testing import Node, until
 from test_node import fresh_keys, fresh_pages
 
 from kvasir import Client, DeadlineExceededError, NodeUnavailableError, UnknownSessionError
@@ -30,7 +29,7 @@ def test_a_paused_node_costs_a_deadline_and_nothing_stays_held(own_node: Node) -
         with pytest.raises(DeadlineExceededError):
             client.store(fresh_keys(1), pages[:1], deadline=0.2)
         assert time.monotonic() - before < 5.0
-        own_node.signal(signal.SIGCONT)
+        own_node.resume()
         back = np.zeros_like(pages)
         assert client.load_prefix(keys, back).leading_chunks == 2
         assert (back == pages).all()

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NAMESPACE, running
-from nodes import HOME, Node, until
+from conftest import NAMESPACE
+from kvasir_ops import home
+from kvasir_ops.testing import Node, until
 from test_node import fresh_keys, fresh_pages
 
 from kvasir import Client, DeadlineExceededError, KvasirError, SlotStatus, UnauthenticatedError
@@ -61,7 +62,10 @@ def test_ten_thousand_connections_are_answered_or_told_that_there_are_too_many()
     settings = {"engine": {"max_connections": allowed, "stall_limit": "60s"}}
     opened: list[socket.socket] = []
     try:
-        with running(settings) as node, Client.connect(node.socket, namespace=NAMESPACE, deadline=20.0) as bystander:
+        with (
+            Node(settings=settings) as node,
+            Client.connect(node.socket, namespace=NAMESPACE, deadline=20.0) as bystander,
+        ):
             keys, pages = fresh_keys(4), fresh_pages(4, 4096)
             assert bystander.store(keys, pages).committed == 4
             before = descriptors(node)
@@ -167,7 +171,7 @@ def test_tokens_decide_about_the_tenant() -> None:
         {"name": "red", "user": os.geteuid(), "token": "the token of red"},
         {"name": "blue", "user": os.geteuid(), "token": "the token of blue"},
     ]
-    with running({"tenants": tenants}) as node:
+    with Node(settings={"tenants": tenants}) as node:
         with (
             Client.connect(node.socket, namespace=NAMESPACE, token=b"the token of red", deadline=10.0) as red,
             Client.connect(node.socket, namespace=NAMESPACE, token=b"the token of blue", deadline=10.0) as blue,
@@ -185,8 +189,8 @@ def test_tokens_decide_about_the_tenant() -> None:
 @pytest.mark.parametrize("length", [70_000_001, 1 << 30])
 def test_objects_up_to_a_gibibyte_come_back_as_they_were(length: int) -> None:
     with (
-        running(
-            {
+        Node(
+            settings={
                 "dram": {"capacity": "1088MiB", "region": "32MiB"},
                 "reserve": {"quota": "1088MiB"},
                 "lease": {"quota": 1.0},
@@ -225,7 +229,7 @@ def test_a_full_ssd_costs_hits_and_nothing_else(tmp_path: Path) -> None:
             "dram": {"capacity": "32MiB", "region": "2MiB"},
             "ssd": {"directory": str(small / "ssd"), "capacity": "512MiB", "extent": "8MiB"},
         }
-        with running(settings) as node, Client.connect(node.socket, namespace=NAMESPACE, deadline=20.0) as client:
+        with Node(settings=settings) as node, Client.connect(node.socket, namespace=NAMESPACE, deadline=20.0) as client:
             keys, pages = fresh_keys(128), fresh_pages(128, 1 << 20)
             stored = 0
             for row in range(0, 128, 8):
@@ -270,7 +274,7 @@ def test_torch_tensors_are_sources_and_destinations(own_node: Node) -> None:
     pythons = [place.parents[3] / "bin" / "python" for place in cache.glob("**/lib/python*/site-packages/torch")]
     if not pythons:
         pytest.skip(f"no environment in {cache} has torch")
-    environment = os.environ | {"PYTHONPATH": f"{HOME}/client/src"}
+    environment = os.environ | {"PYTHONPATH": f"{home()}/client/src"}
     done = subprocess.run(
         [str(pythons[0]), "-c", TORCH, own_node.socket], env=environment, capture_output=True, text=True, timeout=120
     )

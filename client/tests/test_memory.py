@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nodes import until
+from kvasir_ops.testing import until
 
 from kvasir import _memory
 

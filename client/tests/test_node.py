@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import NAMESPACE
-from nodes import Node, until
+from kvasir_ops.testing import Node, until
 
 from kvasir import (
     Client,
@@ -192,6 +192,8 @@ def test_pins_and_events_name_the_objects(client: Client) -> None:
     client.store(keys, pages)
     batch = client.events(after, wait=5.0)
     assert [(event.kind, event.key) for event in batch.events][:2] == [("STORED", keys[:32]), ("STORED", keys[32:])]
+    assert batch.node
+    assert len(batch.incarnation) == 16
     assert client.pin(keys, ttl=60.0) == 2
     assert client.unpin(keys) == 2
 
@@ -266,7 +268,7 @@ def test_several_copying_threads_load_the_same_bytes(node: Node) -> None:
 
 def _resources() -> tuple[int, int]:
     maps = Path("/proc/self/maps").read_text()
-    return len(os.listdir("/proc/self/fd")), maps.count("/dev/shm/kvasir-client-test-")
+    return len(os.listdir("/proc/self/fd")), maps.count("/dev/shm/kvasir-test-")
 
 
 def test_attaching_and_closing_leaks_nothing(node: Node) -> None:

@@ -3,25 +3,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from nodes import Node, running_node
+from kvasir_ops.testing import MIB, Node
+
+DRAM = 256 * MIB
 
 
 @pytest.fixture(scope="session")
 def node() -> Iterator[Node]:
     """A node that tests share and leave running."""
-    with running_node() as node:
+    with Node(DRAM) as node:
         yield node
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    with running_node() as node:
+    with Node(DRAM) as node:
         yield node
 
 
 @pytest.fixture
 def ssd_node() -> Iterator[Node]:
     """A node of its own, with an SSD tier."""
-    with running_node(ssd_bytes=1 << 30) as node:
+    with Node(DRAM, ssd=1024 * MIB) as node:
         yield node

@@ -20,10 +20,14 @@ import torch
 import torch.distributed
 from sglang.srt.managers.cache_controller import HiCacheController
 from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, MLATokenToKVPool
+from sglang.srt.mem_cache.pool_host import base
 from sglang.srt.mem_cache.pool_host.mha import MHATokenToKVPoolHost
 from sglang.srt.mem_cache.pool_host.mla import MLATokenToKVPoolHost
 from sglang.srt.mem_cache.utils import get_storage_hash_str
 from sglang.srt.runtime_context import get_parallel
+
+# SGLang keeps 10 GiB of a machine free, more than these tests' machines may have.
+base.HICACHE_HOST_MEMORY_RESERVE_BYTES = 0
 
 PAGE = 64
 LAYERS = 4
@@ -38,7 +42,16 @@ def parallel(rank: int = 0, size: int = 1) -> None:
         store = os.environ.get("KVASIR_TEST_STORE") or tempfile.mktemp(prefix="kvasir-sglang-gloo-")
         torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     get_parallel().override_permanently(
-        attn_dcp_size=1, attn_dcp_rank=0, tp_rank=rank, tp_size=size, pp_rank=0, pp_size=1
+        attn_dcp_size=1,
+        attn_dcp_rank=0,
+        tp_rank=rank,
+        tp_size=size,
+        pp_rank=0,
+        pp_size=1,
+        attn_tp_rank=rank,
+        attn_tp_size=size,
+        moe_tp_rank=rank,
+        moe_tp_size=size,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import Node
+from kvasir_ops.testing import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -154,6 +156,26 @@ def test_detached_and_attached_again_it_finds_its_pages(make: Any) -> None:
         "dynamic", model_name="test-model", storage_backend_extra_config=dict(engine.extra_config)
     )
     assert engine.prefetch(prompt) == wanted
+
+
+def test_attaching_and_detaching_leaks_nothing(make: Any) -> None:
+    engine, prompt = make(), tokens(4)
+    _, wanted = engine.backup(prompt)
+
+    def attached() -> tuple[int, int, int]:
+        engine.controller.detach_storage_backend()
+        engine.controller.attach_storage_backend(
+            "dynamic", model_name="test-model", storage_backend_extra_config=dict(engine.extra_config)
+        )
+        assert engine.prefetch(prompt) == wanted
+        maps = Path("/proc/self/maps").read_text()
+        return len(os.listdir("/proc/self/fd")), maps.count("/dev/shm/kvasir-test-"), threading.active_count()
+
+    attached()
+    before = attached()
+    for _ in range(10):
+        after = attached()
+    assert after == before
 
 
 def test_cleared_storage_forgets(make: Any) -> None:

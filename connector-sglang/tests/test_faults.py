@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
@@ -10,11 +11,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import DRAM_BYTES, Node, until
+from conftest import DRAM
+from damage import damage, summed
+from kvasir_ops.testing import Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -110,10 +112,10 @@ def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines:
 def test_restarts_in_the_middle_of_batches_never_give_a_wrong_byte(own_node: Node, engines: Any) -> None:
     engine = engines(own_node, pages=160)
     over = threading.Event()
+    rounds = [0, 0]  # all, and pages loaded
 
-    def work() -> int:
+    def work() -> None:
         prompts: list[tuple[Any, list[bytes]]] = []
-        pages = 0
         while not over.is_set():
             prompt = tokens(30)
             stored, wanted = engine.backup(prompt)
@@ -122,22 +124,25 @@ def test_restarts_in_the_middle_of_batches_never_give_a_wrong_byte(own_node: Nod
             for prompt, wanted in prompts[-3:]:
                 loaded = timed(partial(engine.prefetch, prompt))
                 assert loaded == wanted[: len(loaded)]
-                pages += len(loaded)
-        return pages
+                rounds[1] += len(loaded)
+            rounds[0] += 1
+
+    def further(seen: list[int]) -> bool:
+        return working.done() or all(map(operator.gt, rounds, seen))
 
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(work)
         for fault in ("kill", "pause", "kill", "pause", "kill"):
-            time.sleep(0.3)
+            until(partial(further, list(rounds)), "pages are loaded")
             if fault == "kill":
                 own_node.kill()
                 own_node.start()
             else:
                 own_node.pause()
-                time.sleep(0.3)
+                until(partial(further, [rounds[0], -1]), "a round ends without the node")
                 own_node.resume()
         over.set()
-        assert working.result(timeout=60) > 0
+        working.result(timeout=60)
     # Nothing stays held: the host pool is whole again, and a fresh prompt goes through.
     assert engine.pool.available_size() == engine.pool.size
     prompt = tokens(4)
@@ -205,52 +210,23 @@ def test_an_object_of_another_size_is_never_loaded(node: Node, engines: Any) -> 
     assert torch.equal(engine.pool.kv_buffer.view(torch.uint8), before)
 
 
-def _damage(files: list[Path], needle: bytes) -> int:
-    """Flips a byte inside each place where ``needle`` stands."""
-    damaged = 0
-    for path in files:
-        content = path.read_bytes()
-        at = content.find(needle)
-        while at >= 0:
-            with path.open("r+b") as file:
-                file.seek(at + 5)
-                file.write(bytes([needle[5] ^ 0xFF]))
-            damaged += 1
-            at = content.find(needle, at + 1)
-    return damaged
-
-
 def test_objects_damaged_while_the_node_was_down_are_misses(own_node: Node, engines: Any) -> None:
     engine, prompt = engines(own_node), tokens(6)
     _, wanted = engine.backup(prompt)
     # The node sums what was stored beside the calls; a peek at the whole prompt does not wait for that.
-    until(lambda: _summed(engine, prompt), "the node has summed the pages")
+    until(lambda: summed(engine.storage._pools["kv"].place, hashes(prompt)), "the node has summed the pages")
     own_node.kill()
-    assert _damage(own_node.data_files(), wanted[3][:64]) == 1
+    assert damage(own_node.data_files(), wanted[3][:64]) == 1
     own_node.start()
     until(lambda: engine.query(prompt).storage_hit_count > 0, "the pages are found again")
     assert engine.prefetch(prompt) == wanted[:3]
 
 
-def _summed(engine: Engine, prompt: Any) -> bool:
-    place = engine.storage._pools["kv"].place
-    client = place.connection.client
-    keys = b"".join(bytes.fromhex(key) for key in hashes(prompt))
-    with client.lookup(keys, namespace=place.namespace) as lease:
-        slots = lease.slots.reshape(-1)
-        borrowed = client.attachment.mapped.borrow(slots)
-        try:
-            words = [int(borrowed[int(slot["region"])].checksums[int(slot["slot"])]) for slot in slots]
-        finally:
-            client.attachment.mapped.give_back(borrowed)
-    return len(words) == len(prompt) // PAGE and all(word >> 63 for word in words)
-
-
 def test_with_verify_an_object_damaged_in_place_is_a_miss(own_node: Node, engines: Any) -> None:
     engine, prompt = engines(own_node, verify=True), tokens(6)
     _, wanted = engine.backup(prompt)
-    until(lambda: _summed(engine, prompt), "the node has summed the pages")
-    assert _damage(own_node.data_files(), wanted[2][:64]) == 1
+    until(lambda: summed(engine.storage._pools["kv"].place, hashes(prompt)), "the node has summed the pages")
+    assert damage(own_node.data_files(), wanted[2][:64]) == 1
     assert engine.prefetch(prompt) == wanted[:2]
 
 
@@ -260,8 +236,8 @@ def test_pages_that_went_to_ssd_are_found_and_come_back(ssd_node: Node, engines:
     stored = [engine.backup(prompt) for prompt in prompts]
     assert [count for count, _ in stored] == [len(prompt) for prompt in prompts]
     # More than fits in DRAM; which pages had to leave it is the node's choice.
-    assert sum(_in_dram(engine, prompt) for prompt in prompts) * PAGE_BYTES <= DRAM_BYTES
-    assert 100 * len(prompts) * PAGE_BYTES > DRAM_BYTES
+    assert sum(_in_dram(engine, prompt) for prompt in prompts) * PAGE_BYTES <= DRAM
+    assert 100 * len(prompts) * PAGE_BYTES > DRAM
     for prompt, (_, wanted) in zip(prompts, stored, strict=True):
         assert engine.query(prompt).storage_hit_count == len(prompt)
         # A tier that makes room may take longer than one load waits; what comes meanwhile is right.

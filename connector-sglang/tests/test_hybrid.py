@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from nodes import Node
+from kvasir_ops.testing import Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
 pytest.importorskip("sglang", reason="runs in the environment of ./kvasir test --engines")
 
 import torch
-from controller import PAGE, hashes, parallel, tokens
+from controller import MHA_LAYOUTS, PAGE, hashes, parallel, tokens
 from hybrid import HybridEngine
 from sglang.srt.mem_cache.hicache_storage import PoolHitPolicy, PoolName, PoolTransfer
 
@@ -29,13 +29,29 @@ def engine(node: Node) -> Iterator[HybridEngine]:
     engine.close()
 
 
-def test_all_pools_come_back_byte_for_byte(engine: HybridEngine) -> None:
-    prompt = tokens(6)
+@pytest.mark.parametrize("layout", MHA_LAYOUTS)
+def test_all_pools_come_back_byte_for_byte(node: Node, layout: str) -> None:
+    engine, prompt = HybridEngine(node.socket, layout), tokens(6)
     done, wanted = engine.backup(prompt)
     assert done.completed_tokens == len(prompt)
     operation, found = engine.prefetch(prompt)
     assert operation.storage_hit_count == len(prompt)
     assert found == wanted
+    engine.close()
+
+
+def test_side_pools_are_misses_while_the_node_is_away_and_whole_afterwards(own_node: Node) -> None:
+    engine, prompt = HybridEngine(own_node.socket, load_deadline_ms=2000, store_deadline_ms=2000), tokens(6)
+    _, wanted = engine.backup(prompt)
+    own_node.kill()
+    operation, found = engine.prefetch(prompt)
+    assert operation.storage_hit_count == 0
+    assert not found
+    done, _ = engine.backup(tokens(2))
+    assert done.completed_tokens == 0
+    own_node.start()
+    until(lambda: engine.prefetch(prompt)[1] == wanted, "all pools come back")
+    engine.close()
 
 
 def test_without_a_state_at_its_end_a_prefix_cannot_be_restored(engine: HybridEngine) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import Node
+from kvasir_ops.testing import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -25,10 +25,10 @@ PAGE = 64
 
 
 class Rank:
-    def __init__(self, rank: int, socket: str, store: Path, mla: bool) -> None:
+    def __init__(self, rank: int, socket: str, store: Path, mla: bool, linker: bool) -> None:
         script = Path(__file__).with_name("rank.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(script), str(rank), socket, str(store), str(int(mla))],
+            [sys.executable, str(script), str(rank), socket, str(store), str(int(mla)), str(int(linker))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,8 +61,8 @@ class Rank:
 
 
 @contextmanager
-def two_ranks(socket: str, store: Path, mla: bool = False) -> Iterator[list[Rank]]:
-    ranks = [Rank(rank, socket, store, mla) for rank in (0, 1)]
+def two_ranks(socket: str, store: Path, mla: bool = False, linker: bool = False) -> Iterator[list[Rank]]:
+    ranks = [Rank(rank, socket, store, mla, linker) for rank in (0, 1)]
     try:
         assert [rank.answer() for rank in ranks] == ["ready", "ready"]
         yield ranks
@@ -123,3 +123,15 @@ def test_a_rank_that_dies_takes_nothing_from_the_other(node: Node, tmp_path: Pat
         ranks[0].process.wait()
     with two_ranks(node.socket, tmp_path / "again") as ranks:
         assert both(ranks, "prefetch", seed, 4) == [before[0][1], before[1][1]]
+
+
+@pytest.mark.parametrize("mla", [False, True], ids=["split", "replicated"])
+def test_the_ranks_of_a_cache_linker_agree(node: Node, tmp_path: Path, mla: bool) -> None:
+    seed = random.getrandbits(32)
+    with two_ranks(node.socket, tmp_path / "store", mla=mla, linker=True) as ranks:
+        (first_stored, first), (second_stored, second) = both(ranks, "backup", seed, 6)
+        assert first_stored == second_stored == 6 * PAGE
+        assert first != second
+        # What is the same on all ranks is stored by the first, and loaded by all.
+        assert both(ranks, "prefetch", seed, 6) == [first, first if mla else second]
+        assert both(ranks, "prefetch", seed + 1, 6) == [[], []]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavailableError, Pieces
-from nodes import Node, until
+from kvasir_ops.testing import Node, until
 from prometheus_client import REGISTRY
 
 from kvasir_sglang import held as held_module

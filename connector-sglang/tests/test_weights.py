@@ -73,3 +73,8 @@ def test_nothing_that_names_the_weights_is_an_error(arguments: object) -> None:
 def test_a_model_that_is_not_here_is_an_error() -> None:
     with pytest.raises(UnknownWeightsError, match="no directory"):
         weights_of(SimpleNamespace(model_path="nobody/has-this"), "")
+
+
+def test_the_digest_of_the_same_files_never_changes(model: Path) -> None:
+    # Another one would make unreachable what engines have stored.
+    assert digest_of(model).hex() == "d7e71346f97280ba318df5fc4812ccb6565d10566b8b78cbe65cc32f242738bd"

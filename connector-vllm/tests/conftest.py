@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from engine_process import Engine, transfer
-from nodes import Node
+from kvasir_ops.testing import MIB, Node
 from tinymodel import VOCABULARY, write_model
 
 
@@ -41,7 +41,7 @@ def plain(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """A node that a module's tests may kill, and start again."""
-    with Node() as started:
+    with Node(ssd=512 * MIB) as started:
         yield started
 
 

@@ -27,6 +27,12 @@ PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0, 
 QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
 """For tests in which a node does not answer: each request waits that long for it."""
 
+PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0}
+"""Whether bytes are right does not depend on how busy the machine is."""
+
+QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
+"""For tests in which a node does not answer: each request waits that long for it."""
+
 
 def transfer(socket: str, **extra: Any) -> dict[str, Any]:
     """vLLM's ``kv_transfer_config`` for a node; patient, unless ``extra`` says otherwise."""

@@ -55,10 +55,9 @@ def main() -> int:
     """Runs everything; see the module."""
     from kvasir import Deadline
     from kvasir._copy import load, store
+    from kvasir.cuda import CudaCopier
     from kvasir.records import pack_slots, slot_array
     from kvasir.regions import RegionMap
-
-    from kvasir_vllm.cuda import CudaCopier
 
     device = torch.device("cuda", 0)
     print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, Python {sys.version.split()[0]}")

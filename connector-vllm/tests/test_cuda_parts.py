@@ -47,7 +47,7 @@ def mapping(tmp_path: Path) -> Any:
 
 
 def registry() -> tuple[Any, Runtime]:
-    from kvasir_vllm.cuda import _Registry
+    from kvasir.cuda import _Registry
 
     runtime = Runtime()
     return _Registry(runtime), runtime  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_registration_ends_before_its_memory_does(mapping: Any) -> None:
 
 
 def test_slices_cover_every_piece_once() -> None:
-    from kvasir_vllm.cuda import _SLICE_BYTES, _slices
+    from kvasir.cuda import _SLICE_BYTES, _slices
 
     for length in ([1], [_SLICE_BYTES] * 3, [_SLICE_BYTES * 5, 1, 1], [1 << 20] * 200):
         cuts = _slices(np.array(length, dtype=np.uint64))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import prompts
 from engine_process import QUICK, Engine, transfer
-from nodes import MIB, Node, until
+from kvasir_ops.testing import MIB, Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -112,7 +112,7 @@ def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
 def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: Path) -> None:
     asked = prompts(2, seed=70)
     with (
-        Node(dram=32 * MIB, region=4 * MIB) as small,
+        Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB) as small,
         Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):
         right(engine, plain, asked)
@@ -120,7 +120,7 @@ def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: P
             engine.generate(prompts(6, seed=700 + batch), 1)
             engine.ask("drain")
         engine.forget()
-        damage(small.extents)
+        damage(small.ssd)
         right(engine, plain, asked)
         assert set(engine.ask("held").values()) == {0}
 

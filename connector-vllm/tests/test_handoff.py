@@ -11,7 +11,7 @@ import pytest
 from conftest import prompts
 from engine_process import Engine, transfer
 from kvasir import Client, Tier
-from nodes import Node, cluster, until
+from kvasir_ops.testing import Node, cluster, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

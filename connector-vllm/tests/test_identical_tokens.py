@@ -9,7 +9,7 @@ import pytest
 from conftest import prompts
 from engine_process import Engine, transfer
 from kvasir import Client, Tier
-from nodes import MIB, Node, until
+from kvasir_ops.testing import MIB, Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
@@ -84,7 +84,7 @@ def test_prompt_shorter_than_a_chunk_never_hits(engine: Engine, plain: Plain) ->
 def test_warm_from_ssd(model: Path, plain: Plain, tmp_path: Path) -> None:
     # DRAM holds 64 chunks: what was stored first is on SSD alone once 31 prompts of three chunks were.
     with (
-        Node(dram=32 * MIB, region=4 * MIB) as small,
+        Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB) as small,
         Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):
         asked = prompts(1, seed=7)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import prompts
 from engine_process import Engine, transfer
-from nodes import Node
+from kvasir_ops.testing import Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from conftest import prompts
 from engine_process import Engine, transfer
 from kvasir_ops.arena_headers import committed_objects
 from kvasir_ops.lab.corruption import corrupt_dram
-from nodes import Node, cluster, until
+from kvasir_ops.testing import Node, cluster, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

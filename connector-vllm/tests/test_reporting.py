@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import prompts
 from engine_process import transfer
-from nodes import MIB, Node
+from kvasir_ops.testing import MIB, Node
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import MIB, Node, until
+from kvasir_ops.testing import MIB, Node, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    with Node(dram=64 * MIB, region=4 * MIB) as started:
+    with Node(dram=64 * MIB, ssd=512 * MIB, region=4 * MIB) as started:
         yield started
 
 

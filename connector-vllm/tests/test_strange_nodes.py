@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import prompts
 from engine_process import QUICK, Engine, transfer
-from nodes import MIB, Node
+from kvasir_ops.testing import MIB, Node
 from test_faults import right, works_again
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
@@ -131,7 +131,7 @@ def small_disk(place: Path, size: int) -> Iterator[None]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
 def test_disk_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
     # DRAM holds 64 chunks and the disk a part of what the SSD tier was promised: 36 prompts have 108.
-    small = Node(dram=32 * MIB, region=4 * MIB)
+    small = Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB)
     with (
         small_disk(small.extents, 48 * MIB),
         small,

@@ -17,13 +17,9 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-from kvasir import Client, KvasirError
-from kvasir_ops import home
-from kvasir_ops.node_process import NodePlaces, NodeProcess, configuration
+from kvasir_ops.testing import MIB, Node
 
 TESTS = Path("tests/v1/kv_offload/tiering")
 #: A tier by itself: lookups, jobs, bytes.
@@ -39,7 +35,6 @@ OF_A_TIER = (
 #: A tier under vLLM's manager. What is not run and why is in the module's documentation.
 OF_A_MANAGER = "TestTieringOffloadingManager"
 NOT_OF_A_MANAGER = "not keeps_only_successful"
-_START_S = 300.0
 _BOUND_S = 600.0
 
 
@@ -52,28 +47,8 @@ def main() -> int:
     folder = options.checkout.resolve() / TESTS
     if not folder.is_dir():
         parser.error(f"{folder} is not there; CHECKOUT must be a folder of vLLM's sources")
-    with (
-        tempfile.TemporaryDirectory(prefix="kvasir-tier-tests-", dir="/dev/shm") as memory,
-        tempfile.TemporaryDirectory(prefix="kvasir-tier-tests-") as state,
-    ):
-        places = NodePlaces(Path(memory), Path(state))
-        with NodeProcess(home(), places, configuration(places, 256 << 20, 0)) as node:
-            node.start()
-            _wait_for(node)
-            return _run(folder, os.fspath(places.socket), options.pytest)
-
-
-def _wait_for(node: NodeProcess) -> None:
-    end = time.monotonic() + _START_S
-    while True:
-        node.check()
-        try:
-            Client.connect(os.fspath(node.places.socket), deadline=1.0, attach_deadline=1.0).close()
-            return
-        except KvasirError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+    with Node(256 * MIB) as node:
+        return _run(folder, node.socket, options.pytest)
 
 
 def _run(folder: Path, socket: str, further: list[str]) -> int:

@@ -4,6 +4,7 @@
 package maps it and copies KV chunks between it and the engine's own memory.
 """
 
+from kvasir._copy import Copies
 from kvasir.client import Client
 from kvasir.deadline import Deadline
 from kvasir.errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "CancelledError",
     "Client",
     "ClosedError",
+    "Copies",
     "Deadline",
     "DeadlineExceededError",
     "Event",

@@ -339,16 +339,18 @@ def _rows(packed: bytes, width: int, rows: npt.NDArray[np.intp], whole: bool) ->
     return np.frombuffer(packed, dtype=np.uint8).reshape(-1, width)[rows].tobytes()
 
 
-def events_of(answer: pb.EventsResult) -> EventBatch:
+def events_of(answer: pb.Response) -> EventBatch:
     """The typed events of an answer."""
     return EventBatch(
         tuple(
             Event(
                 e.sequence, pb.Event.Kind.Name(e.kind), Tier(e.tier), e.namespace, e.key, Shard.of(e.shard), e.unix_ms
             )
-            for e in answer.events
+            for e in answer.events.events
         ),
-        answer.lost,
+        answer.events.lost,
+        answer.events.node,
+        answer.incarnation,
     )
 
 

@@ -42,6 +42,22 @@ copy: Final = cast(
 )
 
 
+# All of a process's memory (its half of x86-64's address space), page 0 excepted.
+_FIRST_PAGE: Final = 4096
+_ALL_WORDS: Final[npt.NDArray[np.uint64]] = np.ndarray(
+    (((1 << 47) - _FIRST_PAGE) // 8,),
+    dtype="<u8",
+    buffer=cast("Any", (ctypes.c_char * ((1 << 47) - _FIRST_PAGE)).from_address(_FIRST_PAGE)),
+)
+
+
+def words_at(addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The 64-bit words at these addresses, each read once; they must be mapped, and multiples of 8."""
+    index = ((addresses - np.uint64(_FIRST_PAGE)) >> np.uint64(3)).view(np.intp)
+    words: npt.NDArray[np.uint64] = _ALL_WORDS.take(index)
+    return words
+
+
 def require_supported_machine() -> None:
     """Refuses where plain loads do not suffice to order the stamps around a copy."""
     if not sys.platform.startswith("linux") or platform.machine() not in ("x86_64", "AMD64"):

@@ -318,7 +318,7 @@ class AsyncClient:
         """See :meth:`kvasir.Client.events`."""
         end = Deadline.of(deadline, self._default)
         wire = await self._attach(end)
-        return _calls.events_of((await wire.call(_calls.events_request(after, limit, wait, end), end)).events)
+        return _calls.events_of(await wire.call(_calls.events_request(after, limit, wait, end), end))
 
     async def scores(
         self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None

@@ -53,6 +53,7 @@ class Client:
         attach_deadline: float = DEFAULT_ATTACH_SECONDS,
         copy_threads: int = 1,
         spin: float = 0.0,
+        copier: Copies | None = None,
     ) -> Client:
         """Creates a session and attaches to it.
 
@@ -67,10 +68,12 @@ class Client:
             attach_deadline: seconds this first attaching may take (it maps the arena).
             copy_threads: threads that copy in one load or store, the calling one included.
             spin: seconds to look for an answer before the thread sleeps; costs processor time.
+            copier: moves the bytes of loads and stores, for memory that this process cannot address (a GPU's); closed
+                with the client.
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, tuple(shards), tuple(groups), spin=spin, namespaces=opened)
-        return Client._attached(member, deadline, attach_deadline, Copier(copy_threads))
+        return Client._attached(member, deadline, attach_deadline, copier or Copier(copy_threads))
 
     @staticmethod
     def join(
@@ -93,9 +96,7 @@ class Client:
 
         Args:
             socket_path, session, secret: the node's socket, and what the creating process was given.
-            namespace, name, token, deadline, attach_deadline, copy_threads, spin: as in :meth:`connect`.
-            copier: moves the bytes of loads and stores, for memory that this process cannot address (a GPU's); closed
-                with the client.
+            namespace, name, token, deadline, attach_deadline, copy_threads, spin, copier: as in :meth:`connect`.
         """
         opened = {namespace: None} if namespace is not None else {}
         member = Membership(socket_path, name, token, session=session, secret=secret, spin=spin, namespaces=opened)
@@ -357,7 +358,7 @@ class Client:
         """What happened to this tenant's objects since sequence number ``after``."""
         end = Deadline.of(deadline, self._default)
         attachment = self._attacher.wait(end)
-        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end).events)
+        return _calls.events_of(attachment.wire.call(_calls.events_request(after, limit, wait, end), end))
 
     def scores(
         self, keys: Keys, *, namespace: Namespace | None = None, deadline: Deadline | float | None = None

@@ -150,7 +150,12 @@ class Event:
 
 @dataclass(frozen=True)
 class EventBatch:
-    """Events in order, and how many before them the node no longer has."""
+    """Events of one node in order, and how many before them it no longer has.
+
+    ``node`` is the node's name; numbers start anew with another ``incarnation`` (16 bytes).
+    """
 
     events: tuple[Event, ...]
     lost: int
+    node: str
+    incarnation: bytes

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -27,12 +28,14 @@ class Pieces:
         offset: uint64; first byte inside the object.
         address: uint64; first byte in this process.
         length: uint64; bytes.
+        in_order: True when piece i is object i from its first byte on, which saves looking.
     """
 
     object: npt.NDArray[np.int64]
     offset: U64
     address: U64
     length: U64
+    in_order: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("object", "offset", "address", "length"):
@@ -42,6 +45,10 @@ class Pieces:
                 object.__setattr__(self, name, np.ascontiguousarray(array, dtype=wanted))
         if len({self.object.shape, self.offset.shape, self.address.shape, self.length.shape}) != 1:
             raise InvalidArgumentError("the arrays of Pieces must have one length")
+
+    def of_objects(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """For each piece the value of its object."""
+        return values if self.in_order and len(values) == len(self.object) else values[self.object]
 
     def first(self, objects: int) -> Pieces:
         """Those of objects below ``objects``."""
@@ -56,7 +63,9 @@ class Pieces:
         Raises:
             InvalidArgumentError: a gap, an overlap, or an object without a piece.
         """
-        if len(self.object) == objects and (self.object == np.arange(objects)).all() and not self.offset.any():
+        if len(self.object) == objects and (
+            self.in_order or ((self.object == np.arange(objects)).all() and not self.offset.any())
+        ):
             return self.length
         order = np.lexsort((self.offset, self.object))
         index, offset, length = self.object[order], self.offset[order], self.length[order]
@@ -108,6 +117,20 @@ def _extent(place: Place, write: bool) -> tuple[int, int]:
     return _array_extent(view, write)
 
 
+@lru_cache(maxsize=16)
+def _columns(count: int, row: int) -> tuple[npt.NDArray[np.int64], U64, U64]:
+    """Object, offset and length of ``count`` rows."""
+    columns = np.arange(count, dtype=np.int64), np.zeros(count, np.uint64), np.full(count, row, np.uint64)
+    for column in columns:
+        column.setflags(write=False)
+    return columns
+
+
+def _rows_from(base: int, stride: int, count: int, row: int) -> Pieces:
+    index, offset, length = _columns(count, row)
+    return Pieces(index, offset, (index * stride + base).view(np.uint64), length, in_order=True)
+
+
 def _rows(places: npt.NDArray[Any], write: bool) -> Pieces:
     count = places.shape[0]
     if count and not places[0].flags.c_contiguous:
@@ -115,10 +138,7 @@ def _rows(places: npt.NDArray[Any], write: bool) -> Pieces:
     if write and not places.flags.writeable:
         raise InvalidArgumentError("the destination array is read-only")
     row = places[0].nbytes if count else 0
-    base = int(places.__array_interface__["data"][0])
-    index = np.arange(count, dtype=np.int64)
-    address = (base + index * places.strides[0]).astype(np.uint64)
-    return Pieces(index, np.zeros(count, np.uint64), address, np.full(count, row, np.uint64))
+    return _rows_from(int(places.__array_interface__["data"][0]), places.strides[0], count, row)
 
 
 def pieces_of(places: Places, *, write: bool) -> Pieces:
@@ -137,14 +157,9 @@ def pieces_of(places: Places, *, write: bool) -> Pieces:
         return _rows(places, write)
     if hasattr(places, "data_ptr") and places.dim() >= 2:
         base, size = _tensor_extent(places)
-        index = np.arange(places.shape[0], dtype=np.int64)
-        row = size // max(len(index), 1)
-        return Pieces(
-            index,
-            np.zeros(len(index), np.uint64),
-            (base + index * row).astype(np.uint64),
-            np.full(len(index), row, np.uint64),
-        )
+        count = int(places.shape[0])
+        row = size // max(count, 1)
+        return _rows_from(base, row, count, row)
     rows: list[tuple[int, int, int, int]] = []
     if isinstance(places, bytes | bytearray | memoryview | np.ndarray) or hasattr(places, "data_ptr"):
         raise InvalidArgumentError("give a list with one place for each object, or an array with one row for each")

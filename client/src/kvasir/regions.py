@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from kvasir import _engine_pb2 as pb
 from kvasir._checksum import crc32c_small
-from kvasir._memory import Mapping
+from kvasir._memory import Mapping, words_at
 from kvasir.errors import ProtocolViolationError, RegionError
-from kvasir.records import U64, SlotArray
+from kvasir.records import U64, BoolArray, SlotArray
 
 PREAMBLE_BYTES: Final = 4096
 HEADER_BYTES: Final = 256
@@ -92,6 +92,11 @@ class MappedRegion:
         return int(self._stamp[0])
 
     @property
+    def header_address(self) -> int:
+        """Of the header file's first byte."""
+        return self._header.address
+
+    @property
     def address(self) -> int:
         """Of slot 0, for reading."""
         return self._data.address
@@ -138,6 +143,104 @@ def _map(path: Path, length: int, *, writable: bool) -> Mapping:
         raise RegionError(f"{path} cannot be mapped: {error}") from error
 
 
+#: Stands for the stamp of a region that is not there: odd, as if it were retired.
+_RETIRED: Final = np.full(1, 2**64 - 1, dtype=np.uint64)
+
+
+class _Atlas:
+    """The mapped regions as sorted columns; made anew when one comes or goes. A row more stands for "not there"."""
+
+    def __init__(self, mapped: dict[int, MappedRegion]) -> None:
+        self.regions = [mapped[name] for name in sorted(mapped)]
+        self.nowhere = len(self.regions)
+        self.names = np.array([region.region for region in self.regions], dtype=np.uint32)
+        retired = int(_RETIRED.ctypes.data)
+        columns = [
+            (
+                r.address,
+                r.slot_bytes,
+                r.slots,
+                r.header_address + PREAMBLE_BYTES,
+                r.header_address + REGION_STAMP_OFFSET,
+            )
+            for r in self.regions
+        ]
+        table = np.array([*columns, (0, 0, 0, retired, retired)], dtype=np.uint64)
+        self.base, self.slot_bytes, self.slots, self.headers, self.stamp = np.ascontiguousarray(table.T)
+        self.stride = np.full(len(table), HEADER_BYTES, dtype=np.uint64)
+        self.stride[self.nowhere] = 0
+
+    def find(self, regions: npt.NDArray[np.uint32]) -> npt.NDArray[np.intp]:
+        """The row of each region, or ``nowhere``."""
+        if not self.nowhere:
+            return np.zeros(len(regions), dtype=np.intp)
+        rows = self.names.searchsorted(regions)
+        rows[self.names.take(rows, mode="clip") != regions] = self.nowhere
+        return rows
+
+
+class Loan:
+    """Slots whose regions stay mapped until :meth:`RegionMap.give_back`, and where they lie; all at once, as arrays.
+
+    A load names hundreds of records in dozens of regions: a step for each would cost more than the copy of a small
+    object.
+
+    Attributes:
+        regions: those that the slots lie in.
+        write: True when the slots are to be written.
+        address: of each slot's bytes in this process; 0 for one whose region is not there.
+    """
+
+    def __init__(self, slots: SlotArray, atlas: _Atlas, rows: npt.NDArray[np.intp], *, write: bool) -> None:
+        self.write = write
+        self._slots, self._atlas, self._rows = slots, atlas, rows
+        self._used = np.flatnonzero(np.bincount(rows, minlength=atlas.nowhere + 1)[: atlas.nowhere]).tolist()
+        self.regions = [atlas.regions[row] for row in self._used]
+        self._slot = slots["slot"].astype(np.uint64)
+        self._stamp_address = atlas.headers[rows] + self._slot * atlas.stride[rows]
+        self._region_stamp_address = atlas.stamp[rows]
+        self._stamp = np.ascontiguousarray(slots["stamp"])
+        self.address: U64 = np.zeros(0, dtype=np.uint64)
+
+    def place(self) -> None:
+        """Works out the addresses; maps what is to be written writable.
+
+        Raises:
+            ProtocolViolationError: a slot or length that lies outside its region.
+            RegionError: a region cannot be mapped writable.
+        """
+        atlas, rows = self._atlas, self._rows
+        slot_bytes = atlas.slot_bytes[rows]
+        outside = (self._slot >= atlas.slots[rows]) | (self._slots["length"] > slot_bytes)
+        if outside.any() and (outside := outside & (rows != atlas.nowhere)).any():
+            region = atlas.regions[int(rows[np.flatnonzero(outside)[0]])]
+            raise ProtocolViolationError(
+                f"a slot lies outside region {region.region} of {region.slots} slots of {region.slot_bytes} bytes"
+            )
+        base = atlas.base
+        if self.write:
+            base = np.zeros(len(base), dtype=np.uint64)
+            base[self._used] = [region.writable_address() for region in self.regions]
+        self.address = base[rows] + self._slot * slot_bytes
+
+    def valid(self, considered: BoolArray) -> BoolArray:
+        """Which of ``considered`` have the stamp that their header has, in regions that live."""
+        alive = words_at(self._region_stamp_address) & np.uint64(1) == 0
+        result: BoolArray = (words_at(self._stamp_address) == self._stamp) & alive & considered
+        return result
+
+    def payload(self, row: int) -> npt.NDArray[np.uint8]:
+        """View of a slot's bytes."""
+        slot = self._slots[row]
+        region = self._atlas.regions[int(self._rows[row])]
+        return region.payload(int(slot["slot"]), int(slot["length"]))
+
+    def checksum_word(self, row: int) -> int:
+        """Of a slot's header: bit 63 says that bits 0 to 31 are its CRC32C."""
+        region = self._atlas.regions[int(self._rows[row])]
+        return int(region.checksums[int(self._slots["slot"][row])])
+
+
 class RegionMap:
     """All regions that the node named to this attachment. Thread-safe; what is borrowed stays mapped."""
 
@@ -147,6 +250,7 @@ class RegionMap:
         self._lock = threading.Lock()
         self._announced: dict[int, pb.Region] = {}
         self._mapped: dict[int, MappedRegion] = {}
+        self._atlas: _Atlas | None = None
         self._lingering: list[MappedRegion] = []
         self._written: dict[int, None] = {}
         self._closed = False
@@ -186,12 +290,14 @@ class RegionMap:
             del self._announced[region]
             return None
         self._mapped[region] = mapped
+        self._atlas = None
         return mapped
 
     def _sweep(self) -> None:
         for region, mapped in list(self._mapped.items()):
             if mapped.stamp & 1:
                 del self._mapped[region]
+                self._atlas = None
                 self._announced.pop(region, None)
                 self._written.pop(region, None)
                 self._retire(mapped)
@@ -203,58 +309,70 @@ class RegionMap:
         else:
             mapped.close()
 
-    def borrow(self, slots: SlotArray, *, write: bool = False) -> dict[int, MappedRegion]:
-        """The regions that ``slots`` name, which stay mapped until :meth:`give_back`.
+    def borrow(self, slots: SlotArray, considered: BoolArray | None = None, *, write: bool = False) -> Loan:
+        """The regions that ``slots`` name stay mapped until :meth:`give_back`.
 
-        A retired region, and any region once this map is closed, is left out: its slots are misses.
+        A retired region, and any region once this map is closed, is not there: its slots are misses.
+
+        Args:
+            slots: records.
+            considered: those that matter; the others count as if their region were not there. None: all.
+            write: they are to be written.
 
         Raises:
             ProtocolViolationError: a slot or length that lies outside its region.
         """
-        named: list[int] = slots["region"].tolist()
-        names = dict.fromkeys(named)
-        borrowed: dict[int, MappedRegion] = {}
+        named = np.ascontiguousarray(slots["region"])
         with self._lock:
-            for name in names:
-                mapped = self._mapping(name)
-                if mapped is not None:
-                    borrowed[name] = mapped
-            for mapped in borrowed.values():
+            atlas, rows = self._find(named, considered)
+            loan = Loan(slots, atlas, rows, write=write)
+            for mapped in loan.regions:
                 mapped.users += 1
                 mapped.reserved += write
-        try:
-            for name, slot, length in zip(named, slots["slot"].tolist(), slots["length"].tolist(), strict=True):
-                mapped = borrowed.get(name)
-                if mapped is not None and (slot >= mapped.slots or length > mapped.slot_bytes):
-                    raise ProtocolViolationError(
-                        f"a slot lies outside region {name} of {mapped.slots} slots of {mapped.slot_bytes} bytes"
-                    )
+            try:
+                loan.place()
+            except BaseException:
+                self._end(loan)
+                raise
             if write:
-                with self._lock:
-                    for name, mapped in borrowed.items():
-                        mapped.writable_address()
-                        self._written.pop(name, None)
-                        self._written[name] = None
-        except BaseException:
-            self.give_back(borrowed, write=write)
-            raise
-        return borrowed
+                for mapped in loan.regions:
+                    self._written.pop(mapped.region, None)
+                    self._written[mapped.region] = None
+        return loan
 
-    def give_back(self, borrowed: dict[int, MappedRegion], *, write: bool = False) -> None:
+    def _find(self, named: npt.NDArray[np.uint32], considered: BoolArray | None) -> tuple[_Atlas, npt.NDArray[np.intp]]:
+        """Where the regions are; maps those that were only remembered."""
+        matters = np.ones(len(named), dtype=bool) if considered is None else considered
+        while True:
+            atlas = self._atlas
+            if atlas is None:
+                atlas = self._atlas = _Atlas(self._mapped)
+            rows = atlas.find(named)
+            rows[~matters] = atlas.nowhere
+            missing = matters & (rows == atlas.nowhere)
+            if missing.any():
+                for name in set(named[missing].tolist()):
+                    self._mapping(name)
+            if self._atlas is atlas:
+                return atlas, rows
+
+    def give_back(self, loan: Loan) -> None:
         """Ends :meth:`borrow`; the last one out of a closed map unmaps and runs ``on_closed``."""
         with self._lock:
-            for mapped in borrowed.values():
-                mapped.users -= 1
-                if write:
-                    mapped.reserved -= 1
-                if mapped.closing and not mapped.users:
-                    self._lingering.remove(mapped)
-                    mapped.close()
-            if write:
-                self._drop_idle_writable()
+            self._end(loan)
             finished = self._closed and not self._lingering
         if finished:
             self._on_closed()
+
+    def _end(self, loan: Loan) -> None:
+        for mapped in loan.regions:
+            mapped.users -= 1
+            mapped.reserved -= loan.write
+            if mapped.closing and not mapped.users:
+                self._lingering.remove(mapped)
+                mapped.close()
+        if loan.write:
+            self._drop_idle_writable()
 
     def _drop_idle_writable(self) -> None:
         idle = [name for name in self._written if name in self._mapped and not self._mapped[name].reserved]
@@ -275,6 +393,7 @@ class RegionMap:
             for mapped in self._mapped.values():
                 self._retire(mapped)
             self._mapped.clear()
+            self._atlas = None
             finished = not self._lingering
         if finished:
             self._on_closed()

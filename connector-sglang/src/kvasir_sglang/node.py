@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from kvasir import Client, ClosedError, Deadline, KvasirError, NodeUnavailableError, Shard
+from kvasir import Client, ClosedError, Copies, Deadline, KvasirError, NodeUnavailableError, Shard
 
 from kvasir_sglang.metrics import SeldomLog, logger
 from kvasir_sglang.options import Options
@@ -26,10 +26,11 @@ class Connection:
     between them.
     """
 
-    def __init__(self, options: Options, shard: Shard, name: str) -> None:
+    def __init__(self, options: Options, shard: Shard, name: str, copier: Callable[[], Copies] | None = None) -> None:
         self._options = options
         self._shard = shard
         self._name = name
+        self._copier = copier
         self._client: Client | None = None
         self._why = "not attached yet"
         self._log = SeldomLog()
@@ -52,6 +53,7 @@ class Connection:
                     attach_deadline=_ATTACH_SECONDS,
                     copy_threads=self._options.copy_threads,
                     spin=self._options.spin_us / 1e6,
+                    copier=self._copier() if self._copier is not None else None,
                 )
             except (KvasirError, OSError) as error:
                 self._why = getattr(error, "message", str(error))

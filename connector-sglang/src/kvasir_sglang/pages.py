@@ -33,6 +33,38 @@ class PageError(ValueError):
     """Indices that are not those of whole pages of the pool, or a pool whose pages cannot be addressed."""
 
 
+def dtype_of(pool: Any) -> str:
+    """The data type's name."""
+    return str(getattr(pool, "dtype", "")).removeprefix("torch.")
+
+
+def geometry_of(pool: Any) -> dict[str, Any]:
+    """What distinguishes a pool's bytes, as far as the pool has it."""
+    return {name: getattr(pool, name) for name in _GEOMETRY if getattr(pool, name, None) is not None}
+
+
+def fingerprint(
+    kind: str, layout: str, order: str, page_tokens: int, lengths: Iterable[int], geometry: dict[str, Any]
+) -> str:
+    """Everything about the order of the bytes inside a page's object.
+
+    Args:
+        kind: the pool's class.
+        layout: the pool's.
+        order: how the object is made of the page.
+        page_tokens: of a page.
+        lengths: bytes of the runs that the page consists of.
+        geometry: what else distinguishes the bytes.
+    """
+    return " ".join(
+        (
+            f"sglang pool={kind} layout={layout} order={order}",
+            f"page={page_tokens} runs={'+'.join(map(str, lengths))}",
+            *(f"{name}={value}" for name, value in geometry.items()),
+        )
+    )
+
+
 class Destination:
     """Where a load goes. ``finish`` is called once the copies have stopped, with what arrived."""
 
@@ -60,18 +92,14 @@ class PoolPages(ABC):
     def __init__(self, pool: Any, order: str, lengths: Iterable[int]) -> None:
         self.pool = pool
         self.page_tokens = max(int(getattr(pool, "page_size", 1) or 1), 1)
-        self.dtype = str(getattr(pool, "dtype", "")).removeprefix("torch.")
+        self.dtype = dtype_of(pool)
         self._slots = int(getattr(pool, "logical_size", pool.size))
-        known = {name: getattr(pool, name) for name in _GEOMETRY if getattr(pool, name, None) is not None}
+        known = geometry_of(pool)
         for info in getattr(pool, "_buffer_infos", ())[:1]:
             # Some platforms keep heads or vectors before tokens, in pools of the same class.
             known["device_layout"] = getattr(info.buffers.layout, "value", info.buffers.layout)
-        self.fingerprint = " ".join(
-            (
-                f"sglang pool={type(pool).__name__} layout={getattr(pool, 'layout', '')} order={order}",
-                f"page={self.page_tokens} runs={'+'.join(map(str, lengths))}",
-                *(f"{name}={value}" for name, value in known.items()),
-            )
+        self.fingerprint = fingerprint(
+            type(pool).__name__, str(getattr(pool, "layout", "")), order, self.page_tokens, lengths, known
         )
 
     def starts(self, indices: Any, pages: int) -> I64:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from kvasir import Deadline, KvasirError, Shard
+from kvasir import Deadline
 from kvasir.identity import KEY_BYTES
-from sglang.srt.mem_cache import utils as sglang_hashes
 from sglang.srt.mem_cache.hicache_storage import (
     HiCacheStorage,
     HiCacheStorageConfig,
@@ -26,15 +25,13 @@ from sglang.srt.mem_cache.hicache_storage import (
 )
 from sglang.srt.observability.metrics_collector import StorageMetrics
 
-from kvasir_sglang.identity import NO_PARENT, Identity, Ranks, pack
-from kvasir_sglang.metrics import SeldomLog, logger
-from kvasir_sglang.node import Connection
-from kvasir_sglang.options import SECTION, Options
+from kvasir_sglang.door import KV, Door
+from kvasir_sglang.identity import NO_PARENT, Ranks, pack
+from kvasir_sglang.metrics import logger
 from kvasir_sglang.pages import Bools, Destination, PageError, PoolPages, pages_of, tensor_pieces
-from kvasir_sglang.transfer import Place, Transfer
-from kvasir_sglang.weights import UnknownWeightsError, Weights, weights_of
+from kvasir_sglang.prefixes import complete_prefixes
+from kvasir_sglang.transfer import Place
 
-_KV: Final = str(PoolName.KV.value)
 #: Added to the layout of pages that come over the generic calls: SGLang flattens those itself, in an order of its own.
 _FLAT_ORDER: Final = " flattened by the engine"
 
@@ -52,54 +49,26 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     """HiCache storage on the node beside the engine.
 
     Args:
-        storage_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`Options`.
+        storage_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.options.Options`.
         extra_kwargs: nothing that is used.
 
     Raises:
-        ValueError: an option that is wrong, weights that nothing names, or an SGLang whose page hashes leave out LoRA
-            adapter and cache salt. Refused here, before anything is shared.
+        ValueError: see :class:`~kvasir_sglang.door.Door`.
     """
 
     def __init__(self, storage_config: HiCacheStorageConfig, extra_kwargs: dict[str, Any] | None = None) -> None:
         del extra_kwargs
-        if not hasattr(sglang_hashes, "storage_namespace_seed"):
-            raise ValueError(
-                "the page hashes of this SGLang leave out LoRA adapter and cache salt, so sharing pages is not safe; "
-                "use version 0.5.23 or newer"
-            )
-        self._options = Options.of(storage_config.extra_config)
-        self._ranks = Ranks.of(storage_config)
-        self._weights = self._served(storage_config)
-        self._generation = self._options.generation
-        self._name = (
-            f"sglang {storage_config.model_name or self._weights.model} "
-            f"tp{self._ranks.tp_rank}/{self._ranks.tp_size} pp{self._ranks.pp_rank}/{self._ranks.pp_size}"
-        )
-        self._transfer = Transfer(self._options)
+        self._door = Door(storage_config.extra_config, Ranks.of(storage_config), storage_config.model_name)
+        self._options = self._door.options
+        self._ranks = self._door.ranks
+        self._transfer = self._door.transfer
         self._bounded = self._transfer.bounded
         #: SGLang then loads and stores by the v1 calls, else by the generic ones.
         self._zero_copy = bool((storage_config.extra_config or {}).get("interface_v1", 0))
-        self._log = SeldomLog()
         self._lock = threading.Lock()
-        self._connections: dict[Shard, Connection] = {}
         self._pools: dict[str, _Pool] = {}
         self._host_pools: dict[str, Any] = {}
         self._anchor_is_logical = False
-
-    def _served(self, config: HiCacheStorageConfig) -> Weights:
-        try:
-            from sglang.srt.runtime_context import get_server_args
-
-            server_args = get_server_args()
-        except Exception:  # outside a server there are none, and each version says so in its own way
-            server_args = None
-        try:
-            return weights_of(server_args, self._options.model)
-        except UnknownWeightsError as error:
-            raise ValueError(
-                f"{error} (served as {config.model_name!r}). Set {SECTION}.model to a name that stands for exactly "
-                f"these weights"
-            ) from error
 
     # ---- pools
 
@@ -108,13 +77,13 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         super().register_mem_pool_host(mem_pool_host)
         self._anchor_is_logical = getattr(mem_pool_host, "kv_buffer", None) is None
         if not self._anchor_is_logical:
-            self._register(_KV, mem_pool_host)
+            self._register(KV, mem_pool_host)
 
     def register_mem_host_pool_v2(self, host_pool: Any, host_pool_name: Any) -> None:
         """Takes a side pool of a hybrid model, or the anchor once more."""
         super().register_mem_host_pool_v2(host_pool, host_pool_name)
         name = _name(host_pool_name)
-        logical = name == _KV and getattr(host_pool, "kv_buffer", None) is None
+        logical = name == KV and getattr(host_pool, "kv_buffer", None) is None
         if not logical and self._host_pools.get(name) is not host_pool:
             self._register(name, host_pool)
 
@@ -124,34 +93,20 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         except PageError as error:
             logger.error("pages of pool %s are not stored: %s", name, error)
             return
-        split = self._ranks.is_split(name, pool)
-        connection = self._connection(self._ranks.shard(split))
+        placed = self._placed(name, pages)
         with self._lock:
             self._host_pools[name] = pool
-            self._pools[name] = self._placed(name, pages, connection, split)
-        if connection.wait(self._options.connect_wait_ms / 1000):
-            self._open(connection, self._pools[name])
+            self._pools[name] = placed
+        self._door.open(placed.place)
 
-    def _placed(self, name: str, pages: PoolPages, connection: Connection, split: bool) -> _Pool:
-        anchor = getattr(self, "mem_pool_host", pages.pool)
-        identity = Identity(self._ranks, self._weights, int(anchor.page_size), self._generation)
-        own = identity.namespace(name, pages, split=split)
-        flat = identity.namespace(name, pages, split=split, order=_FLAT_ORDER)
-        return _Pool(pages, Place(connection, own, pages.page_bytes), Place(connection, flat, pages.page_bytes))
-
-    def _connection(self, shard: Shard) -> Connection:
-        with self._lock:
-            connection = self._connections.get(shard)
-            if connection is None:
-                connection = self._connections[shard] = Connection(self._options, shard, self._name)
-            return connection
-
-    def _open(self, connection: Connection, pool: _Pool) -> None:
-        """So that the first request does not pay for it; it is opened by itself where this fails."""
-        try:
-            connection.client.open_namespace(pool.place.namespace)
-        except KvasirError as error:
-            self._log.warn("open", f"the namespace is opened later: {error}")
+    def _placed(self, name: str, pages: PoolPages) -> _Pool:
+        split = self._ranks.is_split(name, pages.pool)
+        tokens = int(getattr(self, "mem_pool_host", pages.pool).page_size)
+        return _Pool(
+            pages,
+            self._door.place(name, pages, tokens, split=split),
+            self._door.place(name, pages, tokens, split=split, order=_FLAT_ORDER),
+        )
 
     def _pool(self, name: Any) -> _Pool:
         pool = self._pools.get(_name(name))
@@ -168,7 +123,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
             return len(keys) if self._anchor_is_logical else 0
 
         def ask(deadline: Deadline) -> int:
-            pool = self._pool(_KV)
+            pool = self._pool(KV)
             return self._transfer.leading(pool.place if self._zero_copy else pool.generic, pack(keys), deadline)
 
         return self._bounded("batch_exists", self._options.exists_deadline_ms, ask, 0)
@@ -178,7 +133,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     ) -> list[bool]:
         """Loads pages into the anchor pool. After the first page that is missing all are False, as SGLang uses none."""
         del extra_info
-        return [True] * len(keys) if self._anchor_is_logical else self._get("batch_get_v1", _KV, keys, host_indices)
+        return [True] * len(keys) if self._anchor_is_logical else self._get("batch_get_v1", KV, keys, host_indices)
 
     def batch_set_v1(
         self, keys: list[str], host_indices: Any, extra_info: HiCacheStorageExtraInfo | None = None
@@ -186,7 +141,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         """Stores pages of the anchor pool. True also for a page that is there already, or just being stored."""
         if self._anchor_is_logical:
             return [True] * len(keys)
-        return self._set("batch_set_v1", _KV, keys, host_indices, extra_info)
+        return self._set("batch_set_v1", KV, keys, host_indices, extra_info)
 
     def _get(self, call: str, name: Any, keys: list[str], host_indices: Any) -> list[bool]:
         nothing = np.zeros(len(keys), dtype=bool)
@@ -234,7 +189,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
             window = 0
             if transfer.hit_policy == PoolHitPolicy.TRAILING_PAGES:
                 window = max(1, len(transfer.keys or ()))
-            ends = _complete_prefixes(there, window)
+            ends = complete_prefixes(there, window)
             if ends.any():
                 hits[transfer.name] = int(np.flatnonzero(ends)[-1]) + 1
             restorable &= ends
@@ -285,7 +240,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         def load(deadline: Deadline) -> list[Any]:
             import torch
 
-            place = self._pool(_KV).generic
+            place = self._pool(KV).generic
             if len(targets) != len(keys):
                 raise PageError(f"{len(targets)} targets for {len(keys)} keys")
             into = [torch.empty(place.page_bytes, dtype=torch.uint8) if to is None else to for to in targets]
@@ -314,7 +269,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         stored = np.zeros(len(keys), dtype=bool)
 
         def store(deadline: Deadline) -> Bools:
-            place = self._pool(_KV).generic
+            place = self._pool(KV).generic
             if len(values) != len(keys) or any(value is None for value in values):
                 raise PageError(f"{len(values)} pages for {len(keys)} keys")
             flat = [value.contiguous() for value in values]
@@ -331,7 +286,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         """Whether a flat page is there."""
 
         def ask(deadline: Deadline) -> int:
-            return self._transfer.leading(self._pool(_KV).generic, pack([key]), deadline)
+            return self._transfer.leading(self._pool(KV).generic, pack([key]), deadline)
 
         return bool(self._bounded("exists", self._options.exists_deadline_ms, ask, 0))
 
@@ -339,10 +294,9 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
 
     def clear(self) -> None:
         """Forgets, for this engine and until it ends, what was stored before; other engines keep their pages."""
-        self._generation += 1
+        self._door.forget()
         for name, pool in list(self._pools.items()):
-            split = self._ranks.is_split(name, pool.pages.pool)
-            self._pools[name] = self._placed(name, pool.pages, pool.place.connection, split)
+            self._pools[name] = self._placed(name, pool.pages)
 
     def get_stats(self) -> StorageMetrics:
         """Pages and GB/s of the batches since the last time; SGLang exposes them with its metrics."""
@@ -353,9 +307,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
 
     def close(self) -> None:
         """Ends this rank's sessions; SGLang calls it when it detaches. Pages stay in the node."""
-        self._transfer.close()
-        for connection in self._connections.values():
-            connection.close()
+        self._door.close()
 
 
 def _name(pool_name: Any) -> str:
@@ -371,13 +323,3 @@ def _parent(extra_info: HiCacheStorageExtraInfo | None) -> bytes:
     """The key of the page before a batch, where SGLang passes it (``hicache_storage_pass_prefix_keys``)."""
     prefix: Sequence[str] | None = getattr(extra_info, "prefix_keys", None)
     return pack(prefix[-1:]) if prefix else NO_PARENT
-
-
-def _complete_prefixes(there: Bools, window: int) -> Bools:
-    """[n - 1]: whether all of the first n pages are there, or with a ``window`` the last ones of them."""
-    if not window:
-        return np.logical_and.accumulate(there) if len(there) else there
-    missing = np.concatenate(([0], np.cumsum(~there)))
-    ends = np.arange(1, len(there) + 1)
-    complete: Bools = missing[ends] == missing[np.maximum(ends - window, 0)]
-    return complete

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -69,12 +70,22 @@ class Transfer:
         """Ends its thread; leases end with their sessions."""
         self._held.close()
 
-    def bounded(self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer) -> Answer:
-        """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged."""
+    def bounded(
+        self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer, *, leased: bool = False
+    ) -> Answer:
+        """Runs ``work``; ``nothing`` when it fails for whatever reason, which is counted and seldom logged.
+
+        Args:
+            call: for the metrics.
+            deadline_ms: that ``work`` is given.
+            work: what to do.
+            nothing: the answer without one.
+            leased: it needs no answer from the node, so that it is tried while the node is silent, too.
+        """
         begin = time.monotonic()
         deadline = Deadline(begin + deadline_ms / 1000)
         outcome, answer = "ok", nothing
-        if not self._breaker.admits():
+        if not leased and not self._breaker.admits():
             CALLS.labels(call, "circuit_open").inc()
             return nothing
         try:
@@ -118,11 +129,44 @@ class Transfer:
 
     def each(self, place: Place, keys: bytes, deadline: Deadline) -> Bools:
         """Which pages are in some tier, each looked at on its own; fetches of slower tiers start."""
-        lease = place.connection.client.lookup(keys, namespace=place.namespace, sparse=True, deadline=deadline)
+        lease = self.lease(place, keys, deadline, sparse=True)
         status = lease.slots["status"].reshape(-1)
-        self._held.give_back(lease)
+        self.give_back(lease)
         there: Bools = (status != SlotStatus.MISS) & (status != SlotStatus.UNSPECIFIED)
         return there
+
+    def lease(
+        self, place: Place, keys: bytes, deadline: Deadline, *, sparse: bool, seconds: float = 0.0, wait: float = 0.0
+    ) -> Lease:
+        """Leases what is in DRAM of the leading pages, or with ``sparse`` of each on its own; for :meth:`give_back`.
+
+        Raises:
+            PageError: a page has another size than those of this pool.
+        """
+        found = place.connection.client.lookup(
+            keys, namespace=place.namespace, lease_seconds=seconds, wait=wait, sparse=sparse, deadline=deadline
+        )
+        try:
+            self._usable(found, place.page_bytes)
+        except PageError:
+            self.give_back(found)
+            raise
+        return found
+
+    def give_back(self, lease: Lease) -> None:
+        """Releases a lease beside the calls."""
+        self._held.give_back(lease)
+
+    def loads_first(self) -> AbstractContextManager[None]:
+        """Around copies that backups have to wait for."""
+        return self._gate.load()
+
+    def count_loaded(self, call: str, place: Place, arrived: int, missed: int, seconds: float) -> None:
+        """Says in the metrics what one batch loaded."""
+        PAGES.labels(call, "loaded").inc(arrived)
+        PAGES.labels(call, "missed").inc(missed)
+        BYTES.labels("load").inc(arrived * place.page_bytes)
+        self.loads.add(arrived, arrived * place.page_bytes, seconds)
 
     # ---- loading
 
@@ -139,11 +183,8 @@ class Transfer:
                 rest = _without_first(to.pieces, first)
                 loaded[first:] = self._look_and_load(place, keys[first * KEY_BYTES :], rest, deadline, sparse)
             loaded = to.finish(loaded, deadline)
-        arrived_count = int(loaded.sum())
-        PAGES.labels(call, "loaded").inc(arrived_count)
-        PAGES.labels(call, "missed").inc(count - arrived_count)
-        BYTES.labels("load").inc(arrived_count * place.page_bytes)
-        self.loads.add(arrived_count, arrived_count * place.page_bytes, time.monotonic() - begin)
+        arrived = int(loaded.sum())
+        self.count_loaded(call, place, arrived, count - arrived, time.monotonic() - begin)
         return loaded
 
     def _load_held(self, place: Place, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:

@@ -7,11 +7,12 @@ not exchange pages.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from kvasir.weights import digest, directory_of
 
 _SUFFIXES: Final = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _HEADER_BYTES: Final = 1 << 20
@@ -54,39 +55,27 @@ def digest_of(directory: Path) -> bytes:
     Raises:
         UnknownWeightsError: there are no weights in it.
     """
-    files = sorted(
+    files = [
         path
         for path in directory.rglob("*")
         if path.is_file() and (path.suffix in _SUFFIXES or path.name == "config.json")
-    )
+    ]
     if not any(path.suffix in _SUFFIXES for path in files):
         raise UnknownWeightsError(f"{directory} holds no weights ({', '.join(_SUFFIXES)})")
-    total = hashlib.blake2b(digest_size=32, person=b"kvasir-weights")
-    for path in files:
-        size = path.stat().st_size
-        total.update(f"{path.relative_to(directory)} {size}\n".encode())
-        for part in _parts(path, size):
-            total.update(part)
-    return total.digest()
+    return digest(directory, files, hashlib.blake2b(digest_size=32, person=b"kvasir-weights"), _samples)
 
 
-def _parts(path: Path, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield file.read(_HEADER_BYTES)
-        for sample in range(1, _SAMPLES + 1):
-            file.seek(max(0, size * sample // _SAMPLES - _SAMPLE_BYTES))
-            yield file.read(_SAMPLE_BYTES)
+def _samples(size: int) -> Iterator[tuple[int, int]]:
+    yield 0, _HEADER_BYTES
+    for sample in range(1, _SAMPLES + 1):
+        yield max(0, size * sample // _SAMPLES - _SAMPLE_BYTES), _SAMPLE_BYTES
 
 
 def _directory(model_path: str, revision: str | None) -> Path:
-    if os.path.isdir(model_path):
-        return Path(model_path)
-    try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(model_path, revision=revision, local_files_only=True))
-    except Exception as error:
-        raise UnknownWeightsError(f"{model_path} is no directory, and not in the hub's cache: {error}") from error
+    found = directory_of(model_path, revision)
+    if found is None:
+        raise UnknownWeightsError(f"{model_path} is no directory, and not in the hub's cache")
+    return found
 
 
 def weights_of(server_args: Any, own_name: str) -> Weights:
@@ -109,8 +98,8 @@ def weights_of(server_args: Any, own_name: str) -> Weights:
     model_path = getattr(server_args, "model_path", None)
     if not model_path:
         raise UnknownWeightsError("nothing says which weights this engine runs")
-    digest = digest_of(_directory(model_path, getattr(server_args, "revision", None)))
+    weights = digest_of(_directory(model_path, getattr(server_args, "revision", None)))
     draft = ""
     if draft_path:
         draft = digest_of(_directory(draft_path, getattr(server_args, "speculative_draft_model_revision", None))).hex()
-    return Weights(Path(model_path).name, digest, quantization, settings, draft)
+    return Weights(Path(model_path).name, weights, quantization, settings, draft)

@@ -149,7 +149,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         device = next(iter(kv_caches.values())).device
         copier = None
         if device.type == "cuda":
-            from kvasir_vllm.cuda import CudaCopier
+            from kvasir.cuda import CudaCopier
 
             copier = CudaCopier(device.index or 0)
         elif device.type != "cpu":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kvasir import Namespace
+from kvasir.weights import digest, directory_of
 
 from kvasir_vllm.options import Options
 
@@ -49,9 +50,9 @@ def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Optio
             "use --prefix-caching-hash-algo sha256, or set PYTHONHASHSEED to the same value everywhere"
         )
     if options.weights_digest:
-        digest = hashlib.sha256(options.weights_digest.encode()).digest()
+        weights = hashlib.sha256(options.weights_digest.encode()).digest()
     else:
-        digest, unknown = weights_digest(model.model, getattr(model, "revision", None))
+        weights, unknown = weights_digest(model.model, getattr(model, "revision", None))
         private = private or unknown
     extra = {
         "dtype": str(model.dtype),
@@ -68,7 +69,7 @@ def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Optio
         Namespace(
             model=options.model or (Path(model.model).name if Path(model.model).is_dir() else str(model.model)),
             chunk_tokens=chunk_tokens,
-            weights_digest=digest,
+            weights_digest=weights,
             hash_algorithm=f"vllm {algorithm}",
             hash_seed=seed,
             kv_dtype=str(cache.cache_dtype),
@@ -88,43 +89,20 @@ def weights_digest(model: str, revision: str | None) -> tuple[bytes, str]:
         model: a folder, or a repository's name whose files are in the Hugging Face cache.
         revision: of the repository.
     """
-    place = Path(model)
-    if not place.is_dir():
-        found = _cached(model, revision)
-        if found is None:
-            return b"", f"the files of {model} were not found, so its weights have no digest; set weights_digest"
-        place = found
-    files = sorted(
+    place = directory_of(model, revision)
+    if place is None:
+        return b"", f"the files of {model} were not found, so its weights have no digest; set weights_digest"
+    files = (
         file for file in place.iterdir() if file.suffix in {".json", ".safetensors", ".bin", ".pt", ".gguf"}
         and not file.name.startswith("tokenizer") and file.is_file()
     )  # fmt: skip
-    total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.name} {file.stat().st_size}\n".encode())
-        for part in _samples(file):
-            total.update(part)
-    return total.digest(), ""
+    return digest(place, files, hashlib.sha256(), _samples), ""
 
 
-def _cached(model: str, revision: str | None) -> Path | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-
-        file = try_to_load_from_cache(model, "config.json", revision=revision)
-    except Exception:
-        return None
-    return Path(file).parent if isinstance(file, str) else None
-
-
-def _samples(file: Path) -> Iterable[bytes]:
-    size = file.stat().st_size
-    with file.open("rb") as source:
-        if size <= _SAMPLE_BYTES * _SAMPLES:
-            yield source.read()
-            return
-        for index in range(_SAMPLES):
-            source.seek((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1))
-            yield source.read(_SAMPLE_BYTES)
+def _samples(size: int) -> Iterable[tuple[int, int]]:
+    if size <= _SAMPLE_BYTES * _SAMPLES:
+        return ((0, size),)
+    return (((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1), _SAMPLE_BYTES) for index in range(_SAMPLES))
 
 
 def _digest_of(values: Any) -> str:

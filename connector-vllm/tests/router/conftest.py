@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from real_node import Node, running
+from kvasir_ops.testing import MIB, Node
 
 from router.upstreams import Upstream
 
@@ -27,12 +27,12 @@ def engine() -> Iterator[Callable[..., Upstream]]:
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """A node that the tests of a file share and leave running."""
-    with running() as one:
+    with Node(64 * MIB) as one:
         yield one
 
 
 @pytest.fixture
 def own_node() -> Iterator[Node]:
     """A node that the test may kill or pause."""
-    with running() as one:
+    with Node(64 * MIB) as one:
         yield one

@@ -15,8 +15,8 @@ from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from kvasir_ops import home, tiny_model  # noqa: E402
+from kvasir_ops.testing import MIB, Node  # noqa: E402
 from kvasir_ops.vllm_server import MODEL, VllmServer, complete, kvasir_transfer  # noqa: E402
-from real_node import Node, running  # noqa: E402
 
 from kvasir_vllm.doctor.__main__ import main as doctor  # noqa: E402
 from router.upstreams import front, until  # noqa: E402
@@ -47,7 +47,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     place = tmp_path_factory.mktemp("pair")
     tiny_model.write(place / "model")
     with ExitStack() as stack:
-        node = stack.enter_context(running())
+        node = stack.enter_context(Node(64 * MIB))
         servers = []
         for role in ("kv_producer", "kv_consumer"):
             transfer = kvasir_transfer(node.socket, role)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from kvasir import Client, Namespace, Shard
-from real_node import Node
+from kvasir_ops.testing import Node
 
 from kvasir_vllm.hashing import block_hashes
 from kvasir_vllm.published import Published

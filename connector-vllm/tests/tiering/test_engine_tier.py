@@ -98,7 +98,7 @@ def test_tokens_are_the_same_cold_loaded_by_another_engine_and_after_a_kill(
 
     # Zeros instead of the pages give other tokens: what was loaded is what was computed with.
     forget(second)
-    for file in (own_node.places.shared_memory / "dram").rglob("*.data"):
+    for file in own_node.dram.rglob("*.data"):
         file.write_bytes(bytes(file.stat().st_size))
     zeroed = generate(second, [prompt])
     assert cached(zeroed) == wanted

@@ -7,8 +7,6 @@ import pytest
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 pytest.importorskip("vllm")
 
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from vllm.v1.kv_offload.base import LookupResult  # noqa: E402
@@ -34,7 +32,7 @@ def test_a_killed_node_is_misses_and_a_started_one_gives_the_bytes_again(own_nod
     own_node.kill()
     assert one.fetch(wanted) == [None] * 16
     offload_unseen(one, keys(4, "meanwhile"), blocks(4, 2))
-    own_node.ready()
+    own_node.start()
     one.until(lambda: right(one.fetch(wanted), content), "the bytes are there again")
 
 
@@ -102,7 +100,7 @@ def test_damaged_objects_are_misses_and_are_not_asked_for_again(own_node: Any, r
 def damage(node: Any, content: bytes) -> int:
     """Flips a byte of every copy of ``content`` in the node's shared memory."""
     found = 0
-    for file in (node.places.shared_memory / "dram").rglob("*"):
+    for file in node.dram.rglob("*"):
         if file.is_file():
             data = file.read_bytes()
             at = data.find(content)
@@ -114,21 +112,17 @@ def damage(node: Any, content: bytes) -> int:
     return found
 
 
-def test_an_engine_without_a_node_computes_and_finds_it_later(rig: Any, tmp_path: Path) -> None:
-    from kvasir_ops.node_process import NodePlaces
-    from real_node import Node
-
-    with tempfile.TemporaryDirectory(prefix="kvasir-tier-test-", dir="/dev/shm") as memory:
-        node = Node(NodePlaces(Path(memory), tmp_path))
-        one = rig(node.socket, attached=False)
-        wanted, content = keys(8, "later"), blocks(8, 7)
-        assert one.fetch(wanted) == [None] * 8
-        offload_unseen(one, wanted, content)
-        with node.ready():
-            one.until(lambda: one.tier._link.client() is not None, "the tier meets the node")
-            one.offload(wanted, content)
-            one.forget()
-            assert right(one.fetch(wanted), content)
+def test_an_engine_without_a_node_computes_and_finds_it_later(own_node: Any, rig: Any) -> None:
+    own_node.kill()
+    one = rig(own_node.socket, attached=False)
+    wanted, content = keys(8, "later"), blocks(8, 7)
+    assert one.fetch(wanted) == [None] * 8
+    offload_unseen(one, wanted, content)
+    own_node.start()
+    one.until(lambda: one.tier._link.client() is not None, "the tier meets the node")
+    one.offload(wanted, content)
+    one.forget()
+    assert right(one.fetch(wanted), content)
 
 
 def test_stores_beyond_the_limit_fail_at_once(own_node: Any, rig: Any) -> None:
@@ -174,7 +168,7 @@ def test_nothing_is_left_after_many_requests_with_faults(own_node: Any, rig: Any
             own_node.resume()
         if number == 100:
             own_node.kill()
-            own_node.ready()
+            own_node.start()
         for got, expected in zip(one.fetch(wanted), content, strict=True):
             assert got is None or (got == expected).all()
         if one.fetch(wanted[:1]) == [None]:

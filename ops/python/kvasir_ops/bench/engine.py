@@ -112,14 +112,14 @@ def _whole_load(client: Client, keys: Sequence[bytes], destination: Bytes) -> fl
 
 def _memcpy(client: Client, keys: Sequence[bytes], destination: Bytes) -> float:
     with client.lookup(b"".join(keys)) as lease:
-        sources, borrowed = addresses(client, lease)
+        sources, loan = addresses(client, lease)
         base, size = destination.ctypes.data, destination.shape[1]
         targets = [base + row * size for row in range(len(keys))]
         begin = time.perf_counter()
         for source, target in zip(sources, targets, strict=True):
             copy(target, source, size)
         seconds = time.perf_counter() - begin
-        client.attachment.mapped.give_back(borrowed)
+        client.attachment.mapped.give_back(loan)
         return seconds
 
 
@@ -185,13 +185,9 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
     assert (call.statuses == SlotStatus.GRANTED).all(), f"not every slot was granted: {call.statuses}"
     attachment.mapped.announce(answer.regions)
     slots = call._slots
-    borrowed = attachment.mapped.borrow(slots, write=True)
+    loan = attachment.mapped.borrow(slots, write=True)
     try:
-        regions = [borrowed[int(slot["region"])] for slot in slots]
-        targets = [
-            region.writable_address() + int(slot["slot"]) * region.slot_bytes
-            for region, slot in zip(regions, slots, strict=True)
-        ]
+        targets = loan.address.tolist()
         begin_at, size = sources.ctypes.data, sources.shape[1]
         origins = [begin_at + row * size for row in range(len(keys))]
         begin = time.perf_counter()
@@ -199,7 +195,7 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
             copy(target, origin, size)
         seconds = time.perf_counter() - begin
     finally:
-        attachment.mapped.give_back(borrowed, write=True)
+        attachment.mapped.give_back(loan)
     commit = call.commit_request()
     assert commit is not None
     call.committed(attachment.wire.call(commit, end).commit)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from kvasir import Client, Lease
+from kvasir.regions import Loan
 
 from kvasir_ops.replay.content import Content
 
@@ -42,11 +42,8 @@ def wrong_bytes(keys: Sequence[bytes], rows: Bytes, content: Content) -> int:
     return sum(content.wrong_bytes(key, row) for key, row in zip(keys, rows, strict=True))
 
 
-def addresses(client: Client, lease: Lease) -> tuple[list[int], Any]:
+def addresses(client: Client, lease: Lease) -> tuple[list[int], Loan]:
     """Where a lease's objects lie in this process's own mapping, and what ``give_back`` takes to end the loan."""
     slots = lease.slots.reshape(-1)
-    borrowed = client.attachment.mapped.borrow(slots)
-    places = [
-        borrowed[int(s["region"])].address + int(s["slot"]) * borrowed[int(s["region"])].slot_bytes for s in slots
-    ]
-    return places, borrowed
+    loan = client.attachment.mapped.borrow(slots)
+    return loan.address.tolist(), loan

@@ -342,7 +342,7 @@ def _records(kills: Sequence[Kill], wrong: int, empty_start: float) -> Iterator[
         kills=len(kills),
         median=round(statistics.median(slowest), 3),
         dram_median=round(statistics.median(kill.first_hit_s["dram"] for kill in kills), 3),
-        ssd_median=round(statistics.median(kill.first_hit_s["ssd"] for kill in kills), 3),
+        ssd_median=round(statistics.median(kill.first_hit_s["ssd"] for kill in kills if "ssd" in kill.first_hit_s), 3),
     )
     yield record(
         "restart.lost",

@@ -79,7 +79,8 @@ class Probe:
     def first_load(self, chunks: Sequence[int], began: float) -> float | None:
         """Seconds from ``began`` until one of ``chunks`` was loaded and right; None when that took too long.
 
-        Goes through them a few at a time, again and again: where a single one is may be told late.
+        Goes through them a few at a time, again and again: of the chunks of other nodes, only one that begins an entry
+        of the directory is found by its key alone.
         """
         first = 0
         while time.monotonic() - began < JOIN_BOUND_SECONDS:

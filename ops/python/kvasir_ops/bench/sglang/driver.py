@@ -228,20 +228,14 @@ class Memcpy:
         with client.lookup(pack(keys), namespace=place.namespace) as lease:
             slots = lease.slots.reshape(-1)
             assert len(slots) == len(keys), "pages were evicted"
-            regions = client.attachment.mapped.borrow(slots)
-            bases = np.array(
-                [
-                    regions[int(s["region"])].address + int(s["slot"]) * regions[int(s["region"])].slot_bytes
-                    for s in slots
-                ]
-            )
-            sources = (bases[pieces.object] + pieces.offset.astype(np.int64)).tolist()
+            loan = client.attachment.mapped.borrow(slots)
+            sources = (loan.address[pieces.object] + pieces.offset).tolist()
             targets, lengths = pieces.address.tolist(), pieces.length.tolist()
             begin = time.perf_counter()
             for target, source, length in zip(targets, sources, lengths, strict=True):
                 copy(target, source, length)
             seconds = time.perf_counter() - begin
-            client.attachment.mapped.give_back(regions)
+            client.attachment.mapped.give_back(loan)
         return seconds
 
 

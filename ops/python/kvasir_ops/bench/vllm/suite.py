@@ -16,6 +16,7 @@ from typing import Any
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import MIB, Node
 from kvasir_ops.bench.records import Record, at_least, at_most, percentile, record
+from kvasir_ops.bench.vllm import beside_lmcache
 from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -32,12 +33,21 @@ class DriverError(Exception):
 class Driver:
     """One driver process, in a process group of its own."""
 
-    def __init__(self, context: Context, python: Path, kind: str, given: dict[str, Any], log: Path) -> None:
+    def __init__(
+        self,
+        context: Context,
+        python: Path,
+        kind: str,
+        given: dict[str, Any],
+        log: Path,
+        variables: dict[str, str] | None = None,
+    ) -> None:
         home = context.home
         sources = ("client/src", "connector-vllm/src", "connector-vllm/tests", "ops/python")
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(str(home / source) for source in sources),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **(variables or {}),
         }
         self._log = log
         with log.open("ab") as errors:
@@ -93,6 +103,7 @@ def run(context: Context) -> Generator[Record, None, None]:
         yield _scheduler(context, python, node, model, place, version)
         yield _bandwidth(context, python, node, place, version)
         yield from _engines(context, python, node, model, place, version)
+        yield from _lmcache(context, python, node, model, place, version)
 
 
 def _model(context: Context, python: Path, place: Path) -> Path:
@@ -184,22 +195,40 @@ def _bandwidth(context: Context, python: Path, node: Node, place: Path, version:
     )
 
 
-def _engines(
-    context: Context, python: Path, node: Node, model: Path, place: Path, version: str
-) -> Generator[Record, None, None]:
-    options = {"kv_cache_memory_bytes": 256 * MIB, "block_size": 32}
-    kv = {
+_OPTIONS = {"kv_cache_memory_bytes": 256 * MIB, "block_size": 32}
+
+
+def _transfer(node: Node) -> dict[str, Any]:
+    return {
         "kv_connector": "KvasirConnector",
         "kv_connector_module_path": "kvasir_vllm",
         "kv_role": "kv_both",
         "kv_load_failure_policy": "recompute",
         "kv_connector_extra_config": {"socket": node.socket},
     }
+
+
+def _lmcache(
+    context: Context, python: Path, node: Node, model: Path, place: Path, version: str
+) -> Generator[Record, None, None]:
+    # What one engine computes stays in its own pool as well: room for all rounds.
+    options = _OPTIONS | {"kv_cache_memory_bytes": 1024 * MIB}
+
+    def start(name: str, interpreter: Path, transfer: dict[str, Any], variables: dict[str, str]) -> Driver:
+        given = {"model": str(model), "kv": transfer, "options": options}
+        return Driver(context, interpreter, "engine", given, place / f"{name}.log", variables)
+
+    yield from beside_lmcache.measure(context, start, _transfer(node), python, place, version, PROMPT_TOKENS)
+
+
+def _engines(
+    context: Context, python: Path, node: Node, model: Path, place: Path, version: str
+) -> Generator[Record, None, None]:
     drivers: dict[str, Driver] = {}
     try:
-        for name, transfer in (("plain", None), ("kvasir", kv)):
+        for name, transfer in (("plain", None), ("kvasir", _transfer(node))):
             context.say(f"vllm: starting an engine ({name})")
-            given = {"model": str(model), "kv": transfer, "options": options}
+            given = {"model": str(model), "kv": transfer, "options": _OPTIONS}
             drivers[name] = Driver(context, python, "engine", given, place / f"{name}.log")
             drivers[name].answer()
         yield from _processor_seconds(context, drivers, version)

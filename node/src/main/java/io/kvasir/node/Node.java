@@ -7,6 +7,7 @@ import io.kvasir.node.config.TimeSpan;
 import io.kvasir.node.engine.DutyCycle;
 import io.kvasir.node.engine.EngineContext;
 import io.kvasir.node.engine.EngineServer;
+import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.StoreContext;
@@ -196,6 +197,7 @@ public final class Node implements AutoCloseable {
                 .reserveQuotaBytes(config.reserveQuotaBytes())
                 .holdings(cluster == null ? Holdings.NONE : cluster.holdings())
                 .remote(cluster)
+                .copyGivesWay(uses -> Placement.STANDARD.givesWayFirst(true, true, uses))
                 .wakeup(wakeup));
         storeMetrics = new StoreMetrics(store, registry);
         clusterMetrics = cluster == null ? null : new ClusterMetrics(cluster, store.counters(), registry);
@@ -205,6 +207,9 @@ public final class Node implements AutoCloseable {
     private void run() {
         try {
             serve();
+            if (cluster != null) {
+                clusterMetrics.sample();
+            }
             health = new Health(false, "stopping");
             closeCluster();
             server.shutdown(config.node().shutdownLimit().toNanos());

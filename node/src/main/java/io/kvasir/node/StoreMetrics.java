@@ -104,6 +104,11 @@ final class StoreMetrics extends Collector {
         counter(families, "kvasir_storage_demoted_bytes_total", "Bytes written to SSD.", counters.demotedBytes);
         counter(
                 families,
+                "kvasir_storage_evicted_copies_total",
+                "Objects that left DRAM as a copy of what another node has.",
+                counters.evictedCopies);
+        counter(
+                families,
                 "kvasir_storage_evicted_clean_total",
                 "Objects that left DRAM with a copy on SSD.",
                 counters.evictedClean);

@@ -64,6 +64,11 @@ public final class ChainEngine implements AutoCloseable {
 
     /** Stores the chunks of a chain; returns how many were granted. */
     public int store(final ByteString chain) throws IOException {
+        return store(chain, true);
+    }
+
+    /** @param indexed whether the node is told each chunk's place in the chain; else its parent only */
+    public int store(final ByteString chain, final boolean indexed) throws IOException {
         final int chunks = chain.size() / KEY;
         final ReserveResult reserved = client.call(Request.newBuilder()
                         .setDeadlineMs(20_000)
@@ -84,7 +89,9 @@ public final class ChainEngine implements AutoCloseable {
                 write(record, payload(key(chain, i), objectBytes));
                 slots = slots.concat(reserved.getSlots().substring(i * RECORD, (i + 1) * RECORD));
                 parents = parents.concat(i == 0 ? ByteString.copyFrom(new byte[KEY]) : key(chain, i - 1));
-                commit.addChunkIndex(i);
+                if (indexed) {
+                    commit.addChunkIndex(i);
+                }
                 granted++;
             }
         }

@@ -84,6 +84,29 @@ class ClusterTest {
     }
 
     @Test
+    void aChainWithoutIndexesIsFoundFromItsMiddle() throws IOException {
+        start(2);
+        final ByteString chain = ChainEngine.chain(98, 40);
+        assertEquals(40, engines.get(0).store(chain, false));
+        announced(0);
+        assertEquals(30, engines.get(1).load(chain.substring(10 * 32), WAIT_MS));
+    }
+
+    @Test
+    void aNodeFullOfItsOwnObjectsPullsAWholePrefix() throws IOException {
+        start(2);
+        // More than its 32 MiB, none of it copies: what is pulled is the first that could give way.
+        for (int i = 0; i < 6; i++) {
+            engines.get(1).store(ChainEngine.chain(100 + i, 100));
+        }
+        final ByteString chain = ChainEngine.chain(99, 80);
+        assertEquals(80, engines.get(0).store(chain));
+        announced(0);
+        assertEquals(80, engines.get(1).load(chain, WAIT_MS));
+        assertEquals(80, nodes.get(1).metric("kvasir_storage_pulled_objects_total", null, null));
+    }
+
+    @Test
     void whatNobodyHasIsAMissAndStaysCheap() throws IOException {
         start(2);
         // It is remembered for a moment only, which a busy machine may need by itself.

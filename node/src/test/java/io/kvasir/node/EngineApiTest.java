@@ -310,6 +310,7 @@ class EngineApiTest {
         }
         final Response events = engine.read();
         assertEquals(held, events.getId());
+        assertEquals(fixture.config.node().name(), events.getEvents().getNode());
         assertEquals(1, events.getEvents().getEvents(0).getSequence());
         assertEquals(keys.substring(0, 32), events.getEvents().getEvents(0).getKey());
     }

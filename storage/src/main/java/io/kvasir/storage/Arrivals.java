@@ -1,26 +1,50 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.Eviction;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.StoredObject;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
+import org.agrona.concurrent.NanoClock;
 
-/** Objects that did not come from an engine of this node: sent by another node, or left by an earlier one. */
+/**
+ * Objects that did not come from an engine of this node: sent by another node, or left by an earlier one.
+ *
+ * <p>What a lookup had pulled stays until it is leased, within a time and a share of DRAM: it is a copy, and copies give way
+ * first, so that in a full DRAM the chunks of one prefix would drive each other out before the last of them is here.
+ */
 final class Arrivals {
+    /** A lookup that is still waiting, or an engine that asks again, has come by then. */
+    private static final long KEPT_NS = TimeUnit.SECONDS.toNanos(3);
+    /** Part of DRAM that may be kept so; as much as pulls may have on their way. */
+    private static final int KEPT_PART = 4;
+
+    private record Kept(int entry, long bytes, long untilNs) {}
+
     private final DramTier dram;
     private final SsdShelf ssd;
     private final StorageCounters counters;
+    private final NanoClock clock;
     private final EvictionPolicy.Scan byHeat;
+    /** Oldest first; those that were leased since are no longer in the map. */
+    private final ArrayDeque<Kept> kept = new ArrayDeque<>();
 
-    Arrivals(final DramTier dram, final SsdShelf ssd, final StorageCounters counters) {
+    private final Int2ObjectHashMap<Kept> keptByEntry = new Int2ObjectHashMap<>();
+    private long keptBytes;
+
+    Arrivals(final DramTier dram, final SsdShelf ssd, final NanoClock clock, final StorageCounters counters) {
         this.dram = dram;
         this.ssd = ssd;
+        this.clock = clock;
         this.counters = counters;
         byHeat = dram.scan();
     }
@@ -40,11 +64,10 @@ final class Arrivals {
         if (ssd.has(hash)) {
             return new Reception(SlotStatus.EXISTS, null);
         }
-        if (!mayEvict && dram.usedBytes() + SizeClass.slotBytes(object.length()) > dram.capacity()) {
-            return new Reception(SlotStatus.NO_ROOM, null);
-        }
-        final int entry =
-                dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), object.length(), object.codec());
+        final Eviction evicts =
+                mayEvict ? Eviction.ANYTHING : ssd.freeBytes() > object.length() ? Eviction.SAFE : Eviction.NOTHING;
+        final int entry = dram.reserve(
+                tenant, null, id.namespace(), id.key(), id.shard(), object.length(), object.codec(), evicts);
         return entry < 0
                 ? new Reception(SlotStatus.NO_ROOM, null)
                 : new Reception(SlotStatus.GRANTED, new Slot(entry, object, copy));
@@ -75,6 +98,9 @@ final class Arrivals {
             dram.came(entry, TierKind.REMOTE);
             dram.commit(null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
             dram.copied(entry, copy);
+            if (copy) {
+                keep(entry);
+            }
             counters.received.increment();
         }
 
@@ -83,6 +109,42 @@ final class Arrivals {
             assert dram.is(entry, serial) : "a slot that another node writes was taken away";
             dram.abort(null, entry);
         }
+    }
+
+    private void keep(final int entry) {
+        final Kept arrival = new Kept(entry, dram.slotBytes(entry), clock.nanoTime() + KEPT_NS);
+        dram.hold(entry);
+        kept.add(arrival);
+        keptByEntry.put(entry, arrival);
+        keptBytes += arrival.bytes;
+        while (keptBytes > dram.capacity() / KEPT_PART) {
+            letGo(kept.poll());
+        }
+    }
+
+    private int letGo(final Kept arrival) {
+        if (!keptByEntry.remove(arrival.entry, arrival)) {
+            return 0;
+        }
+        keptBytes -= arrival.bytes;
+        dram.unhold(arrival.entry);
+        return 1;
+    }
+
+    /** A lease holds the entry from here on. */
+    void leased(final int entry) {
+        final Kept arrival = keptByEntry.get(entry);
+        if (arrival != null) {
+            letGo(arrival);
+        }
+    }
+
+    int doWork(final long nowNs) {
+        int done = 0;
+        while (!kept.isEmpty() && nowNs - kept.peek().untilNs >= 0) {
+            done += letGo(kept.poll());
+        }
+        return done;
     }
 
     /** Tells what the arena had when it was opened: of each chain the parents first. */

@@ -10,6 +10,7 @@ final class Lookups {
     private final DramTier dram;
     private final LookupPlanner planner;
     private final RemoteShelf remote;
+    private final Arrivals arrivals;
     private final Leases leases;
     private final Waiters waiters;
     private final StoreContext context;
@@ -19,6 +20,7 @@ final class Lookups {
             final DramTier dram,
             final LookupPlanner planner,
             final RemoteShelf remote,
+            final Arrivals arrivals,
             final Leases leases,
             final Waiters waiters,
             final StoreContext context,
@@ -26,6 +28,7 @@ final class Lookups {
         this.dram = dram;
         this.planner = planner;
         this.remote = remote;
+        this.arrivals = arrivals;
         this.leases = leases;
         this.waiters = waiters;
         this.context = context;
@@ -84,6 +87,9 @@ final class Lookups {
                 }
             }
             lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs()));
+            for (final int entry : leased) {
+                arrivals.leased(entry);
+            }
         }
         if (query.sparse()) {
             Arrays.fill(found.status, fitting * found.shards, found.status.length, SlotStatus.MISS);

@@ -100,6 +100,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final LookupPlanner planner;
     private final Lending lending;
     private final Arrivals arrivals;
+    private final ColdestFirst coldest;
     private final Holdings holdings;
     private final Leases leases;
     private final Lookups lookups;
@@ -129,6 +130,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 this::isDurable,
                 () -> context.ssd() != null,
                 this::mayDropUndemoted,
+                context.copyGivesWay(),
                 listener,
                 this::complete,
                 context.clock(),
@@ -146,8 +148,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
         planner = new LookupPlanner(dram, ssd, remote, counters, verifier::verifyNow);
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
-        arrivals = new Arrivals(dram, ssd, counters);
-        lookups = new Lookups(dram, planner, remote, leases, waiters, context, counters);
+        arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
+        coldest = new ColdestFirst(dram, ssd);
+        lookups = new Lookups(dram, planner, remote, arrivals, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
@@ -343,7 +346,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * A slot for an object that another node sends.
      *
      * @param copy its sender keeps it too: it gives way first here
-     * @param mayEvict false: only room that nobody has
+     * @param mayEvict false: only room that nobody has, or that what is elsewhere too has while the SSD has room below
      */
     public Reception receive(
             final Tenant tenant,
@@ -375,6 +378,41 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Objects in DRAM, the one used last first. */
     public void eachByHeat(final Consumer<ObjectId> each) {
         arrivals.eachByHeat(each);
+    }
+
+    /** Objects on SSD and not in DRAM, the one used last first. */
+    public void eachOnSsdOnly(final Consumer<ObjectId> each) {
+        ssd.eachByHeat(id -> {
+            if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
+                each.accept(id);
+            }
+        });
+    }
+
+    /**
+     * The next few of those objects that leave DRAM first and are not on SSD; call after call goes on, until the objects
+     * that were passed make {@code withinBytes}.
+     *
+     * @return false: that is all, and the next call begins anew
+     */
+    public boolean nextToLeave(final long withinBytes, final Consumer<Leaving> each) {
+        return coldest.next(withinBytes, each);
+    }
+
+    /** True while what leaves DRAM gets to the SSD before. */
+    public boolean isSavedToSsd() {
+        return ssd.keepsUp(context.nanoClock().nanoTime());
+    }
+
+    /** Bytes of an object that is in DRAM or on SSD; 0 for another. */
+    public long bytesOf(final ObjectId id) {
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
+        return entry != DramTier.NONE ? dram.length(entry) : ssd.length(id.hash64());
+    }
+
+    /** Bytes of SSD that nothing occupies. */
+    public long ssdFreeBytes() {
+        return ssd.freeBytes();
     }
 
     /** Runs it on the owner's thread; from any thread. */
@@ -567,6 +605,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);
         done += lending.doWork(nowNs);
+        done += arrivals.doWork(nowNs);
         if (context.remote() != null) {
             done += context.remote().doWork(nowNs);
         }

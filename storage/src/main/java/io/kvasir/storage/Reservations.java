@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.Eviction;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
@@ -64,7 +65,14 @@ final class Reservations {
             final int entry = noRoom > 0
                     ? DramTier.NO_ROOM
                     : dram.reserve(
-                            writer.arena(), writer, namespace, key, shard, lengths[lengths.length == 1 ? 0 : i], codec);
+                            writer.arena(),
+                            writer,
+                            namespace,
+                            key,
+                            shard,
+                            lengths[lengths.length == 1 ? 0 : i],
+                            codec,
+                            Eviction.ANYTHING);
             switch (entry) {
                 case DramTier.NO_ROOM -> {
                     noRoom++;

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.Eviction;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.ReadOutcome;
@@ -169,7 +170,8 @@ final class SsdShelf implements SsdListener {
         if (readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
             return LATER;
         }
-        final int entry = dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0);
+        final int entry =
+                dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0, Eviction.ANYTHING);
         if (entry < 0) {
             if (noRoomSinceNs == 0 || nowNs - noRoomLastNs > ASKED_ANEW_NS) {
                 noRoomSinceNs = nowNs;
@@ -240,6 +242,30 @@ final class SsdShelf implements SsdListener {
         return nowNs - askedFirstNs > (warm ? STALLED_NS : WARMING_NS);
     }
 
+    /** True while what is about to leave DRAM gets here first. */
+    boolean keepsUp(final long nowNs) {
+        final boolean waitedFor = nowNs - askedNs < ASKED_ANEW_NS
+                && nowNs - Math.max(askedFirstNs, progressNs) > (warm ? STALLED_NS : WARMING_NS);
+        return tier != null && failure == null && !waitedFor;
+    }
+
+    /** Bytes that it can take without evicting for them. */
+    long freeBytes() {
+        return warm && failure == null ? Math.max(0, tier.capacityBytes() - tier.usedBytes()) : 0;
+    }
+
+    /** The one used last first. */
+    void eachByHeat(final Consumer<ObjectId> each) {
+        if (warm && failure == null) {
+            tier.hottestFirst().forEach(each);
+        }
+    }
+
+    /** Bytes of an object that is here; 0 when it is not. */
+    long length(final long hash) {
+        return Math.max(0, lengths.get(hash));
+    }
+
     /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
     int demote(final long nowNs) {
         if (!warm || failure != null || nowNs - notBeforeNs < 0) {
@@ -267,7 +293,8 @@ final class SsdShelf implements SsdListener {
                 notBeforeNs = nowNs + RESCAN_NS;
                 return submitted;
             }
-            if (dram.isReadable(entry) && dram.isSummed(entry) && !has(dram.hash(entry))) {
+            // A copy may leave DRAM as it is: another node has it too.
+            if (dram.isReadable(entry) && dram.isSummed(entry) && !dram.isCopied(entry) && !has(dram.hash(entry))) {
                 write(entry);
                 submitted++;
             }

@@ -31,6 +31,8 @@ public final class StorageCounters {
     public volatile LongConsumer pullNanos = nanos -> {};
     /** Hears how much longer a pull took than the engine would have waited for it; 0 when it was in time. */
     public volatile LongConsumer pullRegretNanos = nanos -> {};
+    /** Left DRAM as a copy of what another node has. */
+    public final LongAdder evictedCopies = new LongAdder();
     /** Left DRAM with a copy on SSD. */
     public final LongAdder evictedClean = new LongAdder();
     /** Left DRAM, and with it the node: the SSD was too slow or full, or there is none. */

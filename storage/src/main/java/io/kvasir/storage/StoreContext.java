@@ -10,6 +10,7 @@ import java.util.SplittableRandom;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
+import java.util.function.IntPredicate;
 import java.util.function.Supplier;
 import java.util.random.RandomGenerator;
 import org.agrona.concurrent.EpochClock;
@@ -31,6 +32,7 @@ public final class StoreContext {
     private Supplier<EvictionPolicy> policy = PolicyKind.STANDARD::create;
     private Holdings holdings = Holdings.NONE;
     private RemoteTier remote;
+    private IntPredicate copyGivesWay = uses -> true;
     private Runnable wakeup = () -> {};
     private EpochClock clock = SystemEpochClock.INSTANCE;
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
@@ -149,6 +151,16 @@ public final class StoreContext {
 
     RemoteTier remote() {
         return remote;
+    }
+
+    /** Whether a pulled copy that was used so often here still gives way before what is no copy. */
+    public StoreContext copyGivesWay(final IntPredicate value) {
+        copyGivesWay = value;
+        return this;
+    }
+
+    IntPredicate copyGivesWay() {
+        return copyGivesWay;
     }
 
     /** Called by other threads when {@link ObjectStore#doWork()} has something to do. */

@@ -121,6 +121,20 @@ final class Links implements Wire.ControlHandler {
         close(link, Outcome.UNREACHABLE);
     }
 
+    /** It may still be alive, and learns then that the link has ended. */
+    void gone(final Peer peer) {
+        for (final Link link : List.copyOf(all)) {
+            if (link.peer.equals(peer)) {
+                context.counters().add(Counter.LINKS_LOST, 1);
+                if (link.phase == Link.Phase.UP) {
+                    farewell(link);
+                } else {
+                    close(link, Outcome.UNREACHABLE);
+                }
+            }
+        }
+    }
+
     /** After a failure that an operator should know. */
     void lose(final Link link, final Outcome outcome, final String why) {
         if (link.phase != Link.Phase.CLOSED) {

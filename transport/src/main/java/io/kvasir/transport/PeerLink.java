@@ -61,6 +61,17 @@ public final class PeerLink implements Agent {
         return command(() -> sender.start(push)) ? new PushHandle(push) : null;
     }
 
+    /**
+     * This peer has left the cluster, or its process has ended: its link closes, and what was on its way from it goes on with
+     * the next holder at once. False when the command queue is full; the link finds out by itself then.
+     */
+    public boolean gone(final Peer peer) {
+        return command(() -> {
+            receiver.gone(peer);
+            links.gone(peer);
+        });
+    }
+
     /** For tests. */
     List<Link> links() {
         return links.all();

@@ -443,6 +443,30 @@ final class Receiver {
         }
     }
 
+    /** Nothing more comes from this holder, and none of the pulls under way asks it again. */
+    void gone(final Peer peer) {
+        for (final Pull pull : List.copyOf(pulls)) {
+            final int holder = pull.request.holders().indexOf(peer);
+            for (final InboundObject object : pull.objects) {
+                if (holder < 0 || object.ended) {
+                    continue;
+                }
+                object.excludedHolders |= 1L << holder;
+                if (object.holder == holder && object.transfer != null) {
+                    failed(object, Outcome.UNREACHABLE, true);
+                } else if (object.holder == holder) {
+                    final int next = pull.nextHolder(holder, object.excludedHolders);
+                    if (next < 0) {
+                        pull.toRetry.remove(object);
+                        end(object, Outcome.UNREACHABLE);
+                    } else {
+                        object.holder = next;
+                    }
+                }
+            }
+        }
+    }
+
     void onClosed(final Link link, final Outcome outcome) {
         // Another start of the peer, or one without the secret, will not become better.
         final boolean hopeless = outcome == Outcome.NOT_PROVEN || outcome == Outcome.OTHER_PROTOCOL;

@@ -158,6 +158,38 @@ class LinkFaultsTest {
     }
 
     @Test
+    void whatComesFromAPeerThatHasLeftGoesOnWithTheNextAtOnce() {
+        final LinkFixture.Node patient =
+                fixture.node(context -> context.stall(Duration.ofSeconds(60)).silence(Duration.ofSeconds(60)));
+        final LinkFixture.Node first = fixture.node();
+        final LinkFixture.Node second = fixture.node();
+        first.shelf.put(1, 8 << 20);
+        second.shelf.put(1, 8 << 20);
+        final Ends ends = fixture.pull(patient, LONG, List.of(first.peer(), second.peer()), 1);
+        fixture.until(() -> patient.count(Counter.BYTES_RECEIVED) > 1 << 20);
+        first.paused = true;
+        assertTrue(patient.link.gone(first.peer()));
+        fixture.until(() -> ends.ended);
+        assertEquals(Outcome.STORED, ends.only());
+        assertTrue(patient.shelf.has(1, second.shelf));
+        assertTrue(patient.count(Counter.BYTES_RESUMED) > 1 << 20, "went on where the first stopped");
+        first.paused = false;
+        fixture.until(() -> first.shelf.leases() == 0);
+    }
+
+    @Test
+    void aPullWhoseOnlyHolderHasLeftEndsAtOnce() {
+        final LinkFixture.Node there = fixture.node();
+        there.shelf.put(1, 8 << 20);
+        final Ends ends = fixture.pull(here, LONG, List.of(there.peer()), 1);
+        fixture.until(() -> here.count(Counter.BYTES_RECEIVED) > 1 << 20);
+        assertTrue(here.link.gone(there.peer()));
+        fixture.until(() -> ends.ended);
+        assertEquals(Outcome.UNREACHABLE, ends.only());
+        fixture.until(() -> there.shelf.leases() == 0);
+    }
+
+    @Test
     void anotherVersionAtTheNextHolderStartsAgain() {
         final LinkFixture.Node first = fixture.node();
         final LinkFixture.Node second = fixture.node();

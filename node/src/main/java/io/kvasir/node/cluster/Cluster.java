@@ -45,15 +45,18 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     private final ClusterSecret secret;
     private final NanoClock clock = SystemNanoClock.INSTANCE;
     private final DirectoryCounters counters = new DirectoryCounters();
-    private final Speeds speeds = new Speeds();
     private final Announcer announcer;
     private final Locator locator;
     private final AtomicReference<ClusterView> news = new AtomicReference<>();
     private final Map<Long, NodeStatus> statuses = new ConcurrentHashMap<>();
+    private final Speeds speeds = new Speeds(statuses::get, clock);
+    private final Rooms rooms = new Rooms(statuses::get, clock);
+    private final Whereabouts whereabouts = new Whereabouts(this);
     private volatile NodeStatus own = NodeStatus.UNKNOWN;
     private ObjectStore store;
     private Handoffs handoffs;
     private Drain drain;
+    private LastCopies lastCopies;
     private Transfers transfers;
     private Membership membership;
     private ClusterView view = ClusterView.NONE;
@@ -126,6 +129,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                         .secret(secret.bytes())
                         .silence(config.failureTimeout()));
         handoffs = new Handoffs(transfers);
+        lastCopies = new LastCopies(store, transfers, whereabouts, rooms, config.moveRateBytes(), clock);
         membership = Membership.start(new ClusterContext()
                 .name(name)
                 .incarnation(incarnation)
@@ -139,7 +143,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                         "kvasir-" + name + "-" + ProcessHandle.current().pid() + "-" + config.port()))
                 .onView(this::onView)
                 .status(() -> own.toLongs())
-                .onStatus((holder, told) -> statuses.put(holder, NodeStatus.of(told)))
+                .onStatus((holder, told) -> statuses.put(holder, NodeStatus.of(told, clock.nanoTime())))
                 .onAudit(audit -> store.execute(() -> announcer.audited(audit.keys(), audit.sequences()))));
     }
 
@@ -236,7 +240,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
 
     @Override
     public void pull(final ObjectStore.Tenant tenant, final List<? extends Wanted> objects) {
-        transfers.pull(tenant, objects);
+        transfers.pull(tenant, objects, peer -> view.peers().containsKey(peer.holder()));
     }
 
     @Override
@@ -247,10 +251,19 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
             final boolean another = next.instance() != view.instance();
             if (!next.peers().keySet().containsAll(view.peers().keySet())) {
                 store.forgetCopies();
+                locator.membersLeft();
+                if (!another) {
+                    view.peers().forEach((holder, peer) -> {
+                        if (!next.peers().containsKey(holder)) {
+                            transfers.gone(peer);
+                        }
+                    });
+                }
             }
             view = next;
             speeds.retain(view.peers()::containsKey);
             statuses.keySet().retainAll(view.peers().keySet());
+            rooms.peers(List.copyOf(view.peers().values()));
             if (another) {
                 final LongArrayList hottestFirst = new LongArrayList();
                 if (view.directory() != null) {
@@ -262,13 +275,18 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         }
         if (nowNs - sampledNs >= SAMPLE_NS) {
             sampledNs = nowNs;
+            // Who leaves takes nothing in.
             own = new NodeStatus(
-                    Math.max(0, store.dramCapacityBytes() - store.dramUsedBytes()),
+                    drain == null ? Math.max(0, store.dramCapacityBytes() - store.dramUsedBytes()) : 0,
                     transfers.queuedBytes(),
-                    store.leasedBytes());
+                    store.leasedBytes(),
+                    drain == null ? store.ssdFreeBytes() : 0,
+                    nowNs);
         }
         if (drain != null) {
-            work += drain.doWork();
+            work += drain.doWork(nowNs);
+        } else if (isOpen()) {
+            work += lastCopies.doWork(nowNs);
         }
         return work + announcer.doWork() + locator.doWork() + handoffs.doWork(nowNs);
     }
@@ -283,9 +301,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     /** Begins to move what only this node has; {@link #isDrained} says when it is over. The store's thread. */
     public void drain(final long untilNs) {
         if (drain == null && isOpen()) {
-            final List<ObjectId> hottestFirst = new ArrayList<>();
-            store.eachByHeat(hottestFirst::add);
-            drain = new Drain(this, hottestFirst, untilNs);
+            drain = new Drain(store, transfers, whereabouts, rooms, untilNs);
         }
     }
 
@@ -295,15 +311,6 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
 
     boolean isPeer(final long holder) {
         return view.peers().containsKey(holder);
-    }
-
-    /** Those with the most free DRAM first, by what they told last. */
-    List<Peer> peersByRoom() {
-        return view.peers().values().stream()
-                .sorted(Comparator.comparingLong(
-                        (Peer peer) -> -statuses.getOrDefault(peer.holder(), NodeStatus.UNKNOWN)
-                                .freeBytes()))
-                .toList();
     }
 
     long entryOf(final ObjectId id) {
@@ -416,6 +423,15 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
 
     Transfers transfers() {
         return transfers;
+    }
+
+    LastCopies lastCopies() {
+        return lastCopies;
+    }
+
+    /** The store's thread. */
+    Drain.Progress drained() {
+        return drain == null ? Drain.Progress.NONE : drain.progress();
     }
 
     Membership membership() {

@@ -19,6 +19,7 @@ public final class ClusterMetrics extends Collector {
 
     private final Cluster cluster;
     private volatile long[] announced = new long[3];
+    private volatile Drain.Progress drained = Drain.Progress.NONE;
 
     public ClusterMetrics(final Cluster cluster, final StorageCounters storage, final CollectorRegistry registry) {
         this.cluster = cluster;
@@ -47,6 +48,7 @@ public final class ClusterMetrics extends Collector {
     /** Owner thread. */
     public void sample() {
         announced = cluster.announced();
+        drained = cluster.drained();
     }
 
     @Override
@@ -91,6 +93,15 @@ public final class ClusterMetrics extends Collector {
                 "pull_corrupt",
                 "Objects that came with wrong bytes.",
                 cluster.transfers().corrupt.sum());
+        final LastCopies copies = cluster.lastCopies();
+        count(families, "moved_objects", "Last copies that a peer took over before eviction.", copies.moved.sum());
+        count(families, "moved_bytes", "Bytes of slots of those.", copies.movedBytes.sum());
+        count(families, "moves_refused", "Last copies that a peer did not take.", copies.refused.sum());
+        count(families, "last_copies_found", "Copies that turned out to be the last ones.", copies.lastOnes.sum());
+        gauge(families, "drain_left_objects", "Objects that a leaving node still has to move.", drained.left());
+        gauge(families, "drain_moved_objects", "Objects that a leaving node moved.", drained.moved());
+        gauge(families, "drain_elsewhere_objects", "Objects that others had already.", drained.elsewhere());
+        gauge(families, "drain_lost_objects", "Objects that no other node took.", drained.lost());
         for (final LinkCounters.Counter counter : LinkCounters.Counter.values()) {
             families.add(new GaugeMetricFamily(
                     "kvasir_transport_" + counter.name().toLowerCase(java.util.Locale.ROOT),

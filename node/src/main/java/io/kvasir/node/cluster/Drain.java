@@ -1,64 +1,121 @@
 package io.kvasir.node.cluster;
 
-import io.kvasir.node.cluster.directory.ChunkName;
-import io.kvasir.node.cluster.directory.Entry;
+import io.kvasir.node.cluster.Whereabouts.Place;
 import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.SizeClass;
 import io.kvasir.transport.Outcome;
+import io.kvasir.transport.Priority;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Moves what only this node has in DRAM to nodes with room, the hottest first, before it leaves. Owned by the store's
- * thread.
+ * Moves what only this node has to nodes with room before it leaves: first what is in DRAM, the hottest first, then what is
+ * on SSD only. Owned by the store's thread.
  */
 final class Drain {
     private static final Logger LOG = LoggerFactory.getLogger(Drain.class);
     private static final int BATCH = 64;
     private static final int UNDER_WAY = 256;
+    /** Of one object, where peers refuse it or none has room. */
     private static final int TRIES = 4;
+    /** Until the peers have told anew what room they have. */
+    private static final long AGAIN_NS = 1_500_000_000L;
 
-    private record Move(ObjectId id, int tries) {}
+    /** How far it is, in objects. */
+    record Progress(long left, long moved, long elsewhere, long lost) {
+        static final Progress NONE = new Progress(0, 0, 0, 0);
+    }
 
-    private final Cluster cluster;
+    private static final class Move {
+        final ObjectId id;
+        final long bytes;
+        int tries;
+        long notBeforeNs;
+
+        Move(final ObjectId id, final long bytes) {
+            this.id = id;
+            this.bytes = bytes;
+        }
+    }
+
+    private final Transfers transfers;
+    private final Whereabouts whereabouts;
+    private final Rooms rooms;
     private final long untilNs;
     private final ArrayDeque<Move> left = new ArrayDeque<>();
+    /** Tried in vain, in the order in which they are tried again. */
+    private final ArrayDeque<Move> again = new ArrayDeque<>();
+
+    private final ObjectStore store;
     private int underWay;
-    private int moved;
-    private int elsewhere;
-    private int lost;
-    private int turn;
+    private long moved;
+    private long movedBytes;
+    private long elsewhere;
+    private long lost;
+    private long lostBytes;
     private boolean told;
 
-    Drain(final Cluster cluster, final List<ObjectId> hottestFirst, final long untilNs) {
-        this.cluster = cluster;
+    Drain(
+            final ObjectStore store,
+            final Transfers transfers,
+            final Whereabouts whereabouts,
+            final Rooms rooms,
+            final long untilNs) {
+        this.store = store;
+        this.transfers = transfers;
+        this.whereabouts = whereabouts;
+        this.rooms = rooms;
         this.untilNs = untilNs;
-        hottestFirst.forEach(id -> left.add(new Move(id, 0)));
-        LOG.info("This node leaves: {} objects in DRAM may have to move", left.size());
+        store.eachByHeat(this::add);
+        final int inDram = left.size();
+        store.eachOnSsdOnly(this::add);
+        LOG.info(
+                "This node leaves: {} objects in DRAM and {} on SSD only may have to move",
+                inDram,
+                left.size() - inDram);
+    }
+
+    private void add(final ObjectId id) {
+        left.add(new Move(id, SizeClass.slotBytes(Math.max(1, store.bytesOf(id)))));
     }
 
     /** True when there is nothing left to do, or no time. */
     boolean isOver(final long nowNs) {
-        final boolean over = (left.isEmpty() && underWay == 0) || nowNs - untilNs >= 0;
+        final boolean over = (left.isEmpty() && again.isEmpty() && underWay == 0) || nowNs - untilNs >= 0;
         if (over && !told) {
             told = true;
-            LOG.info(
-                    "Moved {} objects; others have {} already, {} fit nowhere, {} were not reached in time",
-                    moved,
-                    elsewhere,
-                    lost,
-                    left.size() + underWay);
+            LOG.atLevel(lost + left() == 0 ? org.slf4j.event.Level.INFO : org.slf4j.event.Level.WARN)
+                    .log(
+                            "Moved {} objects ({} bytes); others have {} already; {} ({} bytes) fit nowhere else and {}"
+                                    + " were not reached in time: those stay on this node only",
+                            moved,
+                            movedBytes,
+                            elsewhere,
+                            lost,
+                            lostBytes,
+                            left());
         }
         return over;
     }
 
-    int doWork() {
+    private long left() {
+        return left.size() + again.size() + (long) underWay;
+    }
+
+    Progress progress() {
+        return new Progress(left(), moved, elsewhere, lost);
+    }
+
+    int doWork(final long nowNs) {
+        while (!again.isEmpty() && nowNs - again.peek().notBeforeNs >= 0) {
+            left.add(again.poll());
+        }
         int work = 0;
         while (!left.isEmpty() && underWay < UNDER_WAY) {
             final List<Move> batch = new ArrayList<>();
@@ -66,83 +123,68 @@ final class Drain {
                 batch.add(left.poll());
             }
             underWay += batch.size();
-            ask(batch);
+            whereabouts.ask(batch.stream().map(move -> move.id).toList(), places -> decide(batch, places, nowNs));
             work++;
         }
         return work;
     }
 
-    /** Whether another live node has each of them. */
-    private void ask(final List<Move> batch) {
-        final Set<Long> keys = new HashSet<>();
-        batch.forEach(move -> keys.add(cluster.entryOf(move.id)));
-        cluster.read(keys.stream().mapToLong(Long::longValue).toArray(), entries -> {
-            final List<Move> alone = new ArrayList<>();
-            for (final Move move : batch) {
-                final byte[] entry = entries == null ? null : entries.get(cluster.entryOf(move.id));
-                if (entry != null && isElsewhere(entry, move.id)) {
-                    elsewhere++;
-                    underWay--;
-                } else {
-                    alone.add(move);
-                }
-            }
-            push(alone);
-        });
-    }
-
-    private boolean isElsewhere(final byte[] entry, final ObjectId id) {
-        final int chunk = ChunkName.tag(ChunkName.hash(id.namespace(), id.key()));
-        final int shard = ChunkName.tag(id.shard());
-        for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
-            if (!cluster.isPeer(each.holder())) {
+    private void decide(final List<Move> batch, final Place[] places, final long nowNs) {
+        final Map<Peer, Map<ObjectId, Move>> pushes = new HashMap<>();
+        for (int i = 0; i < places.length; i++) {
+            final Move move = batch.get(i);
+            if (places[i] == Place.IN_DRAM || places[i] == Place.ON_SSD) {
+                underWay--;
+                elsewhere++;
                 continue;
             }
-            for (int member = 0; member < each.members(); member++) {
-                for (int s = 0; each.tag(member) == chunk && s < each.shards(); s++) {
-                    if (each.shardTag(s) == shard && (each.inDram(member, s) || each.onSsd(member, s))) {
-                        return true;
-                    }
-                }
+            final Peer taker = rooms.takerInAnyTier(move.bytes);
+            if (taker == null) {
+                failed(move, "no node has room", nowNs);
+            } else {
+                pushes.computeIfAbsent(taker, ignored -> new HashMap<>()).put(move.id, move);
             }
         }
-        return false;
+        pushes.forEach((peer, moves) -> transfers.push(
+                peer,
+                List.copyOf(moves.keySet()),
+                untilNs,
+                Priority.STORE,
+                (id, outcome) -> ended(peer, moves.get(id), outcome)));
     }
 
-    private void push(final List<Move> moves) {
-        final List<Peer> peers = cluster.peersByRoom();
-        if (peers.isEmpty()) {
-            lost += moves.size();
-            underWay -= moves.size();
-            return;
+    private void ended(final Peer peer, final Move move, final Outcome outcome) {
+        rooms.ended(peer, move.bytes, outcome);
+        switch (outcome) {
+            case STORED, ALREADY_THERE -> {
+                underWay--;
+                moved++;
+                movedBytes += move.bytes;
+                if (outcome == Outcome.STORED) {
+                    // Its slot is of use to what comes from SSD.
+                    store.copied(move.id, true);
+                }
+            }
+            case MISSING -> {
+                if (store.holds(move.id)) {
+                    failed(move, "it did not come to DRAM in time", System.nanoTime());
+                } else {
+                    underWay--;
+                }
+            }
+            default -> failed(move, outcome.toString(), System.nanoTime());
         }
-        final int first = turn++;
-        final Map<Peer, List<Move>> byPeer = new HashMap<>();
-        moves.forEach(move -> byPeer.computeIfAbsent(
-                        peers.get((first + move.tries) % peers.size()), ignored -> new ArrayList<>())
-                .add(move));
-        byPeer.forEach((peer, each) -> {
-            final Map<ObjectId, Move> byId = new HashMap<>();
-            each.forEach(move -> byId.put(move.id, move));
-            cluster.transfers()
-                    .push(
-                            peer,
-                            List.copyOf(byId.keySet()),
-                            untilNs,
-                            io.kvasir.transport.Priority.STORE,
-                            (id, outcome) -> ended(byId.get(id), outcome, peers.size()));
-        });
     }
 
-    private void ended(final Move move, final Outcome outcome, final int peers) {
+    private void failed(final Move move, final String reason, final long nowNs) {
         underWay--;
-        if (outcome == Outcome.STORED || outcome == Outcome.ALREADY_THERE) {
-            moved++;
-        } else if (move.tries + 1 < Math.min(TRIES, peers) && outcome != Outcome.MISSING) {
-            left.add(new Move(move.id, move.tries + 1));
+        if (++move.tries < TRIES) {
+            move.notBeforeNs = nowNs + AGAIN_NS;
+            again.add(move);
         } else {
             lost++;
-            LOG.debug("{} fits nowhere else: {}", move.id, outcome);
+            lostBytes += move.bytes;
+            LOG.debug("{} stays on this node only: {}", move.id, reason);
         }
     }
 }

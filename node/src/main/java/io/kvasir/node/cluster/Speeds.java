@@ -1,9 +1,11 @@
 package io.kvasir.node.cluster;
 
+import java.util.function.LongFunction;
 import org.agrona.collections.Long2ObjectHashMap;
+import org.agrona.concurrent.NanoClock;
 
 /**
- * How fast each peer has sent so far, and what is on its way from it: the estimate of when an object would be here. Owned
+ * How fast each peer has sent so far, and what it still has to send: the estimate of when an object would be here. Owned
  * by the store's thread.
  */
 final class Speeds {
@@ -26,11 +28,29 @@ final class Speeds {
     }
 
     private final Long2ObjectHashMap<Speed> speeds = new Long2ObjectHashMap<>();
+    private final LongFunction<NodeStatus> statuses;
+    private final NanoClock clock;
+
+    /** @param statuses what each holder told last; null for one that told nothing */
+    Speeds(final LongFunction<NodeStatus> statuses, final NanoClock clock) {
+        this.statuses = statuses;
+        this.clock = clock;
+    }
 
     long expectedNs(final Holders.Copy copy, final long bytes) {
         final Speed speed = of(copy.peer());
         final double disk = copy.onSsd() ? SSD_LATENCY_NS + bytes / SSD_BYTES_PER_NS : 0;
-        return (long) (speed.latencyNs + (speed.inFlight + bytes) / speed.bytesPerNs + disk);
+        final long before = Math.max(speed.inFlight, queued(copy.peer(), speed));
+        return (long) (speed.latencyNs + (before + bytes) / speed.bytesPerNs + disk);
+    }
+
+    /** What others fetch from it too, as it told last; it has been sending since. */
+    private long queued(final Peer peer, final Speed speed) {
+        final NodeStatus told = statuses.apply(peer.holder());
+        if (told == null) {
+            return 0;
+        }
+        return Math.max(0, told.queuedBytes() - (long) ((clock.nanoTime() - told.heardNs()) * speed.bytesPerNs));
     }
 
     void started(final Peer peer, final long bytes) {

@@ -13,6 +13,7 @@ import io.kvasir.transport.SourceObject;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -23,10 +24,16 @@ final class StoreSource implements ObjectSource {
     private record Asked(ObjectId id, long deadlineNs, SourceAnswer answer) {}
 
     private final ObjectStore store;
+    private final AtomicLong lentBytes = new AtomicLong();
     private List<Asked> asked = new ArrayList<>();
 
     StoreSource(final ObjectStore store) {
         this.store = store;
+    }
+
+    /** Of objects that the link holds to send them; any thread. */
+    long lentBytes() {
+        return lentBytes.get();
     }
 
     @Override
@@ -52,15 +59,29 @@ final class StoreSource implements ObjectSource {
         }
     }
 
-    private static void answer(final SourceAnswer answer, final Lent lent) {
+    private void answer(final SourceAnswer answer, final Lent lent) {
         if (lent == null) {
             answer.refuse(Outcome.MISSING);
         } else {
+            lentBytes.addAndGet(lent.object().length());
             answer.ready(new LentObject(lent, Names.version(lent.object())));
         }
     }
 
-    private record LentObject(Lent lent, ObjectVersion version) implements SourceObject {
+    private final class LentObject implements SourceObject {
+        private final Lent lent;
+        private final ObjectVersion version;
+
+        LentObject(final Lent lent, final ObjectVersion version) {
+            this.lent = lent;
+            this.version = version;
+        }
+
+        @Override
+        public ObjectVersion version() {
+            return version;
+        }
+
         @Override
         public MemorySegment bytes() {
             return lent.bytes();
@@ -73,6 +94,7 @@ final class StoreSource implements ObjectSource {
 
         @Override
         public void release() {
+            lentBytes.addAndGet(-lent.object().length());
             lent.giveBack();
         }
     }

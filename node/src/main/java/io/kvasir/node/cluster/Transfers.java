@@ -1,5 +1,6 @@
 package io.kvasir.node.cluster;
 
+import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.RemoteTier;
@@ -19,10 +20,13 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import org.agrona.concurrent.AgentRunner;
 import org.agrona.concurrent.IdleStrategy;
 import org.agrona.concurrent.NanoClock;
@@ -46,6 +50,8 @@ final class Transfers implements AutoCloseable {
     private final LinkCounters linkCounters = new LinkCounters();
     private final Idle idle = new Idle();
     private final PeerLink link;
+    private final SplittableRandom random = new SplittableRandom();
+    private final StoreSource source;
     private final AgentRunner runner;
     /** Objects that no holder had although the directory said so. */
     final LongAdder stale = new LongAdder();
@@ -64,8 +70,9 @@ final class Transfers implements AutoCloseable {
         this.store = store;
         this.speeds = speeds;
         deadlineNs = deadline.toNanos();
+        source = new StoreSource(store);
         link = PeerLink.open(settings.apply(new LinkContext())
-                .source(new StoreSource(store))
+                .source(source)
                 .sink(new StoreSink(store, null, clock))
                 .errors(message -> LOG.info("Peer link: {}", message))
                 .counters(linkCounters)
@@ -130,22 +137,32 @@ final class Transfers implements AutoCloseable {
         return underWay;
     }
 
-    /** Bytes of pulls under way. */
+    /** Bytes of pulls under way, and of objects that peers get. */
     long queuedBytes() {
-        return queuedBytes;
+        return queuedBytes + source.lentBytes();
     }
 
     // ---- pulls
 
-    /** Each object from the holder from which it is expected first; the others are asked when that one fails. */
-    void pull(final ObjectStore.Tenant tenant, final List<? extends RemoteTier.Wanted> objects) {
+    /**
+     * Each object from the holder that {@link Placement} names; the others are asked when that one fails.
+     *
+     * @param live whether a holder is in the cluster now; the directory's answer may be older
+     */
+    void pull(
+            final ObjectStore.Tenant tenant,
+            final List<? extends RemoteTier.Wanted> objects,
+            final Predicate<Peer> live) {
         final Map<List<Peer>, List<RemoteTier.Wanted>> byHolders = new LinkedHashMap<>();
+        final long drawn = random.nextLong();
         for (final RemoteTier.Wanted object : objects) {
             final Holders copies = (Holders) object.copies();
-            final List<Peer> holders = copies.all().stream()
-                    .sorted(Comparator.comparingLong(copy -> speeds.expectedNs(copy, copies.bytes())))
-                    .map(Holders.Copy::peer)
-                    .toList();
+            final List<Peer> holders =
+                    order(copies, drawn).stream().filter(live).toList();
+            if (holders.isEmpty()) {
+                object.ended(false);
+                continue;
+            }
             speeds.started(holders.getFirst(), copies.bytes());
             queuedBytes += copies.bytes();
             byHolders.computeIfAbsent(holders, ignored -> new ArrayList<>()).add(object);
@@ -155,6 +172,20 @@ final class Transfers implements AutoCloseable {
                 new Pull(tenant, holders, wanted.subList(from, Math.min(wanted.size(), from + OBJECTS))).start();
             }
         });
+    }
+
+    private List<Peer> order(final Holders copies, final long drawn) {
+        final List<Holders.Copy> all = copies.all();
+        final long[] expectedNs = new long[all.size()];
+        for (int i = 0; i < expectedNs.length; i++) {
+            expectedNs[i] = speeds.expectedNs(all.get(i), copies.bytes());
+        }
+        final int first = Placement.source(expectedNs.length, i -> expectedNs[i], drawn);
+        return IntStream.range(0, expectedNs.length)
+                .boxed()
+                .sorted(Comparator.comparingLong(i -> i == first ? -1 : expectedNs[i]))
+                .map(i -> all.get(i).peer())
+                .toList();
     }
 
     private final class Pull implements TransferListener {
@@ -228,6 +259,13 @@ final class Transfers implements AutoCloseable {
                 stale.increment();
             }
             object.ended(outcome == Outcome.STORED || outcome == Outcome.ALREADY_THERE);
+        }
+    }
+
+    /** It has left the cluster: what is on its way from it goes on with other holders now. */
+    void gone(final Peer peer) {
+        if (!link.gone(Names.peer(peer))) {
+            LOG.debug("The peer link is too busy to hear that {} is gone", peer.name());
         }
     }
 

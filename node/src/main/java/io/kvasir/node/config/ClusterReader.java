@@ -88,6 +88,7 @@ final class ClusterReader {
                 positive("cluster.directory_deadline"),
                 at("announce_rate").asInt(),
                 duration.apply("cluster.drain_limit"),
+                size.applyAsLong("cluster.move_rate"),
                 positive("cluster.pull_deadline"));
     }
 

@@ -52,6 +52,7 @@ public record NodeConfig(
             Duration directoryDeadline,
             int announceRate,
             Duration drainLimit,
+            long moveRateBytes,
             Duration pullDeadline) {
         public boolean isEnabled() {
             return !seeds.isEmpty();

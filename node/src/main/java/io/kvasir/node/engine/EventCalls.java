@@ -61,7 +61,7 @@ final class EventCalls {
     }
 
     private EventRing ring(final String tenant) {
-        return rings.computeIfAbsent(tenant, name -> new EventRing(ctx.eventsKept()));
+        return rings.computeIfAbsent(tenant, name -> new EventRing(ctx.nodeName(), ctx.eventsKept()));
     }
 
     private final class HeldEvents extends Held {

@@ -14,12 +14,15 @@ final class EventRing {
     /** Events in one answer. */
     static final int MAX_EVENTS = 4096;
 
+    private final String node;
     private final ObjectEvent[] events;
     private final long[] unixMs;
     private final List<Held> waiters = new ArrayList<>();
     private long last;
 
-    EventRing(final int kept) {
+    /** @param node whose events these are */
+    EventRing(final String node, final int kept) {
+        this.node = node;
         events = new ObjectEvent[kept];
         unixMs = new long[kept];
     }
@@ -56,7 +59,7 @@ final class EventRing {
     EventsResult after(final long after, final int limit) {
         final long oldest = Math.max(1, last - events.length + 1);
         final long first = Math.max(oldest, after + 1);
-        final EventsResult.Builder result = EventsResult.newBuilder();
+        final EventsResult.Builder result = EventsResult.newBuilder().setNode(node);
         if (after > 0) {
             result.setLost(first - after - 1);
         }

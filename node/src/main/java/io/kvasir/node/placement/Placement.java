@@ -1,23 +1,21 @@
 package io.kvasir.node.placement;
 
 import java.util.function.IntFunction;
+import java.util.function.IntToLongFunction;
 
 /**
  * The rules of placement. A store stays where it was made; a pull makes a copy that gives way first; the last copy stays
- * longest, and when it has to leave DRAM it goes to a peer with room rather than be lost. So far only
- * {@code kvasir simulate} calls them: a node marks pulled copies by itself, asks holders in the order of their expected
- * speed, and writes a last copy to its own SSD. Pure: time, randomness and what is known of peers come
- * in as arguments. Peers are numbered by the caller; unknown or dead ones have no number or a null {@link PeerRoom}.
+ * longest, and when it has to leave DRAM it goes to a peer with room rather than be lost. Nodes call them, and
+ * {@code kvasir simulate} calls the same ones. Pure: time, randomness and what is known of peers come in as arguments. Peers
+ * are numbered by the caller; unknown or dead ones have no number or a null {@link PeerRoom}.
  *
- * <p>How a node is to use it:
+ * <p>Who asks what in a node:
  *
  * <ul>
- *   <li>commit of a pulled object, and every later use of it: {@link #givesWayFirst}, and
- *       {@code ObjectStore.copied(id, answer)};
- *   <li>the directory says that a holder is gone, and this node is the only one left: {@code ObjectStore.copied(id,
- *       false)};
- *   <li>an object is about to lose its DRAM slot: {@link #isWorthMoving}, then {@link #taker} and a push;
- *   <li>an object has to be fetched: {@link #source}.
+ *   <li>the store at every use of a copy: {@link #givesWayFirst};
+ *   <li>{@code LastCopies}, ahead of eviction: {@link #isWorthMoving}, and {@link #taker} through {@code Rooms}, as a
+ *       {@code Drain} does;
+ *   <li>{@code Transfers} for what has to be fetched: {@link #source}.
  * </ul>
  *
  * @param spreadUses uses of a pulled copy on this node after which it counts as a copy made on purpose and no longer
@@ -32,6 +30,8 @@ public record Placement(int spreadUses) {
 
     /** Peers that are looked at for one decision, whatever the size of the cluster. */
     private static final int LOOKED_AT = 8;
+    /** Times that differ by less than this part of them say nothing: what is known of peers is a second old. */
+    private static final int ABOUT = 4;
 
     public Placement {
         if (spreadUses < 1) {
@@ -54,7 +54,7 @@ public record Placement(int spreadUses) {
      * Whether an object that loses its slot here is to be offered to a peer at all.
      *
      * @param elsewhere another live node has it in DRAM
-     * @param durable it is on this node's SSD, from where a pull can be answered too
+     * @param durable it is on this node's SSD, from where a pull can be answered too, or gets there first
      * @param moved it makes room for an object that a peer moved here: moves do not cascade
      */
     public static boolean isWorthMoving(final boolean elsewhere, final boolean durable, final boolean moved) {
@@ -90,23 +90,23 @@ public record Placement(int spreadUses) {
     }
 
     /**
-     * The holder to fetch from: the one with the least to send and receive; among equals any, so that readers of one hot
-     * object spread over its holders.
+     * The holder to fetch from: the one from which it is expected first, by what that has to send and receive. Among those
+     * that are about equal any, so that readers of one hot object spread over its holders.
      *
-     * @param holders numbers of the holders; looked at are the first {@code count}
+     * @param count of the holders
+     * @param expectedNs of each; negative for one that is not to be used
      * @param random any number
-     * @return an index into {@code holders}, or {@link #NOBODY} when none is known to be alive
+     * @return which holder, from 0, or {@link #NOBODY} when none is known to be alive
      */
-    public static int source(
-            final int[] holders, final int count, final IntFunction<PeerRoom> room, final long random) {
+    public static int source(final int count, final IntToLongFunction expectedNs, final long random) {
         int best = NOBODY;
         long least = Long.MAX_VALUE;
         final int start = count == 0 ? 0 : (int) Long.remainderUnsigned(random, count);
         for (int i = 0; i < count; i++) {
             final int at = (start + i) % count;
-            final PeerRoom seen = room.apply(holders[at]);
-            if (seen != null && seen.queuedBytes() < least) {
-                least = seen.queuedBytes();
+            final long expected = expectedNs.applyAsLong(at);
+            if (expected >= 0 && (best == NOBODY || expected < least - least / ABOUT)) {
+                least = expected;
                 best = at;
             }
         }

@@ -73,20 +73,25 @@ class PlacementTest {
         assertTrue(taken.size() > 900, "peers taken: " + taken.size());
     }
 
-    @Test
-    void shouldFetchFromTheLeastLoadedHolder() {
-        final PeerRoom[] peers = {new PeerRoom(0, 900), new PeerRoom(0, 100), null, new PeerRoom(0, 500)};
-        assertEquals(1, Placement.source(new int[] {0, 1, 2, 3}, 4, peer -> peers[peer], 5));
-        assertEquals(0, Placement.source(new int[] {3, 0, 2}, 3, peer -> peers[peer], 5));
-        assertEquals(Placement.NOBODY, Placement.source(new int[] {2}, 1, peer -> peers[peer], 5));
-        assertEquals(Placement.NOBODY, Placement.source(new int[0], 0, peer -> peers[peer], 5));
+    private static int source(final long random, final long... expectedNs) {
+        return Placement.source(expectedNs.length, i -> expectedNs[i], random);
     }
 
     @Test
-    void shouldSpreadReadersOverEqualHolders() {
+    void shouldFetchFromTheHolderFromWhichItIsExpectedFirst() {
+        for (int random = 0; random < 4; random++) {
+            assertEquals(1, source(random, 900, 100, -1, 500));
+            assertEquals(2, source(random, 500, 900, 0, -1));
+        }
+        assertEquals(Placement.NOBODY, source(5, -1));
+        assertEquals(Placement.NOBODY, source(0));
+    }
+
+    @Test
+    void shouldSpreadReadersOverHoldersThatAreAboutEqual() {
         final Set<Integer> chosen = new HashSet<>();
         for (int random = 0; random < 3; random++) {
-            chosen.add(Placement.source(new int[] {4, 5, 6}, 3, peer -> FULL, random));
+            chosen.add(source(random, 1_000, 950, 1_050));
         }
         assertEquals(Set.of(0, 1, 2), chosen);
     }

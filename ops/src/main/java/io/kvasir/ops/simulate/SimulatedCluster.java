@@ -246,7 +246,8 @@ final class SimulatedCluster {
     private SimulatedNode holder(final int chunk, final int at) {
         final int[] named = Arrays.copyOfRange(holders, at * HOLDERS, at * HOLDERS + holderCount[at]);
         for (int count = named.length; count > 0; count--) {
-            final int chosen = Placement.source(named, count, peer -> rooms[peer], random.nextLong());
+            final int chosen = Placement.source(
+                    count, i -> (long) (rooms[named[i]].queuedBytes() / bytesPerMs * 1e6), random.nextLong());
             final SimulatedNode holder = nodes.get(named[chosen]);
             final int there = holder.find(chunk);
             if (there != NONE) {

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.function.BooleanSupplier;
+import java.util.function.IntPredicate;
 import java.util.function.LongPredicate;
 import java.util.function.Supplier;
 import java.util.random.RandomGenerator;
@@ -22,6 +23,7 @@ import org.agrona.concurrent.EpochClock;
  * @param demotes whether there is a tier below; else no object is ever durable and there is nothing to prefer
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
+ * @param copyGivesWay whether a copy that was used so often here still gives way before what is no copy
  * @param random of the numbers of attachments and regions
  * @param allocator runs the allocation of region files, which touches every page; the tier closes it
  * @param completions runs what other threads finished on the owner's thread
@@ -35,6 +37,7 @@ public record DramContext(
         LongPredicate durable,
         BooleanSupplier demotes,
         BooleanSupplier mayDropUndemoted,
+        IntPredicate copyGivesWay,
         Listener listener,
         Executor completions,
         EpochClock clock,

@@ -331,6 +331,9 @@ public final class DramTier implements AutoCloseable {
     public void touch(final int entry) {
         entries.uses[entry]++;
         policy.touch(entry);
+        if (policy.isCopied(entry) && !context.copyGivesWay().test(entries.uses[entry])) {
+            policy.copied(entry, false);
+        }
     }
 
     public void hold(final int entry) {
@@ -357,6 +360,10 @@ public final class DramTier implements AutoCloseable {
         return entries.uses[entry];
     }
 
+    public boolean isPinned(final int entry) {
+        return entries.pinned[entry];
+    }
+
     public void pin(final int entry, final boolean pinned) {
         entries.pinned[entry] = pinned;
     }
@@ -367,6 +374,7 @@ public final class DramTier implements AutoCloseable {
      * A slot for an object that is not here.
      *
      * @param attachment null: the node itself
+     * @param evicts what may give way for it
      * @return the entry, {@link #NO_ROOM} or {@link #QUOTA}
      */
     public int reserve(
@@ -376,7 +384,8 @@ public final class DramTier implements AutoCloseable {
             final Hash256 key,
             final Shard shard,
             final long length,
-            final int codec) {
+            final int codec,
+            final Eviction evicts) {
         final long slotBytes = SizeClass.slotBytes(length);
         if (slotBytes > context.capacity()) {
             return NO_ROOM;
@@ -385,7 +394,7 @@ public final class DramTier implements AutoCloseable {
             return QUOTA;
         }
         final long writer = attachment == null ? Region.NODE : attachment.id;
-        final Region region = regions.withRoom(tenant, attachment, writer, slotBytes);
+        final Region region = regions.withRoom(tenant, attachment, writer, slotBytes, evicts);
         if (region == null) {
             return NO_ROOM;
         }
@@ -508,7 +517,9 @@ public final class DramTier implements AutoCloseable {
     // ---- room
 
     private void evict(final int entry) {
-        if (context.durable().test(entries.hash[entry])) {
+        if (policy.isCopied(entry)) {
+            context.counters().evictedCopies.increment();
+        } else if (context.durable().test(entries.hash[entry])) {
             context.counters().evictedClean.increment();
         } else {
             context.counters().evictedUndemoted.increment();

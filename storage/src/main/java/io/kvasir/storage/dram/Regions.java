@@ -78,7 +78,11 @@ final class Regions implements AutoCloseable {
 
     /** A region of the tenant with a free slot of this size for this writer; null when there is none now. */
     Region withRoom(
-            final TenantArena tenant, final Attachments.Entry attachment, final long writer, final long slotBytes) {
+            final TenantArena tenant,
+            final Attachments.Entry attachment,
+            final long writer,
+            final long slotBytes,
+            final Eviction evicts) {
         if (attachment != null
                 && attachment.last != null
                 && byId.get(attachment.last.id) == attachment.last
@@ -111,7 +115,10 @@ final class Regions implements AutoCloseable {
             spares.want(slotBytes);
             return null;
         }
-        final int victim = victims.find(tenant, slotBytes, writer);
+        if (evicts == Eviction.NOTHING) {
+            return null;
+        }
+        final int victim = victims.find(tenant, slotBytes, writer, evicts);
         if (victim == Victims.WAIT) {
             return null;
         }
@@ -120,12 +127,12 @@ final class Regions implements AutoCloseable {
             evictor.evict(victim);
             return region;
         }
-        return move(tenant, slotBytes);
+        return move(tenant, slotBytes, evicts);
     }
 
     /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
-    private Region move(final TenantArena tenant, final long slotBytes) {
-        final Region region = victims.regionToMove();
+    private Region move(final TenantArena tenant, final long slotBytes, final Eviction evicts) {
+        final Region region = victims.regionToMove(evicts);
         if (region == null) {
             return null;
         }

@@ -6,8 +6,8 @@ import io.kvasir.storage.policy.VictimSearch;
 import io.kvasir.storage.policy.VictimSearch.Verdict;
 
 /**
- * Chooses what gives way in DRAM, in bounded time: the coldest object that is on SSD too. What is nowhere else goes only
- * when the SSD makes no progress.
+ * Chooses what gives way in DRAM, in bounded time: copies of what another node has, then the coldest object that is on SSD
+ * too. What is nowhere else goes only when the SSD makes no progress.
  */
 final class Victims {
     /** From {@link #find}: try again when there is room. */
@@ -20,11 +20,13 @@ final class Victims {
     private final Entries entries;
     private final VictimSearch search;
     private final EvictionPolicy.Scan scan;
+    private final CopiesFirst policy;
     private final DramContext context;
 
     Victims(final Entries entries, final CopiesFirst policy, final DramContext context) {
         this.entries = entries;
         this.context = context;
+        this.policy = policy;
         search = new VictimSearch(policy, entries.chains);
         scan = policy.scan();
     }
@@ -35,11 +37,21 @@ final class Victims {
      *
      * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
      */
-    int find(final TenantArena tenant, final long slotBytes, final long writer) {
-        return search.find(entry -> judge(entry, tenant, slotBytes, writer), context.mayDropUndemoted());
+    int find(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
+        return search.find(entry -> judge(entry, tenant, slotBytes, writer, evicts), () -> mayLose(evicts));
     }
 
-    private Verdict judge(final int entry, final TenantArena tenant, final long slotBytes, final long writer) {
+    private boolean mayLose(final Eviction evicts) {
+        return evicts == Eviction.ANYTHING && context.mayDropUndemoted().getAsBoolean();
+    }
+
+    /** Its bytes are somewhere else too. */
+    private boolean isSafe(final int entry) {
+        return policy.isCopied(entry) || context.durable().test(entries.hash[entry]);
+    }
+
+    private Verdict judge(
+            final int entry, final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
         final Region region = entries.region[entry];
         if (region.slotBytes != slotBytes || region.tenant != tenant || entries.pinned[entry]) {
             return Verdict.NEVER;
@@ -47,19 +59,19 @@ final class Victims {
         if (!region.admits(writer) || !mayGo(entry)) {
             return Verdict.LATER;
         }
-        if (!context.demotes().getAsBoolean()) {
+        if (evicts == Eviction.ANYTHING && !context.demotes().getAsBoolean()) {
             // No tier below: whatever goes is gone, so the first that can go is taken.
             return Verdict.BEST;
         }
-        if (!context.durable().test(entries.hash[entry])) {
+        if (!isSafe(entry)) {
             return Verdict.LOST;
         }
         return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
     }
 
     /** The region of the coldest object whose region nobody writes or reads, and in which all may go. */
-    Region regionToMove() {
-        final boolean undemotedToo = context.mayDropUndemoted().getAsBoolean();
+    Region regionToMove(final Eviction evicts) {
+        final boolean undemotedToo = mayLose(evicts);
         Region refused = null;
         scan.restart();
         int entry = scan.next();
@@ -78,8 +90,7 @@ final class Victims {
 
     private boolean mayGo(final Region region, final boolean undemotedToo) {
         for (final int entry : region.entryOf) {
-            if (entry != NONE
-                    && (!mayGo(entry) || (!undemotedToo && !context.durable().test(entries.hash[entry])))) {
+            if (entry != NONE && (!mayGo(entry) || (!undemotedToo && !isSafe(entry)))) {
                 return false;
             }
         }

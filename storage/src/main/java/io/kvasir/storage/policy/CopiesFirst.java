@@ -10,6 +10,9 @@ public final class CopiesFirst implements EvictionPolicy {
     private final LruPolicy copies = new LruPolicy();
     private final EvictionPolicy others;
     private boolean[] copied = new boolean[1024];
+    /** A copy was used since it became one. */
+    private boolean[] used = new boolean[1024];
+
     private long[] hash = new long[1024];
     private long[] bytes = new long[1024];
     private int[] chunkIndex = new int[1024];
@@ -29,6 +32,7 @@ public final class CopiesFirst implements EvictionPolicy {
         if (entry >= copied.length) {
             final int size = Math.max(entry + 1, copied.length * 2);
             copied = Arrays.copyOf(copied, size);
+            used = Arrays.copyOf(used, size);
             hash = Arrays.copyOf(hash, size);
             bytes = Arrays.copyOf(bytes, size);
             chunkIndex = Arrays.copyOf(chunkIndex, size);
@@ -59,16 +63,21 @@ public final class CopiesFirst implements EvictionPolicy {
         }
         copied[entry] = now;
         if (now) {
+            used[entry] = false;
             others.withdraw(entry);
             copies.add(entry, hash[entry], bytes[entry], chunkIndex[entry], priority[entry]);
         } else {
             copies.withdraw(entry);
             others.add(entry, hash[entry], bytes[entry], chunkIndex[entry], priority[entry]);
+            if (used[entry]) {
+                others.touch(entry);
+            }
         }
     }
 
     @Override
     public void touch(final int entry) {
+        used[entry] = true;
         of(entry).touch(entry);
     }
 

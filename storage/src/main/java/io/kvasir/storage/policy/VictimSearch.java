@@ -63,6 +63,10 @@ public final class VictimSearch {
         int entry = scan.next();
         for (int looked = 0; entry != NONE && looked < LOOKED_AT && weighed < WEIGHED; entry = scan.next(), looked++) {
             final boolean copied = policy.isCopied(entry);
+            if (!copied && fits != NONE && policy.isCopied(fits)) {
+                // No better place makes up for a copy that stays.
+                return fits;
+            }
             int at = copied ? entry : chains.end(entry);
             Verdict verdict = candidates.judge(at);
             if (at != entry && verdict.compareTo(Verdict.FITS) < 0) {

@@ -382,6 +382,19 @@ public final class SsdTier implements AutoCloseable {
                 && locked(() -> (long) state.findDurable(id, context.clock().millis())) >= 0;
     }
 
+    /** What is durable here, the object used last first. Takes time: for who wants all of it. */
+    public List<ObjectId> hottestFirst() {
+        if (!isWarm()) {
+            return List.of();
+        }
+        state.lock.lock();
+        try {
+            return state.hottestFirst();
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
     private long locked(final LongSupplier look) {
         state.lock.lock();
         try {

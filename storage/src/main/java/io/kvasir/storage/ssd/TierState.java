@@ -261,6 +261,15 @@ final class TierState implements AutoCloseable {
         return childless;
     }
 
+    List<ObjectId> hottestFirst() {
+        final List<ObjectId> found = new ArrayList<>();
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
+            found.add(entries.id(e));
+        }
+        return found.reversed();
+    }
+
     /** All entries of the extent that loses least: the largest share of its entries is among the coldest. Or empty. */
     IntArrayList coldestExtent() {
         final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();

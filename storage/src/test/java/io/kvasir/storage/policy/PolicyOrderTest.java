@@ -126,6 +126,19 @@ class PolicyOrderTest {
     }
 
     @Test
+    void shouldOrderACopyThatWasUsedAsUsedWhenItIsNoneAnyMore() {
+        final CopiesFirst policy = new CopiesFirst(new CostAwarePolicy());
+        warmUp(policy);
+        add(policy, 1);
+        policy.copied(1, true);
+        policy.touch(1);
+        policy.copied(1, false);
+        add(policy, 2, 3);
+        final List<Integer> order = order(policy);
+        assertTrue(order.indexOf(2) < order.indexOf(1) && order.indexOf(3) < order.indexOf(1), "order of kinds");
+    }
+
+    @Test
     void shouldTakeTheEndOfTheChainBelowTheColdest() {
         final Chains chains = new Chains();
         final CopiesFirst policy = new CopiesFirst(new LruPolicy());

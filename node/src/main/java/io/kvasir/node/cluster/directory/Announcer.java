@@ -22,7 +22,8 @@ import org.agrona.concurrent.NanoClock;
  * that comes twice does nothing. Owned by the store's thread.
  *
  * <p>Which entry a chunk belongs to: that of its parent, unless it is the first of 32, or the parent is not known here,
- * or the entry is full of branches; then it begins an entry of its own.
+ * or the entry is full of branches; then it begins an entry of its own. So does a chunk whose place in its chain the engine
+ * did not say: such an engine may ask for it without what comes before, and only the beginning of an entry is found alone.
  */
 public final class Announcer implements Holdings {
     /** Settings. */
@@ -50,7 +51,6 @@ public final class Announcer implements Holdings {
         long[] chunks = new long[4];
         long[] dram = new long[4];
         long[] ssd = new long[4];
-        byte[] place = new byte[4];
         int members;
         long sequence;
         boolean queued;
@@ -71,17 +71,15 @@ public final class Announcer implements Holdings {
             return -1;
         }
 
-        void add(final long chunk, final int position) {
+        void add(final long chunk) {
             if (members == chunks.length) {
                 chunks = Arrays.copyOf(chunks, members * 2);
                 dram = Arrays.copyOf(dram, members * 2);
                 ssd = Arrays.copyOf(ssd, members * 2);
-                place = Arrays.copyOf(place, members * 2);
             }
             chunks[members] = chunk;
             dram[members] = 0;
-            ssd[members] = 0;
-            place[members++] = (byte) position;
+            ssd[members++] = 0;
         }
 
         void remove(final int i) {
@@ -89,7 +87,6 @@ public final class Announcer implements Holdings {
             chunks[i] = chunks[members];
             dram[i] = dram[members];
             ssd[i] = ssd[members];
-            place[i] = place[members];
         }
     }
 
@@ -199,20 +196,10 @@ public final class Announcer implements Holdings {
             final int chunkIndex,
             final ShardTable table) {
         Group group = null;
-        int place = 0;
-        if (!parent.equals(Hash256.ZERO) && !(chunkIndex >= 0 && chunkIndex % Entry.CHUNKS == 0)) {
-            final long above = ChunkName.hash(namespace, parent);
-            group = byChunk.get(above);
-            if (group != null) {
-                place = chunkIndex >= 0 ? chunkIndex % Entry.CHUNKS : group.place[group.find(above)] + 1;
-                if (place >= Entry.CHUNKS || group.members >= MAX_MEMBERS) {
-                    group = null;
-                }
-            }
-            if (group == null && chunkIndex >= 0) {
-                place = chunkIndex % Entry.CHUNKS;
-            } else if (group == null) {
-                place = 0;
+        if (!parent.equals(Hash256.ZERO) && chunkIndex > 0 && chunkIndex % Entry.CHUNKS != 0) {
+            group = byChunk.get(ChunkName.hash(namespace, parent));
+            if (group != null && group.members >= MAX_MEMBERS) {
+                group = null;
             }
         }
         if (group == null) {
@@ -222,7 +209,7 @@ public final class Announcer implements Holdings {
                 groups.put(chunk, group);
             }
         }
-        group.add(chunk, place);
+        group.add(chunk);
         byChunk.put(chunk, group);
         return group;
     }

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executor;
+import java.util.concurrent.TimeUnit;
 import java.util.function.LongPredicate;
 import org.agrona.collections.Int2IntHashMap;
 import org.agrona.collections.LongHashSet;
@@ -34,11 +35,13 @@ public final class Locator {
     /** Entries in one read. */
     private static final int KEYS = 4096;
 
-    /**
-     * A directory that let one question go unanswered gets this part of the deadline until it answers again: a node that
-     * has just died makes it slow for a moment, and that is worth waiting for; one that is away is not.
-     */
+    /** A directory that let one question go unanswered gets this part of the deadline until it answers again. */
     private static final int SILENT = 50;
+    /**
+     * A node that has just died makes the directory slow for a moment, and that is worth waiting for: for so long questions
+     * have the whole deadline, and those under way have it anew.
+     */
+    private static final long PATIENCE_NS = TimeUnit.SECONDS.toNanos(5);
 
     private static final int NONE = -1;
 
@@ -49,6 +52,7 @@ public final class Locator {
     private final DirectoryCounters counters;
     private final List<Question> open = new ArrayList<>();
     private boolean silent;
+    private long patientUntilNs;
 
     /** @param live which holders count; without this node itself */
     public Locator(
@@ -62,6 +66,20 @@ public final class Locator {
         this.live = live;
         this.deadlineNs = deadlineNs;
         this.counters = counters;
+        patientUntilNs = clock.nanoTime();
+    }
+
+    /** Nodes have left: their part of the directory is about to be somebody else's. */
+    public void membersLeft() {
+        final long nowNs = clock.nanoTime();
+        patientUntilNs = nowNs + PATIENCE_NS;
+        for (final Question question : open) {
+            question.untilNs = nowNs + deadlineNs;
+        }
+    }
+
+    private boolean isPatient() {
+        return !silent || patientUntilNs - clock.nanoTime() > 0;
     }
 
     /**
@@ -112,7 +130,7 @@ public final class Locator {
         final boolean sparse;
         final Answer answer;
         final long startedNs = clock.nanoTime();
-        final long untilNs = startedNs + (silent ? deadlineNs / SILENT : deadlineNs);
+        long untilNs = startedNs + (isPatient() ? deadlineNs : deadlineNs / SILENT);
         final Int2IntHashMap byTag = new Int2IntHashMap(NONE);
         final boolean[] found;
         final LongHashSet asked = new LongHashSet();

@@ -104,4 +104,26 @@ class LocatorTest {
         directory.answerAll();
         assertEquals(List.of(false, true), ended);
     }
+
+    @Test
+    void aNodeThatLeavesGivesQuestionsUnderWayTheWholeDeadlineAnew() {
+        ask();
+        pass(DEADLINE_NS - 1);
+        locator.membersLeft();
+        pass(DEADLINE_NS - 1);
+        directory.answerAll();
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aDirectoryThatIsSilentAfterANodeLeftIsWaitedFor() {
+        ask();
+        pass(DEADLINE_NS);
+        locator.membersLeft();
+        ask();
+        pass(DEADLINE_NS - 1);
+        directory.asked.poll();
+        directory.answerAll();
+        assertEquals(List.of(false, true), ended);
+    }
 }

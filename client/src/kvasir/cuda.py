@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from kvasir import Deadline
-from kvasir.mappings import watch_unmapping
 
-from kvasir_vllm.errors import UnsupportedError
+from kvasir.deadline import Deadline
+from kvasir.errors import UnsupportedError
+from kvasir.mappings import watch_unmapping
 
 _U64 = npt.NDArray[np.uint64]
 #: Bytes of one submission; between two of them the deadline is looked at.

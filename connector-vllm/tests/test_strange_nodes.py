@@ -133,7 +133,7 @@ def test_disk_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
     # DRAM holds 64 chunks and the disk a part of what the SSD tier was promised: 36 prompts have 108.
     small = Node(dram=32 * MIB, ssd=512 * MIB, region=4 * MIB)
     with (
-        small_disk(small.extents, 48 * MIB),
+        small_disk(small.ssd, 48 * MIB),
         small,
         Engine(model, tmp_path / "engine.log", transfer(small.socket)) as engine,
     ):

@@ -38,7 +38,8 @@ final class AeronWire implements Wire {
     static final int MAX_DATA_TERM = 64 << 20;
 
     private static final int FRAME_HEADER = 32;
-    private static final int MAX_CONTROL_MTU = CONTROL_TERM / 8;
+    /** No peer sends larger control messages, however it is configured. */
+    static final int MAX_CONTROL_MTU = CONTROL_TERM / 8;
 
     /** Fragments of one stream in one duty cycle: none keeps the others waiting. */
     private static final int FRAGMENTS = 16;

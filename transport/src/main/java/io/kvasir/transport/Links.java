@@ -301,6 +301,10 @@ final class Links implements Wire.ControlHandler {
     @Override
     public void onControl(final long source, final DirectBuffer buffer, final int offset, final int length) {
         try {
+            // A frame's length is what its datagram says, and Aeron takes a stranger's word for it.
+            if (length > AeronWire.MAX_CONTROL_MTU) {
+                throw new IndexOutOfBoundsException("message of " + length + " bytes");
+            }
             final Link link = bySource.get(source);
             if (link == null) {
                 greeted(source, buffer, offset, length);

@@ -78,6 +78,11 @@ public final class PeerLink implements Agent {
     }
 
     /** For tests. */
+    Wire.ControlHandler control() {
+        return links;
+    }
+
+    /** For tests. */
     Receiver receiver() {
         return receiver;
     }

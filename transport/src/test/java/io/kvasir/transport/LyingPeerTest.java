@@ -177,4 +177,13 @@ class LyingPeerTest {
         assertEquals(own, Shelf.crc(slot.bytes), "the shelf's own bytes stay");
         assertEquals(1, counters.get(Counter.SLICES_UNKNOWN));
     }
+
+    @Test
+    void aFrameThatSaysItIsAGibibyteCostsTheLinkAndNoMemory() {
+        final UnsafeBuffer buffer = new UnsafeBuffer(ByteBuffer.allocateDirect(1 << 10));
+        puller.control().onControl(link.source, buffer, 0, 1 << 30);
+        assertEquals(Link.Phase.CLOSED, link.phase);
+        puller.control().onControl(link.source + 1, buffer, 0, Integer.MAX_VALUE);
+        assertEquals(2, counters.get(Counter.REFUSED_MESSAGES));
+    }
 }

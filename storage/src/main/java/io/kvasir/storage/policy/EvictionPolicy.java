@@ -44,8 +44,8 @@ public interface EvictionPolicy {
 
     /**
      * A walk from the coldest entry to warmer ones. It stays valid while entries are added, touched and removed: an entry
-     * that is not touched meanwhile is met once, a removed one never; one that moves while the walk is under way is met
-     * where it is found.
+     * that is not touched meanwhile is met once, a removed one never; one that moves while the walk is under way, which the
+     * beginning of another walk may cause as well, is met where it is found.
      */
     interface Scan {
         /** Goes back to the coldest entry. */

@@ -96,6 +96,10 @@ class EvictionPolicyContractTest {
                 }
                 case EVICT -> {
                     victims.restart();
+                    if (kind == PolicyKind.S3_FIFO) {
+                        // Its queues are put in order when a walk begins: what moves may be met by another one again.
+                        untouched.clear();
+                    }
                     final int victim = victims.next();
                     assertEquals(live.isEmpty(), victim == EvictionPolicy.NONE, "a victim as long as there is one");
                     if (victim != EvictionPolicy.NONE) {

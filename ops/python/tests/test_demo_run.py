@@ -66,9 +66,9 @@ def test_interrupted_run_leaves_nothing_behind(state: Path, tmp_path: Path, numb
     before = demo_places()
     output = tmp_path / "output"
     with output.open("wb") as sink:
-        process = subprocess.Popen(
-            demo(state), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
-        )
+        # A shell's background job ignores SIGINT, and so do its children.
+        command = ["env", "--default-signal=INT", *demo(state)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
     try:
         bound = time.monotonic() + START_BOUND_SECONDS
         while b"are one cache" not in output.read_bytes():

@@ -24,12 +24,10 @@ pytest.importorskip("sglang", reason="runs in the environment of ./kvasir test -
 
 import numpy as np
 import torch
+from bounded import calls, timed
 from controller import PAGE, Engine, hashes, parallel, scramble, tokens
 from kvasir import Client, Namespace, SlotStatus
-from prometheus_client import REGISTRY
 
-#: No call may take longer, whatever happened: some deadlines and a slow machine.
-BOUND_SECONDS = 30.0
 #: Of a page of 1024 tokens.
 PAGE_BYTES = 1 << 20
 
@@ -53,17 +51,6 @@ def engines() -> Iterator[Any]:
         assert all(thread.is_alive() for thread in engine.threads())
         engine.close()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kvasir")]
-
-
-def calls(call: str, outcome: str) -> float:
-    return REGISTRY.get_sample_value("kvasir_sglang_calls_total", {"call": call, "outcome": outcome}) or 0.0
-
-
-def timed(work: Any) -> Any:
-    begin = time.monotonic()
-    result = work()
-    assert time.monotonic() - begin < BOUND_SECONDS
-    return result
 
 
 def test_an_engine_starts_without_a_node_and_uses_it_once_it_is_there(own_node: Node, engines: Any) -> None:

@@ -19,15 +19,13 @@ pytest.importorskip("sglang", reason="runs in the environment of ./kvasir test -
 
 import numpy as np
 import torch
+from bounded import calls, timed
 from conftest import DRAM
 from controller import PAGE, hashes, parallel, tokens
 from damage import damage, summed
 from kvasir import Client
 from linked import LinkedEngine
-from prometheus_client import REGISTRY
 from sglang.srt.mem_cache.hicache_storage import PoolName, PoolTransfer
-
-BOUND_SECONDS = 30.0
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,17 +48,6 @@ def engines() -> Iterator[Any]:
         assert engine.linker._offloads.alive
         engine.close()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kvasir")]
-
-
-def timed(work: Any) -> Any:
-    begin = time.monotonic()
-    result = work()
-    assert time.monotonic() - begin < BOUND_SECONDS
-    return result
-
-
-def calls(call: str, outcome: str) -> float:
-    return REGISTRY.get_sample_value("kvasir_sglang_calls_total", {"call": call, "outcome": outcome}) or 0.0
 
 
 def settle(engine: LinkedEngine, prompt: Any) -> list[bytes]:

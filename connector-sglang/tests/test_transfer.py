@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bounded import calls
 from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavailableError, Pieces
 from kvasir_ops.testing import Node, until
-from prometheus_client import REGISTRY
 
 from kvasir_sglang import held as held_module
 from kvasir_sglang import transfer as transfer_module
@@ -223,23 +223,19 @@ def test_a_load_of_more_pages_than_were_leased_takes_the_rest_as_well(side: Side
     assert (back == pages).all()
 
 
-def outcome(call: str, name: str) -> float:
-    return REGISTRY.get_sample_value("kvasir_sglang_calls_total", {"call": call, "outcome": name}) or 0.0
-
-
 @pytest.mark.parametrize(
     ("error", "name"),
     [(RuntimeError("x"), "internal"), (NodeUnavailableError("x"), "unavailable"), (MemoryError(), "internal")],
 )
 def test_whatever_fails_inside_is_counted_and_a_miss(error: Exception, name: str) -> None:
     transfer = Transfer(Options())
-    before = outcome("call", name)
+    before = calls("call", name)
 
     def fail(end: Deadline) -> int:
         raise error
 
     assert transfer.bounded("call", LONG, fail, -1) == -1
-    assert outcome("call", name) == before + 1
+    assert calls("call", name) == before + 1
 
 
 def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

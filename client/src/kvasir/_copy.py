@@ -132,14 +132,6 @@ def _incomplete(objects: int, pieces: Pieces, complete: BoolArray) -> BoolArray:
     return missing
 
 
-def _of_valid(pieces: Pieces, valid: BoolArray) -> Pieces:
-    """Those whose object is valid."""
-    if valid.all():
-        return pieces
-    keep = valid[pieces.object]
-    return Pieces(pieces.object[keep], pieces.offset[keep], pieces.address[keep], pieces.length[keep])
-
-
 def _check_range(objects: int, pieces: Pieces) -> None:
     if pieces.in_order and len(pieces.object) <= objects:
         return
@@ -178,7 +170,7 @@ def load(
     loan = regions.borrow(slots, hits)
     try:
         valid = loan.valid(hits)
-        kept = _of_valid(pieces, valid)
+        kept = pieces.those(pieces.of_objects(valid))
         source = kept.of_objects(loan.address) + kept.offset
         complete = copier.run(source, kept.address, kept.length, deadline, stopped)
         loaded: BoolArray = valid & ~_incomplete(len(slots), kept, complete)
@@ -210,7 +202,7 @@ def store(
     loan = regions.borrow(slots, granted, write=True)
     try:
         valid = loan.valid(granted)
-        kept = _of_valid(pieces, valid)
+        kept = pieces.those(pieces.of_objects(valid))
         target = kept.of_objects(loan.address) + kept.offset
         complete = copier.run(kept.address, target, kept.length, deadline, stopped)
         stored: BoolArray = valid & ~_incomplete(len(slots), kept, complete)

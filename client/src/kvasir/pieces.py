@@ -50,12 +50,15 @@ class Pieces:
         """For each piece the value of its object."""
         return values if self.in_order and len(values) == len(self.object) else values[self.object]
 
-    def first(self, objects: int) -> Pieces:
-        """Those of objects below ``objects``."""
-        keep = self.object < objects
+    def those(self, keep: npt.NDArray[np.bool_]) -> Pieces:
+        """The pieces for which ``keep`` is True; these themselves when it is for all."""
         if keep.all():
             return self
         return Pieces(self.object[keep], self.offset[keep], self.address[keep], self.length[keep])
+
+    def first(self, objects: int) -> Pieces:
+        """Those of objects below ``objects``."""
+        return self.those(self.object < objects)
 
     def whole_objects(self, objects: int) -> U64:
         """Lengths of ``objects`` objects that these pieces make up without gap or overlap, for a store.

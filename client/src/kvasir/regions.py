@@ -189,6 +189,10 @@ class Loan:
         regions: those that the slots lie in.
         write: True when the slots are to be written.
         address: of each slot's bytes in this process; 0 for one whose region is not there.
+
+    Raises:
+        ProtocolViolationError: a slot or length that lies outside its region.
+        RegionError: a region cannot be mapped writable.
     """
 
     def __init__(self, slots: SlotArray, atlas: _Atlas, rows: npt.NDArray[np.intp], *, write: bool) -> None:
@@ -200,15 +204,10 @@ class Loan:
         self._stamp_address = atlas.headers[rows] + self._slot * atlas.stride[rows]
         self._region_stamp_address = atlas.stamp[rows]
         self._stamp = np.ascontiguousarray(slots["stamp"])
-        self.address: U64 = np.zeros(0, dtype=np.uint64)
+        self.address: U64 = self._addresses()
 
-    def place(self) -> None:
-        """Works out the addresses; maps what is to be written writable.
-
-        Raises:
-            ProtocolViolationError: a slot or length that lies outside its region.
-            RegionError: a region cannot be mapped writable.
-        """
+    def _addresses(self) -> U64:
+        """Maps what is to be written writable."""
         atlas, rows = self._atlas, self._rows
         slot_bytes = atlas.slot_bytes[rows]
         outside = (self._slot >= atlas.slots[rows]) | (self._slots["length"] > slot_bytes)
@@ -221,7 +220,8 @@ class Loan:
         if self.write:
             base = np.zeros(len(base), dtype=np.uint64)
             base[self._used] = [region.writable_address() for region in self.regions]
-        self.address = base[rows] + self._slot * slot_bytes
+        addresses: U64 = base[rows] + self._slot * slot_bytes
+        return addresses
 
     def valid(self, considered: BoolArray) -> BoolArray:
         """Which of ``considered`` have the stamp that their header has, in regions that live."""
@@ -329,13 +329,7 @@ class RegionMap:
             for mapped in loan.regions:
                 mapped.users += 1
                 mapped.reserved += write
-            try:
-                loan.place()
-            except BaseException:
-                self._end(loan)
-                raise
-            if write:
-                for mapped in loan.regions:
+                if write:
                     self._written.pop(mapped.region, None)
                     self._written[mapped.region] = None
         return loan
@@ -359,20 +353,17 @@ class RegionMap:
     def give_back(self, loan: Loan) -> None:
         """Ends :meth:`borrow`; the last one out of a closed map unmaps and runs ``on_closed``."""
         with self._lock:
-            self._end(loan)
+            for mapped in loan.regions:
+                mapped.users -= 1
+                mapped.reserved -= loan.write
+                if mapped.closing and not mapped.users:
+                    self._lingering.remove(mapped)
+                    mapped.close()
+            if loan.write:
+                self._drop_idle_writable()
             finished = self._closed and not self._lingering
         if finished:
             self._on_closed()
-
-    def _end(self, loan: Loan) -> None:
-        for mapped in loan.regions:
-            mapped.users -= 1
-            mapped.reserved -= loan.write
-            if mapped.closing and not mapped.users:
-                self._lingering.remove(mapped)
-                mapped.close()
-        if loan.write:
-            self._drop_idle_writable()
 
     def _drop_idle_writable(self) -> None:
         idle = [name for name in self._written if name in self._mapped and not self._mapped[name].reserved]

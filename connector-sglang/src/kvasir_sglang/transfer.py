@@ -286,5 +286,5 @@ def _without_first(pieces: Pieces, objects: int) -> Pieces:
     """Those of the objects from ``objects`` on, counted from there."""
     if not objects:
         return pieces
-    keep = pieces.object >= objects
-    return Pieces(pieces.object[keep] - objects, pieces.offset[keep], pieces.address[keep], pieces.length[keep])
+    rest = pieces.those(pieces.object >= objects)
+    return Pieces(rest.object - objects, rest.offset, rest.address, rest.length)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kvasir_ops.bench.context import Context
+from kvasir_ops.bench.peers.drivers import lmcache_server
 from kvasir_ops.bench.peers.drivers.protocol import free_port, wait_until
 from kvasir_ops.bench.peers.environments import LMCACHE, PeerUnavailableError
 from kvasir_ops.bench.peers.environments import prepare as prepare_peer
@@ -127,20 +127,13 @@ def measure(
 def _server(python: Path, place: Path) -> Iterator[int]:
     """LMCache's server on its engine-driven path over shared memory; its port."""
     port, http = free_port(), free_port()
-    command = [str(python.with_name("lmcache")), "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--http-host", "127.0.0.1", "--http-port", str(http), "--chunk-size", str(CHUNK_TOKENS)]
-    command += ["--max-workers", "2", "--l1-size-gb", "1", "--no-l1-use-lazy", "--eviction-policy", "LRU"]
-    command += ["--supported-transfer-mode", "engine_driven", "--shm-name", f"kvasir_bench_vllm_{os.getpid()}"]
+    command = lmcache_server.command(python, port, http, CHUNK_TOKENS, 1, f"kvasir_bench_vllm_{os.getpid()}")
     environment = os.environ | _ENVIRONMENT | {"HF_HUB_OFFLINE": "1", "LMCACHE_LOG_LEVEL": "ERROR"}
 
     def healthy() -> bool:
         if server.poll() is not None:
             raise RuntimeError(f"LMCache's server ended with {server.returncode}; see {place / 'lmcache.log'}")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{http}/healthcheck", timeout=1) as answer:
-                return int(answer.status) == 200
-        except OSError:
-            return False
+        return lmcache_server.answers(http)
 
     with (place / "lmcache.log").open("wb") as log:
         server = subprocess.Popen(

@@ -18,6 +18,7 @@ from kvasir_ops.bench.node import MIB, Node
 from kvasir_ops.bench.records import Record, at_least, at_most, percentile, record
 from kvasir_ops.bench.vllm import beside_lmcache
 from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
+from kvasir_ops.vllm_server import kvasir_transfer
 
 DRIVER = Path(__file__).with_name("driver.py")
 ANSWER_BOUND_S = 300
@@ -198,16 +199,6 @@ def _bandwidth(context: Context, python: Path, node: Node, place: Path, version:
 _OPTIONS = {"kv_cache_memory_bytes": 256 * MIB, "block_size": 32}
 
 
-def _transfer(node: Node) -> dict[str, Any]:
-    return {
-        "kv_connector": "KvasirConnector",
-        "kv_connector_module_path": "kvasir_vllm",
-        "kv_role": "kv_both",
-        "kv_load_failure_policy": "recompute",
-        "kv_connector_extra_config": {"socket": node.socket},
-    }
-
-
 def _lmcache(
     context: Context, python: Path, node: Node, model: Path, place: Path, version: str
 ) -> Generator[Record, None, None]:
@@ -218,7 +209,9 @@ def _lmcache(
         given = {"model": str(model), "kv": transfer, "options": options}
         return Driver(context, interpreter, "engine", given, place / f"{name}.log", variables)
 
-    yield from beside_lmcache.measure(context, start, _transfer(node), python, place, version, PROMPT_TOKENS)
+    yield from beside_lmcache.measure(
+        context, start, kvasir_transfer(node.socket), python, place, version, PROMPT_TOKENS
+    )
 
 
 def _engines(
@@ -226,7 +219,7 @@ def _engines(
 ) -> Generator[Record, None, None]:
     drivers: dict[str, Driver] = {}
     try:
-        for name, transfer in (("plain", None), ("kvasir", _transfer(node))):
+        for name, transfer in (("plain", None), ("kvasir", kvasir_transfer(node.socket))):
             context.say(f"vllm: starting an engine ({name})")
             given = {"model": str(model), "kv": transfer, "options": _OPTIONS}
             drivers[name] = Driver(context, python, "engine", given, place / f"{name}.log")

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from lmcache.cli.commands.bench.server_bench import helpers
 from lmcache.cli.commands.bench.server_bench.client import ServerBenchClient
 from lmcache.cli.commands.bench.server_bench.config import BenchConfig
 
+from kvasir_ops.bench.peers.drivers import lmcache_server
 from kvasir_ops.bench.peers.drivers.protocol import (
     OBJECT_BYTES,
     OBJECTS,
@@ -56,11 +56,9 @@ class LmcacheDriver:
         self._calls = 0
         self._parts: dict[str, float] = {}
         self._rpc, self._http = free_port(), free_port()
-        command = [str(Path(sys.executable).with_name("lmcache")), "server"]
-        command += ["--host", "127.0.0.1", "--port", str(self._rpc), "--http-host", "127.0.0.1"]
-        command += ["--http-port", str(self._http), "--chunk-size", str(CHUNK_TOKENS), "--max-workers", "2"]
-        command += ["--l1-size-gb", str(CAPACITY_GB), "--no-l1-use-lazy", "--eviction-policy", "LRU"]
-        command += ["--supported-transfer-mode", "engine_driven", "--shm-name", f"kvasir_bench_{os.getpid()}"]
+        command = lmcache_server.command(
+            Path(sys.executable), self._rpc, self._http, CHUNK_TOKENS, CAPACITY_GB, f"kvasir_bench_{os.getpid()}"
+        )
         with (directory / "lmcache.log").open("wb") as log:
             self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._client: ServerBenchClient | None = None
@@ -176,11 +174,7 @@ class LmcacheDriver:
 
     def _healthy(self) -> bool:
         assert self._server.poll() is None, "LMCache's server ended; its log is lmcache.log"
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/healthcheck", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        return lmcache_server.answers(self._http)
 
     @staticmethod
     def _single(index: int) -> tuple[int, ...]:

@@ -57,13 +57,7 @@ class ClusterTest {
         for (final ChainEngine engine : engines) {
             engine.close();
         }
-        nodes.parallelStream().forEach(each -> {
-            try {
-                each.close();
-            } catch (final IOException e) {
-                throw new AssertionError(e);
-            }
-        });
+        NodeFixture.closeAll(nodes);
     }
 
     private void announced(final int node) {

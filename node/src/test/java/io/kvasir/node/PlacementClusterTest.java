@@ -50,13 +50,7 @@ class PlacementClusterTest {
         for (final ChainEngine engine : engines) {
             engine.close();
         }
-        nodes.parallelStream().forEach(each -> {
-            try {
-                each.close();
-            } catch (final IOException e) {
-                throw new AssertionError(e);
-            }
-        });
+        NodeFixture.closeAll(nodes);
     }
 
     private double metric(final int node, final String name) {

@@ -158,24 +158,25 @@ final class Arrivals {
     }
 
     void forgetCopies() {
-        final IntArrayList all = new IntArrayList();
-        byHeat.restart();
-        for (int entry = byHeat.next(); entry != DramTier.NONE; entry = byHeat.next()) {
-            all.addInt(entry);
-        }
+        final IntArrayList all = coldestFirst();
         for (int i = 0; i < all.size(); i++) {
             dram.copied(all.getInt(i), false);
         }
     }
 
     void eachByHeat(final Consumer<ObjectId> each) {
-        final IntArrayList coldestFirst = new IntArrayList();
+        final IntArrayList all = coldestFirst();
+        for (int i = all.size() - 1; i >= 0; i--) {
+            each.accept(dram.id(all.getInt(i)));
+        }
+    }
+
+    private IntArrayList coldestFirst() {
+        final IntArrayList all = new IntArrayList();
         byHeat.restart();
         for (int entry = byHeat.next(); entry != DramTier.NONE; entry = byHeat.next()) {
-            coldestFirst.addInt(entry);
+            all.addInt(entry);
         }
-        for (int i = coldestFirst.size() - 1; i >= 0; i--) {
-            each.accept(dram.id(coldestFirst.getInt(i)));
-        }
+        return all;
     }
 }

@@ -6,8 +6,8 @@ import io.kvasir.transport.Outcome;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
-import java.util.function.Function;
 import java.util.function.LongFunction;
+import java.util.function.ToLongFunction;
 import org.agrona.collections.Long2ObjectHashMap;
 import org.agrona.concurrent.NanoClock;
 
@@ -56,7 +56,7 @@ final class Rooms {
         return taker(bytes, status -> status.freeBytes() + status.ssdFreeBytes());
     }
 
-    private Peer taker(final long bytes, final Function<NodeStatus, Long> free) {
+    private Peer taker(final long bytes, final ToLongFunction<NodeStatus> free) {
         final long nowNs = clock.nanoTime();
         final int chosen = Placement.taker(
                 bytes, peers.size(), Placement.NOBODY, i -> room(peers.get(i), free, nowNs), random.nextLong());
@@ -69,7 +69,7 @@ final class Rooms {
         return peers.get(chosen);
     }
 
-    private PeerRoom room(final Peer peer, final Function<NodeStatus, Long> free, final long nowNs) {
+    private PeerRoom room(final Peer peer, final ToLongFunction<NodeStatus> free, final long nowNs) {
         final NodeStatus told = statuses.apply(peer.holder());
         if (told == null) {
             return null;
@@ -81,7 +81,7 @@ final class Rooms {
         }
         return nowNs - to.notBeforeNs < 0
                 ? null
-                : new PeerRoom(Math.max(0, free.apply(told) - to.sinceBytes), told.queuedBytes());
+                : new PeerRoom(Math.max(0, free.applyAsLong(told) - to.sinceBytes), told.queuedBytes());
     }
 
     /** Whether some peer may have free DRAM. */

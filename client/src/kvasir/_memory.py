@@ -25,6 +25,8 @@ _MADV_POPULATE_READ: Final = 22
 _MADV_POPULATE_WRITE: Final = 23
 _MADV_DONTFORK: Final = 10
 _FAILED: Final = ctypes.c_void_p(-1).value
+#: Populated with one call: some milliseconds.
+_POPULATE_BYTES: Final = 8 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
@@ -94,7 +96,10 @@ class Mapping:
     def _populate(self, descriptor: int, protection: int) -> None:
         advice = _MADV_POPULATE_WRITE if protection & mmap.PROT_WRITE else _MADV_POPULATE_READ
         try:
-            self._advise(advice, "populating")
+            # In steps: the kernel holds the lock of the process's mappings for the whole call, and the engine's own
+            # allocations wait for it.
+            for offset in range(0, self.length, _POPULATE_BYTES):
+                self._advise(advice, "populating", offset, min(_POPULATE_BYTES, self.length - offset))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -110,8 +115,8 @@ class Mapping:
         if _libc.mprotect(self.address, self.length, protection) != 0:
             raise _os_error("mprotect")
 
-    def _advise(self, advice: int, what: str) -> None:
-        if _libc.madvise(self.address, self.length, advice) != 0:
+    def _advise(self, advice: int, what: str, offset: int = 0, length: int | None = None) -> None:
+        if _libc.madvise(self.address + offset, self.length if length is None else length, advice) != 0:
             raise _os_error(f"{what} of {self.length} bytes")
 
     def words(self, offset: int, count: int, stride: int) -> npt.NDArray[np.uint64]:

@@ -99,6 +99,11 @@ class MembershipTest {
         }
 
         @Override
+        public void readCopies(final long[] keys, final CopiesAnswer answer) {
+            answer.copied(keys, null);
+        }
+
+        @Override
         public void update(final Map<Long, byte[]> records, final java.util.function.Consumer<Boolean> done) {
             done.accept(false);
         }

@@ -12,6 +12,22 @@ public interface Directory {
     void read(long[] keys, Consumer<Map<Long, byte[]>> answer);
 
     /**
+     * Reads the same from copies on other nodes than the one that {@link #read} may be waiting for: a moment older, and
+     * without what has not come to a new copy yet. Unlike the other calls it may be answered several times, once for each
+     * node that was asked.
+     */
+    void readCopies(long[] keys, CopiesAnswer answer);
+
+    /** Hears what one node has. */
+    interface CopiesAnswer {
+        /**
+         * @param keys that were asked for there
+         * @param entries those of them that are there; null when they cannot be had
+         */
+        void copied(long[] keys, Map<Long, byte[]> entries);
+    }
+
+    /**
      * Merges a holder's records into their entries, as {@link Entry#merge} says.
      *
      * @param done false: some or all may not have arrived

@@ -2,14 +2,15 @@ package io.kvasir.node.cluster.directory;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.ExecutorService;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -18,15 +19,18 @@ import java.util.function.LongPredicate;
 import javax.cache.Cache;
 import javax.cache.CacheException;
 import javax.cache.processor.EntryProcessorResult;
+import org.agrona.collections.LongArrayList;
 import org.apache.ignite.Ignite;
 import org.apache.ignite.IgniteCache;
 import org.apache.ignite.cache.CacheAtomicityMode;
 import org.apache.ignite.cache.CacheMode;
 import org.apache.ignite.cache.CacheWriteSynchronizationMode;
 import org.apache.ignite.cache.PartitionLossPolicy;
+import org.apache.ignite.cache.affinity.Affinity;
 import org.apache.ignite.cache.affinity.rendezvous.RendezvousAffinityFunction;
 import org.apache.ignite.cache.query.QueryCursor;
 import org.apache.ignite.cache.query.ScanQuery;
+import org.apache.ignite.cluster.ClusterNode;
 import org.apache.ignite.configuration.CacheConfiguration;
 import org.apache.ignite.lang.IgniteFuture;
 import org.slf4j.Logger;
@@ -49,17 +53,28 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     private final Ignite ignite;
     private final IgniteCache<Long, byte[]> cache;
-    private final ExecutorService pool = new ThreadPoolExecutor(
-            THREADS,
-            THREADS,
-            0,
-            TimeUnit.SECONDS,
-            new ArrayBlockingQueue<>(QUEUED),
-            Thread.ofPlatform().daemon().name("kvasir-directory-", 0).factory());
+    /** Of the last topology that is complete: who asks it does not wait for a change that is under way. */
+    private final Affinity<Long> affinity;
+
+    private final ThreadPoolExecutor pool = pool(THREADS, "kvasir-directory-");
+    /** Calls to a dead node may keep all of the pool waiting; what is asked of copies meanwhile has a thread of its own. */
+    private final ThreadPoolExecutor copiesPool = pool(1, "kvasir-directory-copies-");
 
     public IgniteDirectory(final Ignite ignite) {
         this.ignite = ignite;
         cache = ignite.cache(CACHE);
+        affinity = ignite.affinity(CACHE);
+        copiesPool.allowCoreThreadTimeOut(true);
+    }
+
+    private static ThreadPoolExecutor pool(final int threads, final String name) {
+        return new ThreadPoolExecutor(
+                threads,
+                threads,
+                1,
+                TimeUnit.SECONDS,
+                new ArrayBlockingQueue<>(QUEUED),
+                Thread.ofPlatform().daemon().name(name, 0).factory());
     }
 
     /** How the cache is made. */
@@ -96,6 +111,57 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
         } catch (final RejectedExecutionException full) {
             answer.accept(null);
         }
+    }
+
+    /** Asks the first backup of each entry: {@link #read} asks the primary of those that have no copy here. */
+    @Override
+    public void readCopies(final long[] keys, final CopiesAnswer answer) {
+        try {
+            copiesPool.execute(() -> {
+                try {
+                    readFromBackups(keys, answer);
+                } catch (final RuntimeException failure) {
+                    LOG.debug("Copies of the directory's entries cannot be read", failure);
+                    answer.copied(keys, null);
+                }
+            });
+        } catch (final RejectedExecutionException full) {
+            answer.copied(keys, null);
+        }
+    }
+
+    private void readFromBackups(final long[] keys, final CopiesAnswer answer) {
+        final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
+        for (final long key : keys) {
+            final Optional<ClusterNode> copy = copyOf(key);
+            if (copy.isPresent()) {
+                byNode.computeIfAbsent(copy.get(), ignored -> new LongArrayList())
+                        .addLong(key);
+            } else {
+                answer.copied(new long[] {key}, null);
+            }
+        }
+        byNode.forEach((node, wanted) -> {
+            final long[] there = wanted.toLongArray();
+            final PeekEntries peek = new PeekEntries(there);
+            if (node.isLocal()) {
+                answer.copied(there, peek.entries(ignite));
+            } else {
+                ignite.compute(ignite.cluster().forNode(node))
+                        .withNoFailover()
+                        .callAsync(peek)
+                        .listen(future -> answer.copied(there, result(future)));
+            }
+        });
+    }
+
+    /** This node when it has the entry, else the first one that is not the primary. */
+    private Optional<ClusterNode> copyOf(final long key) {
+        final Collection<ClusterNode> owners = affinity.mapKeyToPrimaryAndBackups(key);
+        return owners.stream()
+                .filter(ClusterNode::isLocal)
+                .findFirst()
+                .or(() -> owners.stream().skip(1).findFirst());
     }
 
     @Override
@@ -143,7 +209,7 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     /** Partitions of which this node has the primary copy. May wait. */
     public int[] primaryPartitions() {
-        return ignite.affinity(CACHE).primaryPartitions(ignite.cluster().localNode());
+        return affinity.primaryPartitions(ignite.cluster().localNode());
     }
 
     /**
@@ -203,5 +269,6 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
     @Override
     public void close() {
         pool.shutdownNow();
+        copiesPool.shutdownNow();
     }
 }

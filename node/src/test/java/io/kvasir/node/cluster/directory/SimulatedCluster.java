@@ -8,6 +8,7 @@ import java.util.PriorityQueue;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.stream.LongStream;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -79,6 +80,19 @@ final class SimulatedCluster implements Directory {
             }
             after(fault() ? 100 * delay() : delay(), () -> answer.accept(found));
         });
+    }
+
+    /** Each key lies on one of two other nodes, which answer by themselves, or do not. */
+    @Override
+    public void readCopies(final long[] keys, final CopiesAnswer answer) {
+        for (int node = 0; node < 2; node++) {
+            final long copy = node;
+            final long[] there =
+                    LongStream.of(keys).filter(key -> (key & 1) == copy).toArray();
+            if (there.length > 0) {
+                read(there, entries -> answer.copied(there, entries));
+            }
+        }
     }
 
     @Override

@@ -99,8 +99,8 @@ class MembershipTest {
         }
 
         @Override
-        public void readCopies(final long[] keys, final CopiesAnswer answer) {
-            answer.copied(keys, null);
+        public void readCopies(final long[] keys, final java.util.function.Consumer<Map<Long, byte[]>> answer) {
+            answer.accept(null);
         }
 
         @Override

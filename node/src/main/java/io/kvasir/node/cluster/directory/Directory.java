@@ -12,20 +12,13 @@ public interface Directory {
     void read(long[] keys, Consumer<Map<Long, byte[]>> answer);
 
     /**
-     * Reads the same from copies on other nodes than the one that {@link #read} may be waiting for: a moment older, and
-     * without what has not come to a new copy yet. Unlike the other calls it may be answered several times, once for each
-     * node that was asked.
+     * Reads the same from copies on other nodes than the one that {@link #read} may be waiting for; they may be a moment
+     * older. Unlike the other calls it may be answered several times, once for each node that was asked.
+     *
+     * @param answer hears of the keys of which that node can tell: the entry, or an empty one where there is none; null
+     *     when nothing can be had
      */
-    void readCopies(long[] keys, CopiesAnswer answer);
-
-    /** Hears what one node has. */
-    interface CopiesAnswer {
-        /**
-         * @param keys that were asked for there
-         * @param entries those of them that are there; null when they cannot be had
-         */
-        void copied(long[] keys, Map<Long, byte[]> entries);
-    }
+    void readCopies(long[] keys, Consumer<Map<Long, byte[]>> answer);
 
     /**
      * Merges a holder's records into their entries, as {@link Entry#merge} says.

@@ -115,22 +115,22 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     /** Asks the first backup of each entry: {@link #read} asks the primary of those that have no copy here. */
     @Override
-    public void readCopies(final long[] keys, final CopiesAnswer answer) {
+    public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
         try {
             copiesPool.execute(() -> {
                 try {
                     readFromBackups(keys, answer);
                 } catch (final RuntimeException failure) {
                     LOG.debug("Copies of the directory's entries cannot be read", failure);
-                    answer.copied(keys, null);
+                    answer.accept(null);
                 }
             });
         } catch (final RejectedExecutionException full) {
-            answer.copied(keys, null);
+            answer.accept(null);
         }
     }
 
-    private void readFromBackups(final long[] keys, final CopiesAnswer answer) {
+    private void readFromBackups(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
         final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
         for (final long key : keys) {
             final Optional<ClusterNode> copy = copyOf(key);
@@ -138,19 +138,18 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
                 byNode.computeIfAbsent(copy.get(), ignored -> new LongArrayList())
                         .addLong(key);
             } else {
-                answer.copied(new long[] {key}, null);
+                answer.accept(null);
             }
         }
         byNode.forEach((node, wanted) -> {
-            final long[] there = wanted.toLongArray();
-            final PeekEntries peek = new PeekEntries(there);
+            final PeekEntries peek = new PeekEntries(wanted.toLongArray());
             if (node.isLocal()) {
-                answer.copied(there, peek.entries(ignite));
+                answer.accept(peek.entries(ignite));
             } else {
                 ignite.compute(ignite.cluster().forNode(node))
                         .withNoFailover()
                         .callAsync(peek)
-                        .listen(future -> answer.copied(there, result(future)));
+                        .listen(future -> answer.accept(result(future)));
             }
         });
     }

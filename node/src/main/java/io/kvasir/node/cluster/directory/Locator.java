@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongPredicate;
+import java.util.stream.LongStream;
 import org.agrona.collections.Int2IntHashMap;
 import org.agrona.collections.LongHashSet;
 import org.agrona.concurrent.NanoClock;
@@ -151,8 +152,6 @@ public final class Locator {
         boolean slow = silent;
         /** This round's read was refused. */
         boolean refused;
-        /** False: a copy lacked something, which may be on its way there. */
-        boolean complete = true;
 
         boolean ended;
 
@@ -188,7 +187,7 @@ public final class Locator {
                 fillGap(keys);
             }
             if (keys.isEmpty() || rounds == ROUNDS) {
-                end(complete);
+                end(true);
                 return;
             }
             final int round = ++rounds;
@@ -211,7 +210,7 @@ public final class Locator {
             final int round = rounds;
             directory.readCopies(
                     waiting.stream().mapToLong(Long::longValue).toArray(),
-                    (keys, entries) -> owner.execute(() -> copied(round, keys, entries)));
+                    entries -> owner.execute(() -> copied(round, entries)));
         }
 
         /**
@@ -246,7 +245,7 @@ public final class Locator {
 
         private void answered(final int round, final long[] keys, final Map<Long, byte[]> entries) {
             if (entries != null) {
-                take(round, keys, entries);
+                take(round, LongStream.of(keys), entries);
             } else if (!ended && round == rounds) {
                 refused = true;
                 if (!copiesAsked) {
@@ -255,16 +254,15 @@ public final class Locator {
             }
         }
 
-        private void copied(final int round, final long[] keys, final Map<Long, byte[]> entries) {
+        private void copied(final int round, final Map<Long, byte[]> entries) {
             if (entries != null) {
-                complete &= round != rounds || entries.size() == keys.length;
-                take(round, keys, entries);
+                take(round, entries.keySet().stream().mapToLong(Long::longValue), entries);
             } else if (refused && !ended && round == rounds) {
                 giveUp();
             }
         }
 
-        private void take(final int round, final long[] keys, final Map<Long, byte[]> entries) {
+        private void take(final int round, final LongStream told, final Map<Long, byte[]> entries) {
             silent = false;
             if (ended) {
                 return;
@@ -277,9 +275,7 @@ public final class Locator {
                 }
             }
             if (round == rounds) {
-                for (final long key : keys) {
-                    waiting.remove(key);
-                }
+                told.forEach(waiting::remove);
                 if (waiting.isEmpty()) {
                     ask();
                 }

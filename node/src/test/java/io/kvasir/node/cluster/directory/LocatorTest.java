@@ -29,8 +29,8 @@ class LocatorTest {
         }
 
         @Override
-        public void readCopies(final long[] keys, final CopiesAnswer answer) {
-            copiesAsked.add(entries -> answer.copied(keys, entries));
+        public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+            copiesAsked.add(answer);
         }
 
         @Override
@@ -163,12 +163,22 @@ class LocatorTest {
     }
 
     @Test
-    void aCopyThatLacksAnEntryIsNoProofOfItsAbsence() {
+    void aCopyThatCannotTellIsNoAnswer() {
         ask();
         pass(Locator.COPIES_NS);
         directory.copiesAsked.remove().accept(Map.of());
-        assertEquals(List.of(false), ended);
-        assertEquals(0, counters.lateLookups.sum());
+        assertEquals(List.of(), ended);
+        directory.answerAll();
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aCopyThatSaysThatThereIsNoneIsAnAnswer() {
+        ask();
+        pass(Locator.COPIES_NS);
+        directory.copiesAsked.remove().accept(Map.of(ChunkName.hash(Hash256.ZERO, Hash256.ZERO), new byte[0]));
+        assertEquals(0, found);
+        assertEquals(List.of(true), ended);
     }
 
     @Test

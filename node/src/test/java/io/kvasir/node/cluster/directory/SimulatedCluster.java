@@ -82,16 +82,24 @@ final class SimulatedCluster implements Directory {
         });
     }
 
-    /** Each key lies on one of two other nodes, which answer by themselves, or do not. */
+    /** Each key lies on one of two other nodes, which answer by themselves, or do not, or can tell of half of the keys. */
     @Override
-    public void readCopies(final long[] keys, final CopiesAnswer answer) {
+    public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        final boolean moving = fault();
         for (int node = 0; node < 2; node++) {
             final long copy = node;
-            final long[] there =
-                    LongStream.of(keys).filter(key -> (key & 1) == copy).toArray();
-            if (there.length > 0) {
-                read(there, entries -> answer.copied(there, entries));
-            }
+            final long[] there = LongStream.of(keys)
+                    .filter(key -> (key & 1) == copy && !(moving && (key & 2) == 0))
+                    .toArray();
+            read(there, entries -> {
+                if (entries == null) {
+                    answer.accept(null);
+                    return;
+                }
+                final Map<Long, byte[]> told = new HashMap<>(entries);
+                LongStream.of(there).forEach(key -> told.putIfAbsent(key, new byte[0]));
+                answer.accept(told);
+            });
         }
     }
 

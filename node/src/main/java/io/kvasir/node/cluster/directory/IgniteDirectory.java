@@ -2,16 +2,16 @@ package io.kvasir.node.cluster.directory;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -56,25 +56,20 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
     /** Of the last topology that is complete: who asks it does not wait for a change that is under way. */
     private final Affinity<Long> affinity;
 
-    private final ThreadPoolExecutor pool = pool(THREADS, "kvasir-directory-");
-    /** Calls to a dead node may keep all of the pool waiting; what is asked of copies meanwhile has a thread of its own. */
-    private final ThreadPoolExecutor copiesPool = pool(1, "kvasir-directory-copies-");
+    private final ExecutorService pool = new ThreadPoolExecutor(
+            THREADS,
+            THREADS,
+            0,
+            TimeUnit.SECONDS,
+            new ArrayBlockingQueue<>(QUEUED),
+            Thread.ofPlatform().daemon().name("kvasir-directory-", 0).factory());
+    /** A call to a dead node may wait, and all of the pool with it; those that read copies wait each for itself. */
+    private final Semaphore copyCalls = new Semaphore(QUEUED);
 
     public IgniteDirectory(final Ignite ignite) {
         this.ignite = ignite;
         cache = ignite.cache(CACHE);
         affinity = ignite.affinity(CACHE);
-        copiesPool.allowCoreThreadTimeOut(true);
-    }
-
-    private static ThreadPoolExecutor pool(final int threads, final String name) {
-        return new ThreadPoolExecutor(
-                threads,
-                threads,
-                1,
-                TimeUnit.SECONDS,
-                new ArrayBlockingQueue<>(QUEUED),
-                Thread.ofPlatform().daemon().name(name, 0).factory());
     }
 
     /** How the cache is made. */
@@ -113,54 +108,48 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
         }
     }
 
-    /** Asks the first backup of each entry: {@link #read} asks the primary of those that have no copy here. */
+    /** Asks all nodes that have a copy, each by itself: a {@link #read} has all entries or none. */
     @Override
     public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
         try {
-            copiesPool.execute(() -> {
-                try {
-                    readFromBackups(keys, answer);
-                } catch (final RuntimeException failure) {
-                    LOG.debug("Copies of the directory's entries cannot be read", failure);
-                    answer.accept(null);
+            for (final long key : keys) {
+                for (final ClusterNode node : affinity.mapKeyToPrimaryAndBackups(key)) {
+                    byNode.computeIfAbsent(node, ignored -> new LongArrayList()).addLong(key);
                 }
-            });
-        } catch (final RejectedExecutionException full) {
+            }
+        } catch (final RuntimeException failure) {
+            LOG.debug("Nobody is known who has copies of the directory's entries", failure);
+        }
+        if (byNode.isEmpty()) {
             answer.accept(null);
         }
+        byNode.forEach((node, wanted) -> readCopies(node, new PeekEntries(wanted.toLongArray()), answer));
     }
 
-    private void readFromBackups(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
-        final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
-        for (final long key : keys) {
-            final Optional<ClusterNode> copy = copyOf(key);
-            if (copy.isPresent()) {
-                byNode.computeIfAbsent(copy.get(), ignored -> new LongArrayList())
-                        .addLong(key);
-            } else {
-                answer.accept(null);
-            }
+    private void readCopies(
+            final ClusterNode node, final PeekEntries wanted, final Consumer<Map<Long, byte[]>> answer) {
+        if (!copyCalls.tryAcquire()) {
+            answer.accept(null);
+            return;
         }
-        byNode.forEach((node, wanted) -> {
-            final PeekEntries peek = new PeekEntries(wanted.toLongArray());
-            if (node.isLocal()) {
-                answer.accept(peek.entries(ignite));
-            } else {
-                ignite.compute(ignite.cluster().forNode(node))
-                        .withNoFailover()
-                        .callAsync(peek)
-                        .listen(future -> answer.accept(result(future)));
+        Thread.ofVirtual().name("kvasir-directory-copies").start(() -> {
+            try {
+                if (node.isLocal()) {
+                    answer.accept(wanted.entries(ignite));
+                } else {
+                    ignite.compute(ignite.cluster().forNode(node))
+                            .withNoFailover()
+                            .callAsync(wanted)
+                            .listen(future -> answer.accept(result(future)));
+                }
+            } catch (final RuntimeException failure) {
+                LOG.debug("Copies of the directory's entries cannot be read", failure);
+                answer.accept(null);
+            } finally {
+                copyCalls.release();
             }
         });
-    }
-
-    /** This node when it has the entry, else the first one that is not the primary. */
-    private Optional<ClusterNode> copyOf(final long key) {
-        final Collection<ClusterNode> owners = affinity.mapKeyToPrimaryAndBackups(key);
-        return owners.stream()
-                .filter(ClusterNode::isLocal)
-                .findFirst()
-                .or(() -> owners.stream().skip(1).findFirst());
     }
 
     @Override
@@ -268,6 +257,5 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
     @Override
     public void close() {
         pool.shutdownNow();
-        copiesPool.shutdownNow();
     }
 }

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_objects_are_found_although_a_part_of_the_directory_is_silent(nodes: Nod
         for name in (SILENT, OTHER):
             seen = key_of(name, 0)
             store_all(clients[name], [seen], CONTENT)
-            until(lambda seen=seen: loads(clients[ASKER], seen), f"{name} and the asker in one cluster")
+            until(partial(loads, clients[ASKER], seen), f"{name} and the asker in one cluster")
         keys = [key_of("object", number) for number in range(OBJECTS + 1)]
         store_all(clients[HOLDER], keys, CONTENT)
         # Announced with the others.

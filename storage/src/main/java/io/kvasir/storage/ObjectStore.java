@@ -342,6 +342,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
         lending.lend(id, deadlineNs, answer, context.nanoClock().nanoTime());
     }
 
+    /** Another node loads these, parents before children: here they count as used, as if an engine of this node did. */
+    public void usedElsewhere(final List<ObjectId> chain) {
+        for (int i = chain.size() - 1; i >= 0; i--) {
+            final ObjectId id = chain.get(i);
+            final int entry = dram.find(id.namespace(), id.key(), id.shard());
+            if (entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry)) {
+                dram.touch(entry);
+            }
+        }
+    }
+
     /**
      * A slot for an object that another node sends.
      *

@@ -502,8 +502,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
         remembered.namespace(namespace, tenant, fields);
     }
 
+    /** Set once, before the store works. */
     public void onEvent(final Consumer<ObjectEvent> consumer) {
         events = consumer;
+        if (dramObjects() == 0) {
+            consumer.accept(ObjectEvent.cleared(TierKind.DRAM));
+        }
     }
 
     private void catalogueOpened(final Catalogue catalogue) {
@@ -512,13 +516,13 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Events of the SSD tier name no tenant; its objects' namespaces do. */
     private void emit(final ObjectEvent event) {
-        if (event.tenant() != null) {
+        if (event.tenant() != null || event.kind() == ObjectEvent.Kind.CLEARED) {
             events.accept(event);
             return;
         }
         final String tenant = tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf);
         if (tenant != null) {
-            events.accept(new ObjectEvent(tenant, event.id(), event.tier(), event.removed()));
+            events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
         }
     }
 
@@ -544,7 +548,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         public void stored(final int entry) {
             final ObjectId id = dram.id(entry);
             holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
-            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, false));
+            emit(new ObjectEvent(ObjectEvent.Kind.STORED, dram.tenantName(entry), id, TierKind.DRAM));
         }
 
         @Override
@@ -555,7 +559,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             }
             final ObjectId id = dram.id(entry);
             holdings.gone(id, TierKind.DRAM);
-            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, true));
+            emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, dram.tenantName(entry), id, TierKind.DRAM));
         }
 
         @Override

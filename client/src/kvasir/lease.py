@@ -137,7 +137,11 @@ class StoreResult:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to an object of this tenant. ``kind``: STORED, REMOVED or CLEARED."""
+    """Something that happened to an object of this tenant: STORED in or REMOVED from ``tier``.
+
+    Or, with empty ``namespace`` and ``key``, CLEARED: the tier began empty or cannot be used, so nothing that an
+    earlier start of the node had there is left.
+    """
 
     sequence: int
     kind: str

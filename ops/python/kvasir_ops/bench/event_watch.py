@@ -82,12 +82,12 @@ class EventWatch:
             client.close()
 
     def _take(self, kind: str, tier: Tier, key: bytes) -> None:
+        if kind == "CLEARED":
+            # No excuse: what was durable has to be there after a restart.
+            return
         if kind == "REMOVED":
             self._removed.add(key)
-        if kind == "CLEARED":
-            self._durable.clear()
-            self._left_dram.clear()
-        elif tier == Tier.SSD:
+        if tier == Tier.SSD:
             self._durable.pop(key, None)
             if kind == "STORED":
                 self._durable[key] = None

@@ -21,7 +21,7 @@ class TierMap:
         self._tiers: dict[bytes, set[Tier]] = {}
 
     def apply(self, event: Event) -> None:
-        """Takes one event in; those of other objects than chunks do no harm."""
+        """Takes one event in; those of other objects than chunks do no harm. CLEARED is no eviction, but a loss."""
         tiers = self._tiers.setdefault(event.key, set())
         if event.kind == "STORED":
             tiers.add(event.tier)

@@ -14,7 +14,9 @@ import io.kvasir.node.engine.v1.Cancel;
 import io.kvasir.node.engine.v1.Commit;
 import io.kvasir.node.engine.v1.CreateSession;
 import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Event;
 import io.kvasir.node.engine.v1.Events;
+import io.kvasir.node.engine.v1.EventsResult;
 import io.kvasir.node.engine.v1.Handoff;
 import io.kvasir.node.engine.v1.Hello;
 import io.kvasir.node.engine.v1.Lookup;
@@ -29,6 +31,7 @@ import io.kvasir.node.engine.v1.Reserve;
 import io.kvasir.node.engine.v1.Resolve;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.SlotStatus;
+import io.kvasir.node.engine.v1.Tier;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Random;
@@ -273,7 +276,7 @@ class EngineApiTest {
     void heldRequestsCanBeCancelled() throws IOException {
         final long held = engine.send(Request.newBuilder()
                 .setDeadlineMs(30_000)
-                .setEvents(Events.newBuilder().setWaitMs(30_000)));
+                .setEvents(Events.newBuilder().setAfter(1).setWaitMs(30_000)));
         engine.send(Request.newBuilder().setCancel(Cancel.newBuilder().setRequest(held)));
         final Response cancelled = engine.read();
         assertEquals(held, cancelled.getId());
@@ -290,7 +293,7 @@ class EngineApiTest {
         final EngineClient other = fixture.attached();
         other.send(Request.newBuilder()
                 .setDeadlineMs(60_000)
-                .setEvents(Events.newBuilder().setWaitMs(60_000)));
+                .setEvents(Events.newBuilder().setAfter(1).setWaitMs(60_000)));
         NodeFixture.await("the hold", () -> fixture.metric("kvasir_node_held_requests", null, null) == 1);
         other.close();
         NodeFixture.await("its end", () -> fixture.metric("kvasir_node_held_requests", null, null) == 0);
@@ -300,7 +303,7 @@ class EngineApiTest {
     void eventsTellWhatWasStored() throws IOException {
         final long held = engine.send(Request.newBuilder()
                 .setDeadlineMs(30_000)
-                .setEvents(Events.newBuilder().setWaitMs(30_000)));
+                .setEvents(Events.newBuilder().setAfter(1).setWaitMs(30_000)));
         final ByteString keys = keys(2);
         try (EngineClient writer = fixture.attached()) {
             final EngineClient own = engine;
@@ -311,8 +314,30 @@ class EngineApiTest {
         final Response events = engine.read();
         assertEquals(held, events.getId());
         assertEquals(fixture.config.node().name(), events.getEvents().getNode());
-        assertEquals(1, events.getEvents().getEvents(0).getSequence());
+        assertEquals(2, events.getEvents().getEvents(0).getSequence());
         assertEquals(keys.substring(0, 32), events.getEvents().getEvents(0).getKey());
+    }
+
+    @Test
+    void theStreamOfANodeThatStartsEmptyBeginsWithCleared() throws IOException {
+        final Event first = events().getEvents(0);
+        assertEquals(Event.Kind.CLEARED, first.getKind());
+        assertEquals(Tier.TIER_DRAM, first.getTier());
+        assertTrue(first.getKey().isEmpty());
+    }
+
+    @Test
+    void aNodeThatStartsWithWhatItHadSaysNothingOfCleared() throws IOException {
+        store(keys(1));
+        engine.close();
+        fixture.node.close();
+        fixture.start();
+        engine = fixture.attached();
+        assertEquals(0, events().getEventsCount());
+    }
+
+    private EventsResult events() throws IOException {
+        return engine.call(Request.newBuilder().setEvents(Events.newBuilder())).getEvents();
     }
 
     @Test

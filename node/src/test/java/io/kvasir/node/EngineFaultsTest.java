@@ -159,7 +159,7 @@ class EngineFaultsTest {
             final byte[] body = Request.newBuilder()
                     .setId(77)
                     .setDeadlineMs(30_000)
-                    .setEvents(Events.newBuilder().setWaitMs(30_000))
+                    .setEvents(Events.newBuilder().setAfter(1).setWaitMs(30_000))
                     .build()
                     .toByteArray();
             client.write(EngineClient.frame(body.length, body));

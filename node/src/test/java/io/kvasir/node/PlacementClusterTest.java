@@ -175,6 +175,21 @@ class PlacementClusterTest {
     }
 
     @Test
+    void whatAPeerLoadsIsUsedAtItsHolderToo() throws IOException {
+        start(SMALL, NO_MOVES);
+        start(LARGE);
+        joined();
+        final ByteString loaded = ChainEngine.chain(5, 50);
+        store(0, loaded);
+        storeMany(0, 650, 8);
+        announced(0, 450);
+        assertEquals(50, engines.get(1).load(loaded, WAIT_MS));
+        storeMany(0, 660, 5);
+        assertTrue(metric(0, "kvasir_storage_evicted_undemoted_total") >= 100, "others went");
+        assertEquals(50, engines.get(0).load(loaded, 0));
+    }
+
+    @Test
     void aCopyThatTurnsOutToBeTheLastOneIsNoCopyAnyMore() throws IOException {
         start(SMALL, NO_MOVES);
         start(SMALL, NO_MOVES);

@@ -342,6 +342,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
         lending.lend(id, deadlineNs, answer, context.nanoClock().nanoTime());
     }
 
+    /** Another node loads these, parents before children: here they count as used, as if an engine of this node did. */
+    public void usedElsewhere(final List<ObjectId> chain) {
+        for (int i = chain.size() - 1; i >= 0; i--) {
+            final ObjectId id = chain.get(i);
+            final int entry = dram.find(id.namespace(), id.key(), id.shard());
+            if (entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry)) {
+                dram.touch(entry);
+            }
+        }
+    }
+
     /**
      * A slot for an object that another node sends.
      *
@@ -491,8 +502,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
         remembered.namespace(namespace, tenant, fields);
     }
 
+    /** Set once, before the store works. */
     public void onEvent(final Consumer<ObjectEvent> consumer) {
         events = consumer;
+        if (dramObjects() == 0) {
+            consumer.accept(ObjectEvent.cleared(TierKind.DRAM));
+        }
     }
 
     private void catalogueOpened(final Catalogue catalogue) {
@@ -501,13 +516,13 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Events of the SSD tier name no tenant; its objects' namespaces do. */
     private void emit(final ObjectEvent event) {
-        if (event.tenant() != null) {
+        if (event.tenant() != null || event.kind() == ObjectEvent.Kind.CLEARED) {
             events.accept(event);
             return;
         }
         final String tenant = tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf);
         if (tenant != null) {
-            events.accept(new ObjectEvent(tenant, event.id(), event.tier(), event.removed()));
+            events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
         }
     }
 
@@ -533,7 +548,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         public void stored(final int entry) {
             final ObjectId id = dram.id(entry);
             holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
-            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, false));
+            emit(new ObjectEvent(ObjectEvent.Kind.STORED, dram.tenantName(entry), id, TierKind.DRAM));
         }
 
         @Override
@@ -544,7 +559,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             }
             final ObjectId id = dram.id(entry);
             holdings.gone(id, TierKind.DRAM);
-            emit(new ObjectEvent(dram.tenantName(entry), id, TierKind.DRAM, true));
+            emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, dram.tenantName(entry), id, TierKind.DRAM));
         }
 
         @Override

@@ -117,6 +117,9 @@ final class SsdShelf implements SsdListener {
     public void warm() {
         warm = true;
         holdings.complete();
+        if (lengths.isEmpty()) {
+            events.accept(ObjectEvent.cleared(TierKind.SSD));
+        }
     }
 
     @Override
@@ -124,6 +127,7 @@ final class SsdShelf implements SsdListener {
         failure = reason;
         lengths.clear();
         holdings.lost(TierKind.SSD);
+        events.accept(ObjectEvent.cleared(TierKind.SSD));
         LOG.error("the SSD tier is out of use: {}", reason);
     }
 
@@ -131,14 +135,14 @@ final class SsdShelf implements SsdListener {
     public void stored(final ObjectId id, final long length) {
         lengths.put(id.hash64(), length);
         holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
-        events.accept(new ObjectEvent(null, id, TierKind.SSD, false));
+        events.accept(new ObjectEvent(ObjectEvent.Kind.STORED, null, id, TierKind.SSD));
     }
 
     @Override
     public void removed(final ObjectId id) {
         lengths.remove(id.hash64());
         holdings.gone(id, TierKind.SSD);
-        events.accept(new ObjectEvent(null, id, TierKind.SSD, true));
+        events.accept(new ObjectEvent(ObjectEvent.Kind.REMOVED, null, id, TierKind.SSD));
         gone.accept(id);
     }
 

@@ -81,6 +81,15 @@ class CopiesTest {
     }
 
     @Test
+    void shouldKeepWhatAnotherNodeUsed() throws IOException {
+        fixture.store.usedElsewhere(List.of(id(0), id(1)));
+        for (int number = 100; number < 104; number++) {
+            fixture.store(number, LENGTH);
+        }
+        assertTrue(fixture.store.holds(id(0)) && fixture.store.holds(id(1)));
+    }
+
+    @Test
     void shouldEvictNothingForWhatMayNotEvict() {
         assertEquals(SlotStatus.NO_ROOM, receive(100, false).status());
         assertEquals(FULL, fixture.store.dramObjects());

@@ -21,7 +21,7 @@ import org.slf4j.LoggerFactory;
 final class StoreSource implements ObjectSource {
     private static final Logger LOG = LoggerFactory.getLogger(StoreSource.class);
 
-    private record Asked(ObjectId id, long deadlineNs, SourceAnswer answer) {}
+    private record Asked(ObjectId id, long deadlineNs, Priority priority, SourceAnswer answer) {}
 
     private final ObjectStore store;
     private final AtomicLong lentBytes = new AtomicLong();
@@ -42,7 +42,7 @@ final class StoreSource implements ObjectSource {
         if (id == null) {
             answer.refuse(Outcome.MISSING);
         } else {
-            asked.add(new Asked(id, deadlineNs, answer));
+            asked.add(new Asked(id, deadlineNs, priority, answer));
         }
     }
 
@@ -55,6 +55,11 @@ final class StoreSource implements ObjectSource {
                 for (final Asked each : batch) {
                     store.lend(each.id, each.deadlineNs, lent -> answer(each.answer, lent));
                 }
+                // What moves or spreads is not used by that.
+                store.usedElsewhere(batch.stream()
+                        .filter(each -> each.priority == Priority.LOAD)
+                        .map(Asked::id)
+                        .toList());
             });
         }
     }

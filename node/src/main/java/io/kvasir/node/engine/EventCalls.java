@@ -6,7 +6,9 @@ import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.storage.ObjectEvent;
 import io.kvasir.storage.ObjectStore;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
@@ -16,6 +18,8 @@ final class EventCalls {
     private final EngineServer server;
     private final HeldRequests held;
     private final Map<String, EventRing> rings = new HashMap<>();
+    /** What concerned all tenants: the beginning of the stream of one that is new here. */
+    private final List<ObjectEvent> cleared = new ArrayList<>();
 
     EventCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
         this.ctx = ctx;
@@ -53,7 +57,15 @@ final class EventCalls {
     }
 
     private void onEvent(final ObjectEvent event) {
-        final EventRing ring = ring(event.tenant());
+        if (event.kind() != ObjectEvent.Kind.CLEARED) {
+            add(ring(event.tenant()), event);
+            return;
+        }
+        rings.values().forEach(ring -> add(ring, event));
+        cleared.add(event);
+    }
+
+    private void add(final EventRing ring, final ObjectEvent event) {
         ring.add(event, server.nowMs());
         for (final Held waiter : ring.takeWaiters()) {
             held.wake(waiter);
@@ -61,7 +73,11 @@ final class EventCalls {
     }
 
     private EventRing ring(final String tenant) {
-        return rings.computeIfAbsent(tenant, name -> new EventRing(ctx.nodeName(), ctx.eventsKept()));
+        return rings.computeIfAbsent(tenant, name -> {
+            final EventRing ring = new EventRing(ctx.nodeName(), ctx.eventsKept());
+            cleared.forEach(event -> ring.add(event, server.nowMs()));
+            return ring;
+        });
     }
 
     private final class HeldEvents extends Held {

@@ -73,15 +73,23 @@ final class EventRing {
     private Event event(final long sequence) {
         final int at = (int) ((sequence - 1) % events.length);
         final ObjectEvent event = events[at];
-        return Event.newBuilder()
+        final Event.Builder built = Event.newBuilder()
                 .setSequence(sequence)
-                .setKind(event.removed() ? Event.Kind.REMOVED : Event.Kind.STORED)
+                .setKind(
+                        switch (event.kind()) {
+                            case STORED -> Event.Kind.STORED;
+                            case REMOVED -> Event.Kind.REMOVED;
+                            case CLEARED -> Event.Kind.CLEARED;
+                        })
                 .setTier(Tier.forNumber(event.tier().code()))
-                .setNamespace(
+                .setUnixMs(unixMs[at]);
+        if (event.id() == null) {
+            return built.build();
+        }
+        return built.setNamespace(
                         UnsafeByteOperations.unsafeWrap(event.id().namespace().toBytes()))
                 .setKey(UnsafeByteOperations.unsafeWrap(event.id().key().toBytes()))
                 .setShard(shard(event.id().shard()))
-                .setUnixMs(unixMs[at])
                 .build();
     }
 

@@ -77,6 +77,7 @@ final class SimulatedCluster {
         bytesPerMs = scenario.linkGbps() * 1e9 / 8 / 1e3;
         rooms = new PeerRoom[scenario.nodes()];
         directory = new SimulatedDirectory(scenario.nodes());
+        final int[] copies = new int[traceChunks];
         final boolean shares = scenario.sharing() != Scenario.Sharing.LOCAL && scenario.nodes() > 1;
         final DirectoryCounters counters = new DirectoryCounters();
         // The audit's share of the traffic depends on time only; it is left out.
@@ -91,6 +92,7 @@ final class SimulatedCluster {
                     scenario.policy(),
                     scenario.placement(),
                     announcer,
+                    copies,
                     this::leaves));
             if (announcer != null) {
                 announcer.complete();

@@ -37,6 +37,9 @@ final class SimulatedNode {
     private final VictimSearch search;
     private final Placement placement;
     private final Eviction eviction;
+    /** By chunk, of all nodes. */
+    private final int[] copies;
+
     private final Int2IntHashMap entryOf = new Int2IntHashMap(NONE);
     private final int[] chunk;
     private final int[] uses;
@@ -51,11 +54,13 @@ final class SimulatedNode {
             final PolicyKind kind,
             final Placement placement,
             final Announcer announcer,
+            final int[] copies,
             final Eviction eviction) {
         this.number = number;
         this.placement = placement;
         this.announcer = announcer;
         this.eviction = eviction;
+        this.copies = copies;
         policy = new CopiesFirst(kind.create());
         search = new VictimSearch(policy, chains);
         chunk = new int[slots];
@@ -114,8 +119,7 @@ final class SimulatedNode {
             final boolean moved,
             final int request) {
         if (freeCount == 0) {
-            final int victim =
-                    search.find(entry -> leasedBy[entry] == request ? Verdict.LATER : Verdict.BEST, () -> true);
+            final int victim = victim(request);
             if (victim < 0) {
                 return NONE;
             }
@@ -124,6 +128,7 @@ final class SimulatedNode {
         }
         final int entry = free[--freeCount];
         entryOf.put(stored, entry);
+        copies[stored]++;
         chunk[entry] = stored;
         uses[entry] = 0;
         pulled[entry] = isPulled;
@@ -148,11 +153,25 @@ final class SimulatedNode {
         return entry;
     }
 
+    /** A copy whose turn it is and that no other node has any more is none: a node has asked the directory by then. */
+    private int victim(final int request) {
+        while (true) {
+            final int victim =
+                    search.find(entry -> leasedBy[entry] == request ? Verdict.LATER : Verdict.BEST, () -> true);
+            if (victim < 0 || !policy.isCopied(victim) || copies[chunk[victim]] > 1) {
+                return victim;
+            }
+            pulled[victim] = false;
+            policy.copied(victim, false);
+        }
+    }
+
     private void drop(final int entry) {
         if (announcer != null) {
             announcer.gone(SimulatedCluster.id(chunk[entry]), TierKind.DRAM);
         }
         entryOf.remove(chunk[entry]);
+        copies[chunk[entry]]--;
         policy.remove(entry);
         chains.remove(entry);
         leasedBy[entry] = NONE;

@@ -8,9 +8,11 @@ import java.util.Arrays;
  * <p><b>Predicted reuse</b> falls with the time since the last use, as 1 / age, and is scaled by what this tier has seen
  * of objects of the same kind: the share of them that was used again before it left. Kinds are how often an object was
  * used, and whether it is the end of its chain; uses are remembered for objects that left, so that what comes back is
- * not new. Age counts objects that were added, not seconds: a night without traffic makes nothing colder. <b>Time
- * saved</b> is the prefill of the chunk, whose attention grows with its place in the chain. Priority doubles the worth
- * with each step.
+ * not new. How much the shares tell of what has been idle for long depends on how fast reuse falls with age just there:
+ * where it falls as age^-slope, rates are equal when ages differ as shares^(1 / slope), so that is what ages are divided
+ * by ({@link ReuseAges}). Only an end counts in full at any age. Age counts objects that were added, not seconds: a
+ * night without traffic makes nothing colder. <b>Time saved</b> is the prefill of the chunk, whose attention grows with
+ * its place in the chain. Priority doubles the worth with each step.
  *
  * <p>One queue by last use for each kind and each step of worth; the candidates are their heads, so a choice costs one
  * look at each queue that has entries.
@@ -25,8 +27,8 @@ public final class CostAwarePolicy implements EvictionPolicy {
     private static final int MOST_PRIORITY_STEPS = 3;
     /** Chunks before a chunk whose attention costs as much again as the rest of its prefill: 32k tokens of an 8B model. */
     private static final double CHUNKS_TO_DOUBLE = 128;
-    /** Below 1, since the shares come from what the policy itself has kept: they overstate the differences. */
-    private static final double TEMPER = 0.7;
+    /** Of the slope of reuse ages: beyond, they are too few to tell. */
+    private static final double STEEPEST = 4;
 
     private static final int PAST_FOR_EACH = 4;
     private static final double PRIOR = 20;
@@ -35,6 +37,7 @@ public final class CostAwarePolicy implements EvictionPolicy {
 
     private final EntryLists lists = new EntryLists(KINDS * STEPS);
     private final PastUses gone = new PastUses(lists.capacity() * PAST_FOR_EACH);
+    private final ReuseAges ages = new ReuseAges();
     private final double[] again = new double[KINDS];
     private final double[] seen = new double[KINDS];
     /** By queue: age is divided by it. */
@@ -70,7 +73,11 @@ public final class CostAwarePolicy implements EvictionPolicy {
             gone.grow(size * PAST_FOR_EACH);
         }
         hash[entry] = objectHash;
-        uses[entry] = (byte) Math.min(gone.take(objectHash) + 1, Byte.MAX_VALUE);
+        final int past = gone.take(objectHash);
+        if (past >= 0) {
+            ages.used(gone.sinceTaken(added));
+        }
+        uses[entry] = (byte) (past + 1);
         extended[entry] = false;
         step[entry] = (byte) step(bytes, chunkIndex, priority);
         enqueue(entry);
@@ -83,6 +90,7 @@ public final class CostAwarePolicy implements EvictionPolicy {
 
     @Override
     public void touch(final int entry) {
+        ages.used(added - lastUse[entry] + 1);
         learn(kind(entry), 1);
         lists.remove(entry);
         uses[entry] = (byte) Math.min(uses[entry] + 1, Byte.MAX_VALUE);
@@ -100,15 +108,16 @@ public final class CostAwarePolicy implements EvictionPolicy {
 
     @Override
     public void remove(final int entry) {
+        ages.left(added - lastUse[entry] + 1);
         learn(kind(entry), 0);
-        gone.put(hash[entry], uses[entry]);
+        gone.put(hash[entry], uses[entry], lastUse[entry]);
         lists.remove(entry);
     }
 
     @Override
     public void withdraw(final int entry) {
         if (uses[entry] > 0) {
-            gone.put(hash[entry], uses[entry] - 1);
+            gone.put(hash[entry], uses[entry] - 1, lastUse[entry]);
         }
         lists.remove(entry);
     }
@@ -182,10 +191,11 @@ public final class CostAwarePolicy implements EvictionPolicy {
     }
 
     private void refresh() {
+        final double exponent = 1 / Math.clamp(ages.slope(), 1, STEEPEST);
         for (int queue = 0; queue < weight.length; queue++) {
             final int kind = queue / STEPS;
             final double share = (again[kind] + 0.5) / (seen[kind] + 1);
-            weight[queue] = Math.pow(share, TEMPER) * (1 << queue % STEPS);
+            weight[queue] = (kind == END_OF_CHAIN ? share : Math.pow(share, exponent)) * (1 << queue % STEPS);
         }
     }
 }

@@ -3,12 +3,12 @@ package io.kvasir.storage.policy;
 import java.util.Arrays;
 
 /**
- * Remembers for a bounded number of objects that left how often they had been used. Sets of eight places, the oldest of a
+ * Remembers for a bounded number of objects that left how often they had been used, and when last. Sets of eight places, the oldest of a
  * set gives way; no allocation but when it grows.
  *
  * <p>An object comes here when it leaves and again when it returns, at a place that nothing else has read lately, so what
- * it costs is cache misses: a place is 32 bits, and a set with its order lies together. The hash is kept as a tag of 28
- * bits.
+ * it costs is cache misses: a place is 64 bits, and a set with its order lies together. The hash is kept as a tag of 28
+ * bits, the time as 32.
  */
 final class PastUses {
     private static final int WAYS = 8;
@@ -17,24 +17,27 @@ final class PastUses {
     /** What a use count is cut to. */
     private static final int MOST = USES - 1;
 
-    /** By set, from the newest to the oldest: a tag above a use count plus 1; 0 when nothing is remembered there. */
-    private int[] places;
+    /** By set, from the newest to the oldest: time, tag, use count plus 1; 0 when nothing is remembered there. */
+    private long[] places;
     /** Makes the loads of {@link #expect} count as used. */
-    private final int[] read = new int[1];
+    private final long[] read = new long[1];
+
+    private int takenAt;
 
     /** @param count of objects; rounded up to a power of two */
     PastUses(final int count) {
-        places = new int[size(count)];
+        places = new long[size(count)];
     }
 
     int places() {
         return places.length;
     }
 
-    void put(final long hash, final int used) {
+    /** @param time of the last use, by the caller's count; its low 32 bits are kept */
+    void put(final long hash, final int used, final long time) {
         final int set = set(hash);
         System.arraycopy(places, set, places, set + 1, WAYS - 1);
-        places[set] = tag(hash) | (Math.min(used, MOST) + 1);
+        places[set] = (time << Integer.SIZE) | Integer.toUnsignedLong(tag(hash) | (Math.min(used, MOST) + 1));
     }
 
     /** The uses that were put, and forgets them; -1 when the object is not remembered. */
@@ -42,8 +45,10 @@ final class PastUses {
         final int tag = tag(hash);
         final int set = set(hash);
         for (int i = set; i < set + WAYS; i++) {
-            final int used = places[i] & USES;
-            if (used != 0 && (places[i] & ~USES) == tag) {
+            final int place = (int) places[i];
+            final int used = place & USES;
+            if (used != 0 && (place & ~USES) == tag) {
+                takenAt = (int) (places[i] >>> Integer.SIZE);
                 places[i] = 0;
                 return used - 1;
             }
@@ -51,9 +56,14 @@ final class PastUses {
         return -1;
     }
 
+    /** How long before {@code now} the object was last used that {@link #take} found last. */
+    long sinceTaken(final long now) {
+        return Integer.toUnsignedLong((int) now - takenAt);
+    }
+
     /** See {@link EvictionPolicy#expect}. */
     void expect(final long[] hashes, final int count) {
-        int sum = 0;
+        long sum = 0;
         for (int i = 0; i < count; i++) {
             final int set = set(hashes[i]);
             sum += places[set] + places[set + WAYS - 1];

@@ -45,7 +45,7 @@ public final class S3FifoPolicy implements EvictionPolicy {
     @Override
     public void remove(final int entry) {
         if (lists.queueOf(entry) == SMALL) {
-            gone.put(hash[entry], 0);
+            gone.put(hash[entry], 0, 0);
         }
         lists.remove(entry);
     }

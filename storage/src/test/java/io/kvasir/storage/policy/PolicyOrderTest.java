@@ -90,6 +90,22 @@ class PolicyOrderTest {
     }
 
     @Test
+    void shouldTellKindsApartLessWhereReuseFallsFastWhenCostAware() {
+        final ReuseAges even = new ReuseAges();
+        final ReuseAges falling = new ReuseAges();
+        for (final ReuseAges ages : List.of(even, falling)) {
+            ages.left(1_000);
+            for (int i = 0; i < 5_000; i++) {
+                ages.used(i % 2 == 0 || (ages == falling && i % 8 != 1) ? 700 : 1_500);
+                ages.used(2_500);
+                ages.used(100);
+            }
+        }
+        assertEquals(1, even.slope(), 0.1, "as many uses in either octave");
+        assertEquals(1 + Math.log(7) / Math.log(2), falling.slope(), 0.1, "seven times as many in the younger");
+    }
+
+    @Test
     void shouldSendOneHitWondersThroughTheSmallQueueWhenS3Fifo() {
         final S3FifoPolicy policy = new S3FifoPolicy();
         add(policy, 0, 1, 2, 3);

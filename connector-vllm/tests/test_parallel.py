@@ -18,11 +18,11 @@ def test_two_ranks_load_what_two_ranks_stored(model: Path, node: Node, tmp_path:
         cold = engine.generate(asked)
         engine.forget()
         warm = engine.generate(asked)
+        # What failed to load is computed: equal tokens alone would not show it.
+        assert engine.ask("counts") == {"offered": 2 * 768, "failed_loads": 0}
         assert (cold["cached"], warm["cached"]) == ([0, 0], [768, 768])
         assert cold["tokens"] == warm["tokens"]
         assert set(engine.ask("held").values()) == {0}
-        # What failed to load is computed, and counts as cached all the same: equal tokens alone would not show it.
-        assert engine.ask("counts") == {"offered": 2 * 768, "failed_loads": 0}
     # One rank packs its pages otherwise: another parallel size is another namespace here, and a clear miss.
     with Engine(model, tmp_path / "single.log", transfer(node.socket)) as single:
         assert single.generate(asked)["cached"] == [0, 0]

@@ -13,22 +13,35 @@ VOCABULARY = 1024
 HIDDEN, LAYERS, HEADS, KV_HEADS = 256, 4, 4, 2
 
 
-def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, hidden: int = HIDDEN, **changes: Any) -> Path:
-    """A folder that vLLM loads as a model; another seed is another model."""
+def write_model(
+    place: Path,
+    *,
+    seed: int = 1,
+    layers: int = LAYERS,
+    hidden: int = HIDDEN,
+    heads: int = HEADS,
+    kv_heads: int = KV_HEADS,
+    intermediate: int = 0,
+    vocabulary: int = VOCABULARY,
+    **changes: Any,
+) -> Path:
+    """A folder that vLLM loads as a model; another seed is another model. ``changes`` go into its configuration."""
     import torch
     from safetensors.torch import save_file
 
     place.mkdir(parents=True, exist_ok=True)
+    head = hidden // heads
+    inner = intermediate or 2 * hidden
     configuration: dict[str, Any] = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "vocab_size": VOCABULARY,
+        "vocab_size": vocabulary,
         "hidden_size": hidden,
-        "intermediate_size": 2 * hidden,
+        "intermediate_size": inner,
         "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
-        "head_dim": hidden // HEADS,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head,
         "max_position_embeddings": 8192,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
@@ -44,24 +57,23 @@ def write_model(place: Path, *, seed: int = 1, layers: int = LAYERS, hidden: int
     def weight(*shape: int) -> Any:
         return (torch.randn(*shape, generator=generator) * 0.12).to(torch.bfloat16)
 
-    head = hidden // HEADS
     weights = {
-        "model.embed_tokens.weight": weight(VOCABULARY, hidden),
+        "model.embed_tokens.weight": weight(vocabulary, hidden),
         "model.norm.weight": torch.ones(hidden, dtype=torch.bfloat16),
-        "lm_head.weight": weight(VOCABULARY, hidden),
+        "lm_head.weight": weight(vocabulary, hidden),
     }
     for layer in range(layers):
         prefix = f"model.layers.{layer}"
         weights |= {
             f"{prefix}.input_layernorm.weight": torch.ones(hidden, dtype=torch.bfloat16),
             f"{prefix}.post_attention_layernorm.weight": torch.ones(hidden, dtype=torch.bfloat16),
-            f"{prefix}.self_attn.q_proj.weight": weight(HEADS * head, hidden),
-            f"{prefix}.self_attn.k_proj.weight": weight(KV_HEADS * head, hidden),
-            f"{prefix}.self_attn.v_proj.weight": weight(KV_HEADS * head, hidden),
-            f"{prefix}.self_attn.o_proj.weight": weight(hidden, HEADS * head),
-            f"{prefix}.mlp.gate_proj.weight": weight(2 * hidden, hidden),
-            f"{prefix}.mlp.up_proj.weight": weight(2 * hidden, hidden),
-            f"{prefix}.mlp.down_proj.weight": weight(hidden, 2 * hidden),
+            f"{prefix}.self_attn.q_proj.weight": weight(heads * head, hidden),
+            f"{prefix}.self_attn.k_proj.weight": weight(kv_heads * head, hidden),
+            f"{prefix}.self_attn.v_proj.weight": weight(kv_heads * head, hidden),
+            f"{prefix}.self_attn.o_proj.weight": weight(hidden, heads * head),
+            f"{prefix}.mlp.gate_proj.weight": weight(inner, hidden),
+            f"{prefix}.mlp.up_proj.weight": weight(inner, hidden),
+            f"{prefix}.mlp.down_proj.weight": weight(hidden, inner),
         }
     save_file(weights, str(place / "model.safetensors"), metadata={"format": "pt"})
     return place

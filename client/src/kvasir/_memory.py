@@ -24,7 +24,11 @@ from kvasir.mappings import unmapping
 _MADV_POPULATE_READ: Final = 22
 _MADV_POPULATE_WRITE: Final = 23
 _MADV_DONTFORK: Final = 10
+_MAP_FIXED: Final = 0x10
+_HUGE_PAGE: Final = 2 << 20
 _FAILED: Final = ctypes.c_void_p(-1).value
+#: Populated with one call: some milliseconds.
+_POPULATE_BYTES: Final = 8 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
@@ -72,6 +76,29 @@ def _os_error(what: str) -> OSError:
     return OSError(number, f"{what}: {os.strerror(number)}")
 
 
+def _map_aligned(descriptor: int, length: int, protection: int) -> int:
+    """Maps a whole file where huge pages can begin, so that those of the file are used as such; the address."""
+    room = _map(None, length + _HUGE_PAGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+    address = -(-room // _HUGE_PAGE) * _HUGE_PAGE
+    end = address + -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
+    try:
+        _map(address, length, protection, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
+    except OSError:
+        _libc.munmap(room, length + _HUGE_PAGE)
+        raise
+    for begin, rest in ((room, address - room), (end, room + length + _HUGE_PAGE - end)):
+        if rest:
+            _libc.munmap(begin, rest)
+    return address
+
+
+def _map(address: int | None, length: int, protection: int, flags: int, descriptor: int) -> int:
+    found: int | None = _libc.mmap(address, length, protection, flags, descriptor, 0)
+    if found is None or found == _FAILED:
+        raise _os_error(f"mmap of {length} bytes")
+    return found
+
+
 class Mapping:
     """One shared mapping of a whole file, populated when it is made; not there in a forked child."""
 
@@ -79,10 +106,7 @@ class Mapping:
 
     def __init__(self, descriptor: int, length: int, *, writable: bool) -> None:
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        address = _libc.mmap(None, length, protection, mmap.MAP_SHARED, descriptor, 0)
-        if address is None or address == _FAILED:
-            raise _os_error(f"mmap of {length} bytes")
-        self.address: int = address
+        self.address: int = _map_aligned(descriptor, length, protection)
         self.length: int = length
         try:
             self._advise(_MADV_DONTFORK, "MADV_DONTFORK")
@@ -94,14 +118,15 @@ class Mapping:
     def _populate(self, descriptor: int, protection: int) -> None:
         advice = _MADV_POPULATE_WRITE if protection & mmap.PROT_WRITE else _MADV_POPULATE_READ
         try:
-            self._advise(advice, "populating")
+            # In steps: the kernel holds the lock of the process's mappings for the whole call, and the engine's own
+            # allocations wait for it.
+            for offset in range(0, self.length, _POPULATE_BYTES):
+                self._advise(advice, "populating", offset, min(_POPULATE_BYTES, self.length - offset))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             # Before Linux 5.14: populate as it is mapped, in the same place.
-            flags = mmap.MAP_SHARED | mmap.MAP_POPULATE | 0x10  # MAP_FIXED
-            if _libc.mmap(self.address, self.length, protection, flags, descriptor, 0) != self.address:
-                raise _os_error("mmap with MAP_POPULATE") from error
+            _map(self.address, self.length, protection, mmap.MAP_SHARED | mmap.MAP_POPULATE | _MAP_FIXED, descriptor)
             self._advise(_MADV_DONTFORK, "MADV_DONTFORK")
 
     def protect(self, *, writable: bool) -> None:
@@ -110,8 +135,8 @@ class Mapping:
         if _libc.mprotect(self.address, self.length, protection) != 0:
             raise _os_error("mprotect")
 
-    def _advise(self, advice: int, what: str) -> None:
-        if _libc.madvise(self.address, self.length, advice) != 0:
+    def _advise(self, advice: int, what: str, offset: int = 0, length: int | None = None) -> None:
+        if _libc.madvise(self.address + offset, self.length if length is None else length, advice) != 0:
             raise _os_error(f"{what} of {self.length} bytes")
 
     def words(self, offset: int, count: int, stride: int) -> npt.NDArray[np.uint64]:

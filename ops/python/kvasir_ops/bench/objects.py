@@ -13,6 +13,8 @@ from kvasir.regions import Loan
 from kvasir_ops.replay.content import Content
 
 Bytes = npt.NDArray[np.uint8]
+#: Of the memory that torch gives out on the CPU.
+ALIGNMENT = 64
 
 
 def key_of(kind: str, index: int) -> bytes:
@@ -21,8 +23,14 @@ def key_of(kind: str, index: int) -> bytes:
 
 
 def buffer(objects: int, object_bytes: int) -> Bytes:
-    """Memory for objects, one row each, touched."""
-    return np.ones((objects, object_bytes), dtype=np.uint8)
+    """Memory for objects, one row each, touched; aligned as torch aligns an engine's.
+
+    numpy begins large arrays 16 bytes into a page, and copies between such an address and a page's begin take about a
+    fifth longer.
+    """
+    memory = np.ones(objects * object_bytes + ALIGNMENT, dtype=np.uint8)
+    begin = -memory.ctypes.data % ALIGNMENT
+    return memory[begin : begin + objects * object_bytes].reshape(objects, object_bytes)
 
 
 def store_all(client: Client, keys: Sequence[bytes], content: Content, batch: int = 64) -> None:

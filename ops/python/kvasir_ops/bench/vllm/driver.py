@@ -111,6 +111,7 @@ def _timed(inner: Callable[..., Any], spent: _Spent) -> Callable[..., Any]:
 def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     """Loads of whole prompts by a worker, and memcpy of the same pieces; GB/s of each, in turn."""
     import numpy as np
+    import torch
     from engines import settings
 
     settings()
@@ -128,7 +129,7 @@ def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     block, layers, page = 128, 32, 64 << 10
     chunking = Chunking(256, block, (block,))
     count = given["tokens"] // block
-    pages = np.zeros((layers, 2 * count, page), dtype=np.uint8)
+    pages = torch.zeros((layers, 2 * count, page), dtype=torch.uint8).numpy()
     pages[:] = np.random.default_rng(1).integers(0, 256, page, dtype=np.uint8)
     strips = [Strip(pages[layer].ctypes.data, page, page) for layer in range(layers)]
     layout = Layout([GroupPages(strips, chunking.blocks_in_chunk(0))], chunking)
@@ -143,8 +144,7 @@ def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     if not worker._store_now(stored, Deadline.after(60), None):
         raise SystemExit("the chunks could not be stored")
     # memcpy of the very same pieces, out of memory that holds them in the same order.
-    source = np.zeros(sum(pages.shape[0] * page for _ in table), dtype=np.uint8)
-    source[:] = 1
+    source = torch.ones(pages.shape[0] * page * count, dtype=torch.uint8).numpy()
     pieces = layout.load_pieces(0, 0, [table])
     begins = np.cumsum(pieces.length) - pieces.length + np.uint64(source.ctypes.data)
     copier = Copier()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kvasir_ops.bench.node import Node
-from kvasir_ops.bench.objects import key_of
+from kvasir_ops.bench.objects import buffer, key_of
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS, content, serve
 
 
@@ -26,7 +26,7 @@ class KvasirDriver:
         try:
             self._node.start()
             self._client = self._node.client(deadline=30.0)
-            self._memory = np.ones((OBJECTS, OBJECT_BYTES), dtype=np.uint8)
+            self._memory = buffer(OBJECTS, OBJECT_BYTES)
             self._keys = [key_of("peers", index) for index in range(OBJECTS)]
             self._packed = b"".join(self._keys)
             for index, key in enumerate(self._keys):

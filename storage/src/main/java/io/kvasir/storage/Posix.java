@@ -26,17 +26,22 @@ public final class Posix {
     /** The one flag here that differs between processors. */
     public static final int O_DIRECT = "aarch64".equals(System.getProperty("os.arch")) ? 0x10000 : 0x4000;
 
-    public static final int MADV_WILLNEED = 3;
-    public static final int MADV_DONTNEED = 4;
-    public static final int MADV_HUGEPAGE = 14;
-    public static final int MADV_DONTDUMP = 16;
-    public static final int MADV_POPULATE_READ = 22;
-    public static final int MADV_POPULATE_WRITE = 23;
+    /** Puts a range on huge pages now, whatever the machine's setting for shared memory says short of "deny" (Linux 6.1). */
+    public static final int MADV_COLLAPSE = 25;
+
+    private static final long PAGE = 4096;
 
     /** One call takes at most this many segments (the kernel's UIO_MAXIOV). */
     public static final int MAX_SEGMENTS = 1024;
 
     private static final int EINTR = 4;
+    private static final int PROT_NONE = 0;
+    private static final int PROT_READ_WRITE = 3;
+    private static final int MAP_SHARED = 0x01;
+    private static final int MAP_PRIVATE = 0x02;
+    private static final int MAP_FIXED = 0x10;
+    private static final int MAP_ANONYMOUS = 0x20;
+    private static final int MAP_NORESERVE = 0x4000;
     private static final Linker LINKER = Linker.nativeLinker();
     private static final Linker.Option ERRNO = Linker.Option.captureCallState("errno");
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
@@ -58,6 +63,8 @@ public final class Posix {
     private static final MethodHandle PWRITEV = bind("pwritev", FunctionDescriptor.of(LONG, INT, PTR, INT, LONG));
     private static final MethodHandle FDATASYNC = bind("fdatasync", FunctionDescriptor.of(INT, INT));
     private static final MethodHandle FSYNC = bind("fsync", FunctionDescriptor.of(INT, INT));
+    private static final MethodHandle MMAP = bind("mmap", FunctionDescriptor.of(PTR, PTR, LONG, INT, INT, INT, LONG));
+    private static final MethodHandle MUNMAP = bind("munmap", FunctionDescriptor.of(INT, PTR, LONG));
     private static final MethodHandle MADVISE = bind("madvise", FunctionDescriptor.of(INT, PTR, LONG, INT));
 
     /** Where errno of this thread's last call is kept, and the iovec array of its pwritev. */
@@ -229,6 +236,62 @@ public final class Posix {
     /** One of the MADV constants, for a mapped segment whose address is a multiple of the page size. */
     public static void advise(final MemorySegment segment, final int advice) throws PosixException {
         check("madvise", () -> (int) MADVISE.invokeExact(SCRATCH.get().errno, segment, segment.byteSize(), advice));
+    }
+
+    /**
+     * Maps a file from its begin, shared, to be read and written; unmapped with the arena.
+     *
+     * @param alignment what the address is a multiple of, a power of two: a mapping only uses huge pages where its
+     *     addresses and the file's offsets begin them at the same places
+     */
+    public static MemorySegment map(final int fd, final long bytes, final long alignment, final Arena arena)
+            throws PosixException {
+        // Room for any address, and what is not needed of it goes back.
+        final long room = bytes + alignment;
+        final long from = map(MemorySegment.NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+        final long begin = from + alignment - 1 & -alignment;
+        final long end = begin + (bytes + PAGE - 1 & -PAGE);
+        boolean mapped = false;
+        try {
+            map(MemorySegment.ofAddress(begin), bytes, PROT_READ_WRITE, MAP_SHARED | MAP_FIXED, fd);
+            unmap(from, begin - from);
+            unmap(end, from + room - end);
+            mapped = true;
+        } finally {
+            if (!mapped) {
+                unmap(from, room);
+            }
+        }
+        return MemorySegment.ofAddress(begin).reinterpret(bytes, arena, segment -> unmap(segment.address(), bytes));
+    }
+
+    private static long map(
+            final MemorySegment where, final long bytes, final int protection, final int flags, final int fd)
+            throws PosixException {
+        try {
+            final Scratch scratch = SCRATCH.get();
+            final MemorySegment at =
+                    (MemorySegment) MMAP.invokeExact(scratch.errno, where, bytes, protection, flags, fd, 0L);
+            if (at.address() == -1) {
+                throw new PosixException("mmap of " + bytes + " bytes", scratch.code());
+            }
+            return at.address();
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    private static void unmap(final long address, final long bytes) {
+        if (bytes > 0) {
+            try {
+                final int code = (int) MUNMAP.invokeExact(SCRATCH.get().errno, MemorySegment.ofAddress(address), bytes);
+                assert code == 0 : "munmap of what was mapped";
+            } catch (final Throwable e) {
+                throw unexpected(e);
+            }
+        }
     }
 
     @FunctionalInterface

@@ -45,12 +45,19 @@ final class AeronWire implements Wire {
     private static final int FRAGMENTS = 16;
 
     /**
+     * Of a driver on the link's thread, in one duty cycle: each moves one datagram of each socket or stream, and what else a
+     * duty cycle does is done once for all of them.
+     */
+    private static final int DRIVER_TURNS = 4;
+
+    /**
      * Driver and client share a process, and often a thread: neither outlives the other, and after a pause (SIGSTOP, a
      * frozen virtual machine) both go on. So neither gives the other up.
      */
     private static final long PATIENCE_NS = TimeUnit.HOURS.toNanos(24);
 
     private final LinkContext context;
+    private final DataFlow flow = new DataFlow();
     private final MediaDriver driver;
     private final AgentInvoker driverInvoker;
     private final Aeron aeron;
@@ -66,7 +73,7 @@ final class AeronWire implements Wire {
 
     AeronWire(final LinkContext context) {
         this.context = context;
-        driver = MediaDriver.launch(driverContext(context));
+        driver = MediaDriver.launch(driverContext(context, flow));
         driverInvoker = driver.sharedAgentInvoker();
         Aeron client = null;
         try {
@@ -99,7 +106,7 @@ final class AeronWire implements Wire {
         }
     }
 
-    private static MediaDriver.Context driverContext(final LinkContext context) {
+    private static MediaDriver.Context driverContext(final LinkContext context, final DataFlow flow) {
         final long silence = context.silence().toNanos();
         return new MediaDriver.Context()
                 .aeronDirectoryName(context.aeronDirectory().toString())
@@ -121,8 +128,10 @@ final class AeronWire implements Wire {
                 .driverTimeoutMs(TimeUnit.NANOSECONDS.toMillis(PATIENCE_NS))
                 // Strangers' streams on the control port end with their handshake; this many at a time.
                 .streamSessionLimit(2 * context.maxLinks() * context.dataStreams() + 64)
-                .receiveChannelEndpointSupplier((channel, dispatcher, status, driverContext) ->
-                        new SetupFilter(channel, dispatcher, status, driverContext, CONTROL_TERM, MAX_DATA_TERM))
+                .receiveChannelEndpointSupplier((channel, dispatcher, status, driverContext) -> new ReceiveEndpoint(
+                        channel, dispatcher, status, driverContext, CONTROL_TERM, MAX_DATA_TERM, flow))
+                .sendChannelEndpointSupplier(
+                        (channel, status, driverContext) -> new SendEndpoint(channel, status, driverContext, flow))
                 .errorHandler(e -> context.errors().onError("media driver: " + e.getMessage()));
     }
 
@@ -195,7 +204,7 @@ final class AeronWire implements Wire {
         handler = controlHandler;
         int work = 0;
         if (driverInvoker != null) {
-            work += driverInvoker.invoke();
+            work += turnDriver();
         }
         work += clientInvoker.invoke();
         for (Long source = opened.poll(); source != null; source = opened.poll()) {
@@ -209,6 +218,19 @@ final class AeronWire implements Wire {
         for (Long source = gone.poll(); source != null; source = gone.poll()) {
             controlHandler.onControlGone(source);
             work++;
+        }
+        return work;
+    }
+
+    private int turnDriver() {
+        flow.next();
+        int work = 0;
+        for (int turn = 0; turn < DRIVER_TURNS; turn++) {
+            final int done = driverInvoker.invoke();
+            work += done;
+            if (done == 0) {
+                break;
+            }
         }
         return work;
     }
@@ -262,7 +284,11 @@ final class AeronWire implements Wire {
 
         @Override
         public boolean claim(final int length, final BufferClaim claim) {
-            return publication.tryClaim(length, claim) > 0;
+            final boolean claimed = publication.tryClaim(length, claim) > 0;
+            if (claimed) {
+                flow.sent();
+            }
+            return claimed;
         }
 
         @Override
@@ -344,6 +370,7 @@ final class AeronWire implements Wire {
 
         @Override
         public void onFragment(final DirectBuffer buffer, final int offset, final int length, final Header header) {
+            flow.received();
             data.onData(buffer, offset, length);
         }
 

@@ -30,7 +30,9 @@ final class Links implements Wire.ControlHandler {
     private final ArrayDeque<Long> lingering = new ArrayDeque<>();
 
     private final Map<Peer, Link> byPeer = new HashMap<>();
+    /** Also of closed links, while their streams last: what was still on its way is not a stranger's. */
     private final Long2ObjectHashMap<Link> bySource = new Long2ObjectHashMap<>();
+
     private final Long2LongHashMap strangers = new Long2LongHashMap(Long.MIN_VALUE);
     private final MessageHeaderDecoder header = new MessageHeaderDecoder();
     private final HelloDecoder hello = new HelloDecoder();
@@ -159,9 +161,6 @@ final class Links implements Wire.ControlHandler {
                     break;
                 }
             }
-        }
-        if (link.source != Link.NO_SOURCE) {
-            bySource.remove(link.source);
         }
         link.out.close();
         link.in.forEach(Wire.DataIn::close);
@@ -292,7 +291,7 @@ final class Links implements Wire.ControlHandler {
     @Override
     public void onControlGone(final long source) {
         strangers.remove(source);
-        final Link link = bySource.get(source);
+        final Link link = bySource.remove(source);
         if (link != null) {
             lose(link, Outcome.UNREACHABLE, "it went away");
         }
@@ -308,6 +307,10 @@ final class Links implements Wire.ControlHandler {
             final Link link = bySource.get(source);
             if (link == null) {
                 greeted(source, buffer, offset, length);
+                return;
+            }
+            if (link.phase == Link.Phase.CLOSED) {
+                wire.reject(source, Outcome.UNREACHABLE + ": the link has ended");
                 return;
             }
             final int inside = link.open(buffer, offset, length);

@@ -364,4 +364,20 @@ class LinkFaultsTest {
     private static void flip(final Shelf.Held object, final long at) {
         object.bytes.set(ValueLayout.JAVA_BYTE, at, (byte) (object.bytes.get(ValueLayout.JAVA_BYTE, at) ^ 0x10));
     }
+
+    @Test
+    void whatWasOnItsWayWhenALinkClosedIsNoRefusal() {
+        final LinkFixture.Node here = fixture.node();
+        final LinkFixture.Node there = fixture.node();
+        there.shelf.put(1, 1 << 20);
+        there.shelf.put(2, 1 << 20);
+        final Ends first = fixture.pull(here, LONG, List.of(there.peer()), 1);
+        fixture.until(() -> first.ended);
+        there.paused = true;
+        fixture.pull(here, LONG, List.of(there.peer()), 2);
+        fixture.turnFor(Duration.ofMillis(20));
+        there.link.onClose();
+        assertEquals(0, there.count(Counter.REFUSED_MESSAGES));
+        assertEquals(List.of(), there.errors);
+    }
 }

@@ -74,6 +74,11 @@ public final class ClusterMetrics extends Collector {
         count(families, "directory_late_lookups", "Questions without an answer in time.", directory.lateLookups.sum());
         count(
                 families,
+                "directory_copy_reads",
+                "Reads of other copies of entries, since the first node that was asked was slow.",
+                directory.copyReads.sum());
+        count(
+                families,
                 "directory_missing_found",
                 "Own records that the directory lacked.",
                 directory.missingFound.sum());

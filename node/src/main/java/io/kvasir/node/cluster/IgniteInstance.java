@@ -53,6 +53,9 @@ final class IgniteInstance implements AutoCloseable {
         System.setProperty("IGNITE_QUIET", "false");
         System.setProperty("IGNITE_PERFORMANCE_SUGGESTIONS_DISABLED", "true");
         System.setProperty("IGNITE_LOG_CLASSPATH_CONTENT_ON_STARTUP", "false");
+        // Else a read may go to the backup, and a read of the backup in place of a slow node would ask the same one
+        // again.
+        System.setProperty("IGNITE_READ_LOAD_BALANCING", "false");
     }
 
     private final Ignite ignite;

@@ -99,6 +99,11 @@ class MembershipTest {
         }
 
         @Override
+        public void readCopies(final long[] keys, final java.util.function.Consumer<Map<Long, byte[]>> answer) {
+            answer.accept(null);
+        }
+
+        @Override
         public void update(final Map<Long, byte[]> records, final java.util.function.Consumer<Boolean> done) {
             done.accept(false);
         }

@@ -24,6 +24,9 @@ final class RawAeron implements AutoCloseable {
     private static final int SLICES = 32;
     private static final int STREAM = 7;
 
+    /** In one duty cycle, as many as the link's. */
+    private static final int DRIVER_TURNS = 4;
+
     private final LinkSettings settings;
     private final MediaDriver driver;
     private final AgentInvoker driverInvoker;
@@ -52,7 +55,11 @@ final class RawAeron implements AutoCloseable {
     }
 
     private void work() {
-        driverInvoker.invoke();
+        for (int turn = 0; turn < DRIVER_TURNS; turn++) {
+            if (driverInvoker.invoke() == 0) {
+                break;
+            }
+        }
         clientInvoker.invoke();
     }
 

@@ -37,6 +37,12 @@ final class SimulatedDirectory implements Directory {
         answer.accept(found);
     }
 
+    /** Nobody needs it: {@link #read} answers at once. */
+    @Override
+    public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        answer.accept(null);
+    }
+
     @Override
     public void update(final Map<Long, byte[]> records, final Consumer<Boolean> done) {
         records.forEach((key, record) -> {

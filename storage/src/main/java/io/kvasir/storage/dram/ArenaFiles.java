@@ -27,6 +27,8 @@ final class ArenaFiles implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ArenaFiles.class);
     private static final String DATA = ".data";
     private static final String HEAD = ".head";
+    /** Of x86-64, and of AArch64 with small pages of 4 KiB. */
+    private static final long HUGE_PAGE = 2 << 20;
 
     private final Path root;
     private final FileChannel lockChannel;
@@ -115,12 +117,43 @@ final class ArenaFiles implements AutoCloseable {
     Spare allocateSpare(final long number, final long bytes) throws IOException {
         final Path file = root.resolve("spare").resolve(String.format("%016x", number) + DATA);
         try {
-            allocate(file, bytes);
+            allocatePayload(file, bytes);
         } catch (final IOException failure) {
             Files.deleteIfExists(file);
             throw failure;
         }
         return new Spare(file, bytes);
+    }
+
+    /**
+     * On huge pages where the kernel gives them: every process that maps such a file does so at once, instead of page by
+     * page. One byte in each lets the kernel fill the rest as it makes it huge.
+     */
+    private static void allocatePayload(final Path file, final long bytes) throws IOException {
+        final int fd = Posix.open(file, Posix.O_RDWR | Posix.O_CREAT | Posix.O_EXCL, 0600);
+        try (Arena memory = Arena.ofConfined()) {
+            final MemorySegment zero = memory.allocate(1);
+            for (long offset = 0; offset < bytes; offset += HUGE_PAGE) {
+                Posix.write(fd, zero, offset);
+            }
+            Posix.write(fd, zero, bytes - 1);
+            collapse(fd, bytes & -HUGE_PAGE, memory);
+            // What did not become huge is there in small pages after this.
+            Posix.allocate(fd, 0, bytes);
+        } finally {
+            Posix.close(fd);
+        }
+    }
+
+    private static void collapse(final int fd, final long bytes, final Arena memory) {
+        if (bytes == 0) {
+            return;
+        }
+        try {
+            Posix.advise(Posix.map(fd, bytes, HUGE_PAGE, memory), Posix.MADV_COLLAPSE);
+        } catch (final IOException none) {
+            LOG.debug("no huge pages: {}", none.toString());
+        }
     }
 
     /** Cuts a payload file into slots: moves it into the tenant's directory and writes a header table of free slots. */
@@ -140,7 +173,7 @@ final class ArenaFiles implements AutoCloseable {
             Files.move(spare.file, dataFile);
             share(dataFile, tenant.gid);
             permissions(dataFile, "rw-rw----");
-            final MemorySegment data = map(dataFile, memory);
+            final MemorySegment data = mapPayload(dataFile, spare.bytes, memory);
             Files.move(unfinished, headerFile);
             final Region region = new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
             for (int slot = slots - 1; slot >= 0; slot--) {
@@ -219,7 +252,7 @@ final class ArenaFiles implements AutoCloseable {
                     dataFile,
                     headerFile,
                     memory,
-                    map(dataFile, memory),
+                    mapPayload(dataFile, preamble.dataBytes(), memory),
                     headers);
         } finally {
             if (!kept) {
@@ -272,6 +305,15 @@ final class ArenaFiles implements AutoCloseable {
 
     private static String name(final int id) {
         return "region-" + String.format("%08x", id);
+    }
+
+    private static MemorySegment mapPayload(final Path file, final long bytes, final Arena memory) throws IOException {
+        final int fd = Posix.open(file, Posix.O_RDWR, 0);
+        try {
+            return Posix.map(fd, bytes, HUGE_PAGE, memory);
+        } finally {
+            Posix.close(fd);
+        }
     }
 
     private static MemorySegment map(final Path file, final Arena memory) throws IOException {

@@ -22,6 +22,8 @@ public final class DirectoryCounters {
     public final LongAdder foundChunks = new LongAdder();
     /** Lookups that ended at their deadline, or could not be asked. */
     public final LongAdder lateLookups = new LongAdder();
+    /** Reads of copies, since the first node to ask was slow. */
+    public final LongAdder copyReads = new LongAdder();
     /** Own entries compared with the directory's. */
     public final LongAdder audited = new LongAdder();
     /** Own records that the directory lacked. */

@@ -11,6 +11,7 @@ import java.util.TreeMap;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
@@ -18,15 +19,18 @@ import java.util.function.LongPredicate;
 import javax.cache.Cache;
 import javax.cache.CacheException;
 import javax.cache.processor.EntryProcessorResult;
+import org.agrona.collections.LongArrayList;
 import org.apache.ignite.Ignite;
 import org.apache.ignite.IgniteCache;
 import org.apache.ignite.cache.CacheAtomicityMode;
 import org.apache.ignite.cache.CacheMode;
 import org.apache.ignite.cache.CacheWriteSynchronizationMode;
 import org.apache.ignite.cache.PartitionLossPolicy;
+import org.apache.ignite.cache.affinity.Affinity;
 import org.apache.ignite.cache.affinity.rendezvous.RendezvousAffinityFunction;
 import org.apache.ignite.cache.query.QueryCursor;
 import org.apache.ignite.cache.query.ScanQuery;
+import org.apache.ignite.cluster.ClusterNode;
 import org.apache.ignite.configuration.CacheConfiguration;
 import org.apache.ignite.lang.IgniteFuture;
 import org.slf4j.Logger;
@@ -49,6 +53,9 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     private final Ignite ignite;
     private final IgniteCache<Long, byte[]> cache;
+    /** Of the last topology that is complete: who asks it does not wait for a change that is under way. */
+    private final Affinity<Long> affinity;
+
     private final ExecutorService pool = new ThreadPoolExecutor(
             THREADS,
             THREADS,
@@ -56,10 +63,13 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
             TimeUnit.SECONDS,
             new ArrayBlockingQueue<>(QUEUED),
             Thread.ofPlatform().daemon().name("kvasir-directory-", 0).factory());
+    /** A call to a dead node may wait, and all of the pool with it; those that read copies wait each for itself. */
+    private final Semaphore copyCalls = new Semaphore(QUEUED);
 
     public IgniteDirectory(final Ignite ignite) {
         this.ignite = ignite;
         cache = ignite.cache(CACHE);
+        affinity = ignite.affinity(CACHE);
     }
 
     /** How the cache is made. */
@@ -96,6 +106,50 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
         } catch (final RejectedExecutionException full) {
             answer.accept(null);
         }
+    }
+
+    /** Asks all nodes that have a copy, each by itself: a {@link #read} has all entries or none. */
+    @Override
+    public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
+        try {
+            for (final long key : keys) {
+                for (final ClusterNode node : affinity.mapKeyToPrimaryAndBackups(key)) {
+                    byNode.computeIfAbsent(node, ignored -> new LongArrayList()).addLong(key);
+                }
+            }
+        } catch (final RuntimeException failure) {
+            LOG.debug("Nobody is known who has copies of the directory's entries", failure);
+        }
+        if (byNode.isEmpty()) {
+            answer.accept(null);
+        }
+        byNode.forEach((node, wanted) -> readCopies(node, new PeekEntries(wanted.toLongArray()), answer));
+    }
+
+    private void readCopies(
+            final ClusterNode node, final PeekEntries wanted, final Consumer<Map<Long, byte[]>> answer) {
+        if (!copyCalls.tryAcquire()) {
+            answer.accept(null);
+            return;
+        }
+        Thread.ofVirtual().name("kvasir-directory-copies").start(() -> {
+            try {
+                if (node.isLocal()) {
+                    answer.accept(wanted.entries(ignite));
+                } else {
+                    ignite.compute(ignite.cluster().forNode(node))
+                            .withNoFailover()
+                            .callAsync(wanted)
+                            .listen(future -> answer.accept(result(future)));
+                }
+            } catch (final RuntimeException failure) {
+                LOG.debug("Copies of the directory's entries cannot be read", failure);
+                answer.accept(null);
+            } finally {
+                copyCalls.release();
+            }
+        });
     }
 
     @Override
@@ -143,7 +197,7 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
 
     /** Partitions of which this node has the primary copy. May wait. */
     public int[] primaryPartitions() {
-        return ignite.affinity(CACHE).primaryPartitions(ignite.cluster().localNode());
+        return affinity.primaryPartitions(ignite.cluster().localNode());
     }
 
     /**

@@ -7,13 +7,15 @@ import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongPredicate;
+import java.util.stream.LongStream;
 import org.agrona.collections.Int2IntHashMap;
 import org.agrona.collections.LongHashSet;
 import org.agrona.concurrent.NanoClock;
 
 /**
  * Asks the directory who holds the chunks of a chain: for 512 chunks it reads 16 entries, and where a chain turns out to
- * have an entry that begins elsewhere, that one too. Owned by the store's thread; each question ends within its deadline
+ * have an entry that begins elsewhere, that one too. What a node does not answer soon is read from another copy as well: that node
+ * may be dying. Owned by the store's thread; each question ends within its deadline
  * with what is known by then.
  */
 public final class Locator {
@@ -35,7 +37,10 @@ public final class Locator {
     /** Entries in one read. */
     private static final int KEYS = 4096;
 
-    /** A directory that let one question go unanswered gets this part of the deadline until it answers again. */
+    /** Copies are read after so long: many times what an answer takes, and little of what an engine waits. */
+    static final long COPIES_NS = TimeUnit.MILLISECONDS.toNanos(30);
+
+    /** A directory that let one question go refused gets this part of the deadline until it answers again. */
     private static final int SILENT = 50;
     /**
      * A node that has just died makes the directory slow for a moment, and that is worth waiting for: for so long questions
@@ -112,7 +117,10 @@ public final class Locator {
             final Question question = open.get(i);
             if (nowNs - question.untilNs >= 0) {
                 silent = true;
-                question.end(false);
+                question.giveUp();
+                work++;
+            } else if (!question.copiesAsked && nowNs - question.copiesAtNs >= 0) {
+                question.askCopies();
                 work++;
             }
         }
@@ -134,7 +142,17 @@ public final class Locator {
         final Int2IntHashMap byTag = new Int2IntHashMap(NONE);
         final boolean[] found;
         final LongHashSet asked = new LongHashSet();
+        /** Keys of this round that nobody has answered yet. */
+        final LongHashSet waiting = new LongHashSet();
+
         int rounds;
+        long copiesAtNs;
+        boolean copiesAsked;
+        /** A node was slow, or the directory lets questions go refused: copies are read at once. */
+        boolean slow = silent;
+        /** This round's read was refused. */
+        boolean refused;
+
         boolean ended;
 
         Question(
@@ -168,13 +186,31 @@ public final class Locator {
             } else {
                 fillGap(keys);
             }
-            if (keys.isEmpty() || rounds++ == ROUNDS) {
+            if (keys.isEmpty() || rounds == ROUNDS) {
                 end(true);
                 return;
             }
-            directory.read(
-                    keys.stream().mapToLong(Long::longValue).toArray(),
-                    entries -> owner.execute(() -> answered(entries)));
+            final int round = ++rounds;
+            final long[] wanted = keys.stream().mapToLong(Long::longValue).toArray();
+            waiting.clear();
+            waiting.addAll(keys);
+            refused = false;
+            copiesAsked = false;
+            copiesAtNs = clock.nanoTime() + COPIES_NS;
+            directory.read(wanted, entries -> owner.execute(() -> answered(round, wanted, entries)));
+            if (slow && !ended && round == rounds) {
+                askCopies();
+            }
+        }
+
+        void askCopies() {
+            copiesAsked = true;
+            slow = true;
+            counters.copyReads.increment();
+            final int round = rounds;
+            directory.readCopies(
+                    waiting.stream().mapToLong(Long::longValue).toArray(),
+                    entries -> owner.execute(() -> copied(round, entries)));
         }
 
         /**
@@ -207,13 +243,28 @@ public final class Locator {
             }
         }
 
-        private void answered(final Map<Long, byte[]> entries) {
-            silent &= entries == null;
-            if (ended) {
-                return;
+        private void answered(final int round, final long[] keys, final Map<Long, byte[]> entries) {
+            if (entries != null) {
+                take(round, LongStream.of(keys), entries);
+            } else if (!ended && round == rounds) {
+                refused = true;
+                if (!copiesAsked) {
+                    askCopies();
+                }
             }
-            if (entries == null) {
-                end(false);
+        }
+
+        private void copied(final int round, final Map<Long, byte[]> entries) {
+            if (entries != null) {
+                take(round, entries.keySet().stream().mapToLong(Long::longValue), entries);
+            } else if (refused && !ended && round == rounds) {
+                giveUp();
+            }
+        }
+
+        private void take(final int round, final LongStream told, final Map<Long, byte[]> entries) {
+            silent = false;
+            if (ended) {
                 return;
             }
             for (final byte[] entry : entries.values()) {
@@ -223,7 +274,12 @@ public final class Locator {
                     }
                 }
             }
-            ask();
+            if (round == rounds) {
+                told.forEach(waiting::remove);
+                if (waiting.isEmpty()) {
+                    ask();
+                }
+            }
         }
 
         private void members(final Entry.Reader record) {
@@ -239,15 +295,17 @@ public final class Locator {
             }
         }
 
-        void end(final boolean complete) {
+        void giveUp() {
+            counters.lateLookups.increment();
+            end(false);
+        }
+
+        private void end(final boolean all) {
             if (!ended) {
                 ended = true;
                 open.remove(this);
-                if (!complete) {
-                    counters.lateLookups.increment();
-                }
                 counters.lookupNanos.accept(clock.nanoTime() - startedNs);
-                answer.done(complete);
+                answer.done(all);
             }
         }
     }

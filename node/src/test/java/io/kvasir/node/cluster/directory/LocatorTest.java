@@ -21,10 +21,16 @@ class LocatorTest {
     /** Answers when a test says so. */
     private static final class SlowDirectory implements Directory {
         final Queue<Consumer<Map<Long, byte[]>>> asked = new ArrayDeque<>();
+        final Queue<Consumer<Map<Long, byte[]>>> copiesAsked = new ArrayDeque<>();
 
         @Override
         public void read(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
             asked.add(answer);
+        }
+
+        @Override
+        public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+            copiesAsked.add(answer);
         }
 
         @Override
@@ -41,8 +47,8 @@ class LocatorTest {
 
     private final CachedNanoClock clock = new CachedNanoClock();
     private final SlowDirectory directory = new SlowDirectory();
-    private final Locator locator =
-            new Locator(clock, Runnable::run, holder -> true, DEADLINE_NS, new DirectoryCounters());
+    private final DirectoryCounters counters = new DirectoryCounters();
+    private final Locator locator = new Locator(clock, Runnable::run, holder -> true, DEADLINE_NS, counters);
     /** One for each question that has ended: whether it was answered. */
     private final List<Boolean> ended = new ArrayList<>();
 
@@ -51,10 +57,14 @@ class LocatorTest {
         clock.update(1);
     }
 
+    private int found;
+
     private void ask() {
         locator.locate(directory, Hash256.ZERO, new byte[Hash256.BYTES], 0, false, new Locator.Answer() {
             @Override
-            public void found(final int chunk, final long holder, final Entry.Reader record, final int member) {}
+            public void found(final int chunk, final long holder, final Entry.Reader record, final int member) {
+                found++;
+            }
 
             @Override
             public void done(final boolean complete) {
@@ -124,6 +134,76 @@ class LocatorTest {
         pass(DEADLINE_NS - 1);
         directory.asked.poll();
         directory.answerAll();
+        assertEquals(List.of(false, true), ended);
+    }
+
+    private static Map<Long, byte[]> entry() {
+        final long chunk = ChunkName.hash(Hash256.ZERO, Hash256.ZERO);
+        final Entry.Part part = new Entry.Part(7, 1, new int[1], new long[1], 1);
+        part.add(ChunkName.tag(chunk), 1, 0);
+        return Map.of(chunk, part.finish());
+    }
+
+    @Test
+    void anAnswerThatComesSoonIsTheOnlyOneAskedFor() {
+        ask();
+        pass(Locator.COPIES_NS - 1);
+        directory.answerAll();
+        pass(DEADLINE_NS);
+        assertEquals(0, directory.copiesAsked.size());
+    }
+
+    @Test
+    void aCopyAnswersForANodeThatDoesNot() {
+        ask();
+        pass(Locator.COPIES_NS);
+        directory.copiesAsked.remove().accept(entry());
+        assertEquals(1, found);
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aCopyThatCannotTellIsNoAnswer() {
+        ask();
+        pass(Locator.COPIES_NS);
+        directory.copiesAsked.remove().accept(Map.of());
+        assertEquals(List.of(), ended);
+        directory.answerAll();
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aCopyThatSaysThatThereIsNoneIsAnAnswer() {
+        ask();
+        pass(Locator.COPIES_NS);
+        directory.copiesAsked.remove().accept(Map.of(ChunkName.hash(Hash256.ZERO, Hash256.ZERO), new byte[0]));
+        assertEquals(0, found);
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aReadThatIsRefusedIsOneOfCopiesAtOnce() {
+        ask();
+        directory.asked.remove().accept(null);
+        directory.copiesAsked.remove().accept(entry());
+        assertEquals(List.of(true), ended);
+    }
+
+    @Test
+    void aQuestionThatNobodyTakesEndsAtOnce() {
+        ask();
+        directory.asked.remove().accept(null);
+        directory.copiesAsked.remove().accept(null);
+        assertEquals(List.of(false), ended);
+    }
+
+    @Test
+    void aDirectoryThatDidNotAnswerIsAskedForCopiesAtOnce() {
+        ask();
+        pass(DEADLINE_NS);
+        directory.copiesAsked.clear();
+        ask();
+        directory.copiesAsked.remove().accept(entry());
         assertEquals(List.of(false, true), ended);
     }
 }

@@ -8,6 +8,7 @@ import java.util.PriorityQueue;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.stream.LongStream;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -79,6 +80,27 @@ final class SimulatedCluster implements Directory {
             }
             after(fault() ? 100 * delay() : delay(), () -> answer.accept(found));
         });
+    }
+
+    /** Each key lies on one of two other nodes, which answer by themselves, or do not, or can tell of half of the keys. */
+    @Override
+    public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
+        final boolean moving = fault();
+        for (int node = 0; node < 2; node++) {
+            final long copy = node;
+            final long[] there = LongStream.of(keys)
+                    .filter(key -> (key & 1) == copy && !(moving && (key & 2) == 0))
+                    .toArray();
+            read(there, entries -> {
+                if (entries == null) {
+                    answer.accept(null);
+                    return;
+                }
+                final Map<Long, byte[]> told = new HashMap<>(entries);
+                LongStream.of(there).forEach(key -> told.putIfAbsent(key, new byte[0]));
+                answer.accept(told);
+            });
+        }
     }
 
     @Override

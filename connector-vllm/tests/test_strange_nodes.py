@@ -17,7 +17,7 @@ from engine_process import Engine, transfer
 from kvasir_ops.testing import MIB, Node
 from test_faults import right, works_again
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration]
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.one_version]
 
 Plain = Callable[..., list[list[int]]]
 

@@ -118,8 +118,8 @@ def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: P
 
 
 def damage(place: Path) -> None:
-    """Flips a byte in every 4 KiB of every large file."""
-    extents = [file for file in place.rglob("*") if file.is_file() and file.stat().st_size >= MIB]
+    """Flips a byte in every 4 KiB of every extent."""
+    extents = list(place.rglob("*.extent"))
     assert extents
     for file in extents:
         with file.open("r+b") as opened:

@@ -220,5 +220,9 @@ class Engine:
         """Query and fetch."""
         return self.fetch(self.query(prompt))
 
+    def alive(self) -> bool:
+        """Whether the controller's threads are."""
+        return all(thread.is_alive() for thread in self.threads())
+
     def close(self) -> None:
         self.controller.detach_storage_backend()

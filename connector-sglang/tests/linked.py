@@ -173,5 +173,9 @@ class LinkedEngine:
         self.allocator.free(slots)
         return loaded
 
+    def alive(self) -> bool:
+        """Whether the linker's threads are."""
+        return bool(self.linker._loads.alive and self.linker._offloads.alive)
+
     def close(self) -> None:
         self.cache.linker.close()

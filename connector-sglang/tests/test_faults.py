@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -38,19 +37,8 @@ def one_rank() -> None:
 
 
 @pytest.fixture
-def engines() -> Iterator[Any]:
-    made: list[Engine] = []
-
-    def make(node: Node, **options: Any) -> Engine:
-        quick = {"exists_deadline_ms": 1000, "load_deadline_ms": 2000, "store_deadline_ms": 2000} | options
-        made.append(Engine(node.socket, **quick))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        assert all(thread.is_alive() for thread in engine.threads())
-        engine.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("kvasir")]
+def engines(hasty: Any) -> Any:
+    return partial(hasty, Engine)
 
 
 def test_an_engine_starts_without_a_node_and_uses_it_once_it_is_there(own_node: Node, engines: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_process import Engine, transfer
+from engine_process import QUICK, Engine, transfer
 from kvasir_ops.testing import MIB, Node
 from tinymodel import VOCABULARY, write_model
 
@@ -49,6 +49,13 @@ def node() -> Iterator[Node]:
 def engine(model: Path, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine with the connector; its own prefix cache is emptied by the tests."""
     with Engine(model, tmp_path_factory.mktemp("engine") / "engine.log", transfer(node.socket)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def hasty_engine(model: Path, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that does not wait long for a node, for tests in which the node does not answer."""
+    with Engine(model, tmp_path_factory.mktemp("engine") / "engine.log", transfer(node.socket, **QUICK)) as started:
         yield started
 
 

@@ -21,13 +21,7 @@ from typing import Any
 
 ANSWER_S = 240.0  # two ranks take 35 s to start when nothing else runs
 
-PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0, "handoff_timeout": 20.0}
-"""Whether bytes are right does not depend on how busy the machine is."""
-
-QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}
-"""For tests in which a node does not answer: each request waits that long for it."""
-
-PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0}
+PATIENT = {"lookup_timeout": 20.0, "load_timeout": 60.0, "store_timeout": 60.0, "handoff_timeout": 5.0}
 """Whether bytes are right does not depend on how busy the machine is."""
 
 QUICK = {"lookup_timeout": 2.0, "load_timeout": 5.0, "store_timeout": 5.0}

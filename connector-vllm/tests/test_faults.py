@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,6 @@ from kvasir_ops.testing import MIB, Node, until
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 
 Plain = Callable[..., list[list[int]]]
-
-
-@pytest.fixture(scope="module")
-def engine(model: Path, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine that does not wait long for a node."""
-    log = tmp_path_factory.mktemp("engine") / "engine.log"
-    with Engine(model, log, transfer(node.socket, **QUICK)) as started:
-        yield started
 
 
 def right(engine: Engine, plain: Plain, asked: list[list[int]]) -> list[int]:
@@ -51,51 +43,51 @@ def works_again(engine: Engine) -> None:
     until(warm, "the engine loads again", 60)
 
 
-def test_node_that_is_paused_costs_a_deadline_and_then_nothing(engine: Engine, node: Node, plain: Plain) -> None:
+def test_node_that_is_paused_costs_a_deadline_and_then_nothing(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     asked = prompts(2, seed=30)
-    right(engine, plain, asked)
-    engine.forget()
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
     node.pause()
     try:
-        assert right(engine, plain, asked) == [0, 0]
+        assert right(hasty_engine, plain, asked) == [0, 0]
         # The breaker is open, or opens soon: most requests do not wait for the node at all.
         for number in range(4):
-            right(engine, plain, prompts(1, seed=31 + number))
+            right(hasty_engine, plain, prompts(1, seed=31 + number))
     finally:
         node.resume()
-    works_again(engine)
+    works_again(hasty_engine)
 
 
-def test_node_that_is_killed_under_load_and_started_again(engine: Engine, node: Node, plain: Plain) -> None:
+def test_node_that_is_killed_under_load_and_started_again(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     asked = prompts(2, seed=40)
-    right(engine, plain, asked)
-    engine.forget()
-    until(lambda: not alone(engine), "the engine has its node")
-    said = engine.log.count("no node to work with")
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
+    until(lambda: not alone(hasty_engine), "the engine has its node")
+    said = hasty_engine.log.count("no node to work with")
     node.kill()
-    assert right(engine, plain, asked) == [0, 0]
-    engine.forget()
-    until(lambda: alone(engine), "the log says that there is no node")
-    assert engine.log.count("no node to work with") == said + 1
+    assert right(hasty_engine, plain, asked) == [0, 0]
+    hasty_engine.forget()
+    until(lambda: alone(hasty_engine), "the log says that there is no node")
+    assert hasty_engine.log.count("no node to work with") == said + 1
     node.start()
-    works_again(engine)
-    until(lambda: not alone(engine), "the log says that the node is back")
+    works_again(hasty_engine)
+    until(lambda: not alone(hasty_engine), "the log says that the node is back")
 
 
-def test_holder_that_always_says_hit_and_always_fails(engine: Engine, plain: Plain) -> None:
+def test_holder_that_always_says_hit_and_always_fails(hasty_engine: Engine, plain: Plain) -> None:
     asked = prompts(8, 600, seed=50)
-    right(engine, plain, asked)
-    engine.forget()
-    engine.ask("fail_loads", on=True)
-    before = engine.ask("counts")["failed_loads"]
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
+    hasty_engine.ask("fail_loads", on=True)
+    before = hasty_engine.ask("counts")["failed_loads"]
     for prompt in asked:
-        right(engine, plain, [prompt])
-    failed = engine.ask("counts")["failed_loads"] - before
+        right(hasty_engine, plain, [prompt])
+    failed = hasty_engine.ask("counts")["failed_loads"] - before
     # Three failures open the breaker; the rest are computed without asking, but for a probe now and then.
     assert 3 <= failed < len(asked)
-    assert engine.log.count("loads fail one after the other") == 1
-    engine.ask("fail_loads", on=False)
-    works_again(engine)
+    assert hasty_engine.log.count("loads fail one after the other") == 1
+    hasty_engine.ask("fail_loads", on=False)
+    works_again(hasty_engine)
 
 
 def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
@@ -126,8 +118,8 @@ def test_objects_that_were_damaged_on_ssd(model: Path, plain: Plain, tmp_path: P
 
 
 def damage(place: Path) -> None:
-    """Flips a byte in every 4 KiB of every large file."""
-    extents = [file for file in place.rglob("*") if file.is_file() and file.stat().st_size >= MIB]
+    """Flips a byte in every 4 KiB of every extent."""
+    extents = list(place.rglob("*.extent"))
     assert extents
     for file in extents:
         with file.open("r+b") as opened:
@@ -159,7 +151,7 @@ def test_wrong_token(model: Path, node: Node, plain: Plain, tmp_path: Path) -> N
         right(engine, plain, prompts(1, seed=91))
 
 
-def test_random_faults_leave_nothing_behind(engine: Engine, node: Node, plain: Plain) -> None:
+def test_random_faults_leave_nothing_behind(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     chosen = random.Random(7)
     known = prompts(6, 600, seed=100)
     for turn in range(12):
@@ -171,7 +163,7 @@ def test_random_faults_leave_nothing_behind(engine: Engine, node: Node, plain: P
             case 3:
                 node.kill()
                 node.start()
-        right(engine, plain, chosen.sample(known, 2))
-        engine.forget()
-    works_again(engine)
-    assert set(engine.ask("held").values()) == {0}
+        right(hasty_engine, plain, chosen.sample(known, 2))
+        hasty_engine.forget()
+    works_again(hasty_engine)
+    assert set(hasty_engine.ask("held").values()) == {0}

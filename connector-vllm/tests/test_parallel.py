@@ -18,8 +18,8 @@ def test_two_ranks_load_what_two_ranks_stored(model: Path, node: Node, tmp_path:
         cold = engine.generate(asked)
         engine.forget()
         warm = engine.generate(asked)
-        # What failed to load is computed: equal tokens alone would not show it.
-        assert engine.ask("counts") == {"offered": 2 * 768, "failed_loads": 0}
+        # A failed load is computed after all, and would give the same tokens.
+        assert engine.ask("counts")["failed_loads"] == 0
         assert (cold["cached"], warm["cached"]) == ([0, 0], [768, 768])
         assert cold["tokens"] == warm["tokens"]
         assert set(engine.ask("held").values()) == {0}

@@ -13,43 +13,36 @@ from pathlib import Path
 
 import pytest
 from conftest import prompts
-from engine_process import QUICK, Engine, transfer
+from engine_process import Engine, transfer
 from kvasir_ops.testing import MIB, Node
 from test_faults import right, works_again
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration]
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.one_version]
 
 Plain = Callable[..., list[list[int]]]
 
 
-@pytest.fixture(scope="module")
-def engine(model: Path, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    log = tmp_path_factory.mktemp("engine") / "engine.log"
-    with Engine(model, log, transfer(node.socket, **QUICK)) as started:
-        yield started
-
-
-def test_node_that_serves_another_user(engine: Engine, node: Node, plain: Plain) -> None:
+def test_node_that_serves_another_user(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     asked = prompts(1, seed=400)
-    right(engine, plain, asked)
-    engine.forget()
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
     node.stop()
     node.configure(tenants=[{"name": "others", "user": "nobody"}])
     node.start()
-    said = engine.log.count("no node to work with")
-    assert right(engine, plain, asked) == [0]
-    assert right(engine, plain, prompts(1, seed=401)) == [0]
-    assert engine.log.count("no node to work with") <= said + 1
+    said = hasty_engine.log.count("no node to work with")
+    assert right(hasty_engine, plain, asked) == [0]
+    assert right(hasty_engine, plain, prompts(1, seed=401)) == [0]
+    assert hasty_engine.log.count("no node to work with") <= said + 1
     node.stop()
     node.configure()
     node.start()
-    works_again(engine)
+    works_again(hasty_engine)
 
 
-def test_arena_of_another_layout(engine: Engine, node: Node, plain: Plain) -> None:
+def test_arena_of_another_layout(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     asked = prompts(1, seed=410)
-    right(engine, plain, asked)
-    engine.forget()
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
     node.stop()
     tables = list((node.places.shared_memory / "dram").glob("tenants/*/*.head"))
     assert tables
@@ -57,8 +50,8 @@ def test_arena_of_another_layout(engine: Engine, node: Node, plain: Plain) -> No
         with table.open("r+b") as opened:
             opened.write(b"KVASIRH9")
     node.start()
-    right(engine, plain, asked)
-    works_again(engine)
+    right(hasty_engine, plain, asked)
+    works_again(hasty_engine)
 
 
 @contextmanager
@@ -104,18 +97,18 @@ def stranger(path: str, answer: bytes) -> Iterator[None]:
     [b"\x06\x00\x00\x00\xfa\x7f\x03abc", random.Random(4).randbytes(200), b""],
     ids=["another version", "nonsense", "silence"],
 )
-def test_something_else_answers(engine: Engine, node: Node, plain: Plain, answer: bytes) -> None:
+def test_something_else_answers(hasty_engine: Engine, node: Node, plain: Plain, answer: bytes) -> None:
     asked = prompts(1, seed=420 + len(answer))
-    right(engine, plain, asked)
-    engine.forget()
+    right(hasty_engine, plain, asked)
+    hasty_engine.forget()
     node.stop()
     with stranger(node.socket, answer):
         for _ in range(2):
-            right(engine, plain, asked)
-            engine.forget()
+            right(hasty_engine, plain, asked)
+            hasty_engine.forget()
     node.start()
-    works_again(engine)
-    assert set(engine.ask("held").values()) == {0}
+    works_again(hasty_engine)
+    assert set(hasty_engine.ask("held").values()) == {0}
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from kvasir_vllm.chunks import key_of
 from kvasir_vllm.tiering import KvasirTier
 from kvasir_vllm.tiering.identity import hash_of
 
-_SOCKET = os.environ["KVASIR_TIER_SOCKET"]
+_SOCKET = os.environ["KVASIR_SOCKET"]
 _SECONDS = 10.0
 _numbers = itertools.count()
 _made: list[Any] = []

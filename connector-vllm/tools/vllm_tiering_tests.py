@@ -13,13 +13,10 @@ and localities; of test_tiering_offloading.py what makes no tier, and one test t
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from kvasir_ops.testing import MIB, Node
+import theirs
 
 TESTS = Path("tests/v1/kv_offload/tiering")
 #: A tier by itself: lookups, jobs, bytes.
@@ -33,37 +30,9 @@ OF_A_TIER = (
     "test_store_load_data_integrity",
 )
 #: A tier under vLLM's manager. What is not run and why is in the module's documentation.
-OF_A_MANAGER = "TestTieringOffloadingManager"
-NOT_OF_A_MANAGER = "not keeps_only_successful"
-_BOUND_S = 600.0
-
-
-def main() -> int:
-    """Pytest's exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkout", type=Path, metavar="CHECKOUT", help="folder of vLLM's sources with tests/")
-    parser.add_argument("pytest", nargs="*", help="further arguments for pytest (after --)")
-    options = parser.parse_args()
-    folder = options.checkout.resolve() / TESTS
-    if not folder.is_dir():
-        parser.error(f"{folder} is not there; CHECKOUT must be a folder of vLLM's sources")
-    with Node(256 * MIB) as node:
-        return _run(folder, node.socket, options.pytest)
-
-
-def _run(folder: Path, socket: str, further: list[str]) -> int:
-    checkout = folder.parents[len(TESTS.parts) - 1]
-    manager = f"{folder / 'test_tiering_offloading.py'}::{OF_A_MANAGER}"
-    command = [
-        sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", os.fspath(checkout), "--noconftest",
-        "-p", "no:cacheprovider", "-p", "vllm_tiering_plugin", "-ra",
-        *(f"{folder / 'test_fs_tier.py'}::{name}" for name in OF_A_TIER), manager,
-        "-k", NOT_OF_A_MANAGER, *further,
-    ]  # fmt: skip
-    paths = [os.fspath(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "KVASIR_TIER_SOCKET": socket, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return subprocess.run(command, cwd=checkout, env=environment, timeout=_BOUND_S, check=False).returncode
-
+OF_A_MANAGER = "test_tiering_offloading.py::TestTieringOffloadingManager"
+NOT_OF_A_MANAGER = ("-k", "not keeps_only_successful")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    apply = (*(f"test_fs_tier.py::{name}" for name in OF_A_TIER), OF_A_MANAGER, *NOT_OF_A_MANAGER)
+    sys.exit(theirs.main(__doc__, TESTS, "vllm_tiering_plugin", apply))

@@ -166,6 +166,11 @@ class VllmServer:
             text = connection.getresponse().read().decode()
         return sum(float(value) for value in re.findall(rf"^{re.escape(name)}\{{.*\}} (\S+)$", text, re.MULTILINE))
 
+    def signal_all(self, number: signal.Signals) -> None:
+        """A signal to all of its processes, at once."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def stop(self) -> None:
         """SIGTERM to the server, then SIGKILL to all of its processes."""
         if self._process is None:

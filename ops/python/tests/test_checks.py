@@ -75,3 +75,16 @@ def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
         "engine (SGLang 0.5.23)",
     ]
     assert {found.unavailable for found in engines} == {"the registry does not answer"}
+
+
+def test_only_the_first_version_of_an_engine_runs_what_depends_on_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvasir_ops.checks.parts.prepare", lambda environment, say: Path("python"))
+    found = parts(tmp_path, quick=False, engines=True, vllm_versions=["0.32.0", "0.29.0"])
+    chosen = {part.name: part.command[part.command.index("-m", 2) + 1] for part in found if "engine (" in part.name}
+    assert chosen == {
+        "engine (vLLM 0.32.0)": "engine",
+        "engine (vLLM 0.29.0)": "engine and not one_version",
+        "engine (SGLang 0.5.23)": "engine",
+    }

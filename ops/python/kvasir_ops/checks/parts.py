@@ -24,6 +24,8 @@ PYTHON_TREES = ("client", "ops/python", "connector-vllm", "connector-sglang")
 SLOW = "slow"
 # A connector's tests that need its engine carry this marker; only --engines runs them.
 ENGINE = "engine"
+# Of those, what does not depend on the engine's version: only the first version that is given runs it.
+ONE_VERSION = "one_version"
 ENGINE_BOUND_S = 3600.0
 
 
@@ -71,7 +73,9 @@ def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] =
         *(_pytest(home, tree, quick) for tree in trees),
     ]
     if engines:
-        found += [_engine(home, "connector-vllm", vllm(version)) for version in vllm_versions]
+        for at, version in enumerate(vllm_versions):
+            left_out = f" and not {ONE_VERSION}" if at else ""
+            found.append(_engine(home, "connector-vllm", vllm(version), ENGINE + left_out))
         found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION)))
     return found
 
@@ -124,7 +128,7 @@ def _pytest(home: Path, tree: str, quick: bool) -> Part:
     )
 
 
-def _engine(home: Path, tree: str, environment: Environment) -> Part:
+def _engine(home: Path, tree: str, environment: Environment, chosen: str = ENGINE) -> Part:
     """A connector's tests inside its engine: those marked ``engine``, with the Python of the engine's environment."""
     name = f"engine ({environment.title})"
     report = home / ".kvasir" / "reports" / f"{tree}-{environment.name}.xml"
@@ -135,7 +139,7 @@ def _engine(home: Path, tree: str, environment: Environment) -> Part:
     sources = [home / "client" / "src", home / tree / "src", home / "ops" / "python"]
     return Part(
         name,
-        [os.fspath(python), "-m", "pytest", "-m", "engine", f"--junitxml={report}"],
+        [os.fspath(python), "-m", "pytest", "-m", chosen, f"--junitxml={report}"],
         home / tree,
         ENGINE_BOUND_S,
         reports=lambda: [report] if report.is_file() else [],

@@ -113,9 +113,15 @@ class PlacementClusterTest {
     void aLastCopyGoesToTheSsdWhereThereIsOne() throws IOException {
         start(SMALL, SSD);
         start(LARGE);
+        start(SMALL);
         joined();
         for (int i = 0; i < 30; i++) {
             store(0, ChainEngine.chain(200 + i, 24));
+            store(2, ChainEngine.chain(1_200 + i, 24));
+            if (i >= 20) {
+                // It is as full, knows as much of the peer's room, and has no SSD: the other had its chance too.
+                NodeFixture.await("a move of the node without SSD", () -> moved(2) - evictedCopies(2) >= 24);
+            }
         }
         NodeFixture.await("demotion", () -> metric(0, "kvasir_storage_evicted_clean_total") > 0);
         assertEquals(0, moved(0));

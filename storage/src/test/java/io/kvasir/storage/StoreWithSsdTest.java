@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -71,6 +72,27 @@ class StoreWithSsdTest {
         assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
         assertAllThere();
         assertTrue(fixture.store.counters().promoted.sum() > 0);
+    }
+
+    @Test
+    void shouldSayOfTiersThatBeginEmptyThatTheyAreCleared() {
+        assertEquals(List.of(ObjectEvent.cleared(TierKind.DRAM), ObjectEvent.cleared(TierKind.SSD)), eventsOfAStart());
+    }
+
+    @Test
+    void shouldSayNothingOfTiersThatKeptTheirObjects() throws IOException {
+        storeAll();
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        assertEquals(List.of(), eventsOfAStart());
+    }
+
+    private List<ObjectEvent> eventsOfAStart() {
+        final List<ObjectEvent> events = new ArrayList<>();
+        fixture.store.onEvent(events::add);
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        return events;
     }
 
     @Test

@@ -201,6 +201,10 @@ class _Serving:
         side = self._connector._scheduler
         return {"offered": side.offered_tokens, "failed_loads": side.failed_loads}
 
+    def groups(self) -> int:
+        """KV groups of the model."""
+        return len(self._core.scheduler.kv_cache_config.kv_cache_groups)
+
     def pages(self) -> Any:
         """For each request of the last generate a digest of the pages of each full block of its prompt."""
         from vllm.distributed.kv_transfer import get_kv_transfer_group

@@ -105,6 +105,11 @@ def refuse_what_is_not_served(vllm_config: Any, kv_cache_config: Any) -> None:
         raise UnsupportedError(
             "sleep mode is not served on a GPU: sleeping frees the pages that a store may still be reading"
         )
+    if model.use_mla and vllm_config.device_config.device_type == "cpu":
+        raise UnsupportedError(
+            "MLA is not served on the CPU: there vLLM gives a prompt other tokens beside another prompt than alone, so "
+            "that nobody can tell whether what was loaded is right"
+        )
     groups = kv_cache_config.kv_cache_groups
     for group in groups:
         kind = _kind(group.kv_cache_spec)

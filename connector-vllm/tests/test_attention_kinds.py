@@ -10,6 +10,8 @@ from engine_process import Engine, transfer
 from kvasir_ops.testing import Node
 from tinymodel import write_model
 
+pytest.importorskip("vllm", reason="runs in the environment of ./kvasir test --engines")
+
 from kvasir_vllm import compat
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.slow]

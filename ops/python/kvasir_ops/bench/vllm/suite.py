@@ -202,6 +202,20 @@ def _bandwidth(context: Context, python: Path, node: Node, place: Path, version:
 _OPTIONS = {"kv_cache_memory_bytes": 256 * MIB, "block_size": 32}
 
 
+def _engine(
+    context: Context,
+    python: Path,
+    model: Path,
+    transfer: dict[str, Any] | None,
+    log: Path,
+    options: dict[str, int] = _OPTIONS,
+    variables: dict[str, str] | None = None,
+) -> Driver:
+    """An engine that serves rounds; its first answer says that it is there."""
+    given = {"model": str(model), "kv": transfer, "options": options}
+    return Driver(context, python, "engine", given, log, variables)
+
+
 def _lmcache(
     context: Context, python: Path, node: Node, model: Path, place: Path, version: str
 ) -> Generator[Record, None, None]:
@@ -209,8 +223,7 @@ def _lmcache(
     options = _OPTIONS | {"kv_cache_memory_bytes": 1024 * MIB}
 
     def start(name: str, interpreter: Path, transfer: dict[str, Any], variables: dict[str, str]) -> Driver:
-        given = {"model": str(model), "kv": transfer, "options": options}
-        return Driver(context, interpreter, "engine", given, place / f"{name}.log", variables)
+        return _engine(context, interpreter, model, transfer, place / f"{name}.log", options, variables)
 
     yield from beside_lmcache.measure(
         context, start, kvasir_transfer(node.socket), python, place, version, PROMPT_TOKENS
@@ -232,8 +245,7 @@ def _no_reuse(context: Context, python: Path, place: Path, version: str) -> Reco
             try:
                 for name, transfer in (("plain", None), ("kvasir", kvasir_transfer(node.socket))):
                     context.say(f"vllm: starting an engine ({name}), run {run + 1} of {context.runs}")
-                    given = {"model": str(model), "kv": transfer, "options": _OPTIONS}
-                    drivers[name] = Driver(context, python, "engine", given, place / f"no-reuse-{name}.log")
+                    drivers[name] = _engine(context, python, model, transfer, place / f"no-reuse-{name}.log")
                     drivers[name].answer()
                 for turn in range(warming + counted):
                     context.say(f"vllm: no reuse, round {turn + 1} of {warming + counted}")
@@ -268,8 +280,7 @@ def _first_token(context: Context, python: Path, node: Node, model: Path, place:
     cold: list[float] = []
     warm: list[float] = []
     context.say("vllm: starting an engine")
-    given = {"model": str(model), "kv": kvasir_transfer(node.socket), "options": _OPTIONS}
-    driver = Driver(context, python, "engine", given, place / "first-token.log")
+    driver = _engine(context, python, model, kvasir_transfer(node.socket), place / "first-token.log")
     try:
         driver.answer()
         for turn in range(context.runs + 1):

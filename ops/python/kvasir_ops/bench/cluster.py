@@ -44,16 +44,16 @@ HEAL_LIMIT_SECONDS = 30.0
 
 def run(context: Context) -> Generator[Record, None, None]:
     """The suite; a generator, closed by its caller."""
-    yield from link.run(context)
-    yield from directory.run(context)
-    yield from simulated.run(context)
-    yield from _trace(context)
-    yield from _holder_death(context)
+    yield from context.part("cluster.link", link.run)
+    yield from context.part("cluster.directory", directory.run)
+    yield from context.part("cluster.sim", simulated.run)
+    yield from context.part("cluster.trace", _trace)
+    yield from context.part("cluster.holder_death", _holder_death)
     reason = unavailable()
     if reason:
         context.skip("cluster.split", reason)
     else:
-        yield from _split(context)
+        yield from context.part("cluster.split", _split)
 
 
 # ---- the pool's hit rate

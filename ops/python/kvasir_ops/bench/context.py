@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Concatenate, ParamSpec
+
+from kvasir_ops.bench.records import Record
+
+P = ParamSpec("P")
 
 
 @dataclass
@@ -44,6 +49,23 @@ class Context:
         """Notes that something could not run; the command shows it again at the end."""
         self.skipped[what] = why
         self.say(f"{what}: {why}")
+
+    def part(
+        self,
+        what: str,
+        measure: Callable[Concatenate[Context, P], Record | Iterable[Record]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Generator[Record, None, None]:
+        """One part of a suite: the records of ``measure``. When it fails, the other parts of the suite still run."""
+        try:
+            made = measure(self, *args, **kwargs)
+            if isinstance(made, Record):
+                yield made
+            else:
+                yield from made
+        except Exception as error:
+            self.skip(what, f"{type(error).__name__}: {error}")
 
 
 @contextmanager

@@ -79,14 +79,23 @@ def run(context: Context) -> Generator[Record, None, None]:
         keys = [key_of("control", index) for index in range(LOOKUP_KEYS)]
         store_all(client, keys, Content(OBJECT_BYTES))
         packed = b"".join(keys)
-        yield _record(context, "control.ping", "ping", at_most(1.3), lambda: _ping(client), echo)
-        lookup = f"lookup of {LOOKUP_KEYS} keys, all hits, leased"
-        yield _record(
-            context, "control.lookup.512", lookup, at_most(1, plus=150), lambda: _lookup(client, packed), echo
-        )
-        reserve = ReserveCommit(client)
-        name = f"reserve and commit of {RESERVE_KEYS} objects, without the copies between them"
-        yield _record(context, "control.reserve_commit.64", name, at_most(2, plus=100), reserve.call, echo)
+        calls: list[tuple[str, str, Goal, Callable[[], float]]] = [
+            ("control.ping", "ping", at_most(1.3), lambda: _ping(client)),
+            (
+                "control.lookup.512",
+                f"lookup of {LOOKUP_KEYS} keys, all hits, leased",
+                at_most(1, plus=150),
+                lambda: _lookup(client, packed),
+            ),
+            (
+                "control.reserve_commit.64",
+                f"reserve and commit of {RESERVE_KEYS} objects, without the copies between them",
+                at_most(2, plus=100),
+                ReserveCommit(client).call,
+            ),
+        ]
+        for id, name, goal, call in calls:
+            yield from context.part(id, _record, id, name, goal, call, echo)
 
 
 def _ping(client: Client) -> float:

@@ -63,10 +63,10 @@ def run(context: Context) -> Generator[Record, None, None]:
             with node.client(deadline=30.0) as client:
                 for case in (case for case in LOADS if case.object_bytes == object_bytes):
                     context.say(f"{case.id}: {context.runs} runs of {case.calls} calls")
-                    yield _load(context, client, case)
+                    yield from context.part(case.id, _load, client, case)
                 if object_bytes == MIB:
                     context.say(f"engine.store.1m.64: {context.runs} runs of {STORE_CALLS} calls")
-                    yield _store(context, client)
+                    yield from context.part("engine.store.1m.64", _store, client)
 
 
 def _load(context: Context, client: Client, case: LoadCase) -> Record:

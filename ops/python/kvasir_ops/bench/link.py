@@ -49,21 +49,37 @@ class Place:
 
 def run(context: Context) -> Generator[Record, None, None]:
     """Loopback, then the peer on it, then a network that loses and one that is slow."""
-    megabyte = _measure(context, Place(), MIB, ("--first-bytes", str(FIRST_BYTES)))
-    yield _against_raw("cluster.link.pull.1m", "pull of 1 MiB objects on loopback", megabyte, LOOPBACK_PAYLOAD)
-    yield _first_byte(megabyte["first_byte_us"])
-    yield from _mooncake(context, megabyte["link"])
-    figures = _measure(context, Place(), 4 * MIB)
-    yield _against_raw("cluster.link.pull.4m", "pull of 4 MiB objects on loopback", figures, LOOPBACK_PAYLOAD)
+    yield from context.part("cluster.link.pull.1m", _megabyte)
+    yield from context.part("cluster.link.pull.4m", _four_megabytes)
     reason = unavailable()
     if reason:
         context.skip("cluster.link in namespaces", reason)
         return
+    yield from context.part("cluster.link.loss.1m", _loss)
+    yield from context.part("cluster.link.delay.1m", _delay)
+
+
+def _megabyte(context: Context) -> Generator[Record, None, None]:
+    megabyte = _measure(context, Place(), MIB, ("--first-bytes", str(FIRST_BYTES)))
+    yield _against_raw("cluster.link.pull.1m", "pull of 1 MiB objects on loopback", megabyte, LOOPBACK_PAYLOAD)
+    yield _first_byte(megabyte["first_byte_us"])
+    yield from context.part("cluster.link.mooncake", _mooncake, megabyte["link"])
+
+
+def _four_megabytes(context: Context) -> Record:
+    figures = _measure(context, Place(), 4 * MIB)
+    return _against_raw("cluster.link.pull.4m", "pull of 4 MiB objects on loopback", figures, LOOPBACK_PAYLOAD)
+
+
+def _loss(context: Context) -> Record:
     figures = _in_network(context, JUMBO_MTU, JUMBO_PAYLOAD, Conditions(loss=0.01))
-    yield _against_raw("cluster.link.loss.1m", "the same with 1 % loss in both directions", figures, JUMBO_PAYLOAD)
+    return _against_raw("cluster.link.loss.1m", "the same with 1 % loss in both directions", figures, JUMBO_PAYLOAD)
+
+
+def _delay(context: Context) -> Record:
     # Large datagrams, so that the network's relay, which is Python, is not what limits.
     figures = _in_network(context, LARGEST_MTU, LOOPBACK_PAYLOAD, Conditions(delay=0.005))
-    yield _against_raw("cluster.link.delay.1m", "the same with 10 ms round trip", figures, LOOPBACK_PAYLOAD)
+    return _against_raw("cluster.link.delay.1m", "the same with 10 ms round trip", figures, LOOPBACK_PAYLOAD)
 
 
 def _against_raw(id: str, name: str, figures: dict[str, Any], payload: int) -> Record:

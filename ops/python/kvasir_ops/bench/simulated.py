@@ -25,8 +25,8 @@ def run(context: Context) -> Generator[Record, None, None]:
     """Policies, pooling and scale; deterministic for a seed, so each is simulated once."""
     seed = ("--seed", str(context.seed % (1 << 31)))
     for trace in TRACES:
-        yield from _trace(context, trace, _file(context, trace), seed)
-    yield from _scale(context, seed)
+        yield from context.part(f"cluster.sim of the {trace} trace", _trace, trace, _file(context, trace), seed)
+    yield from context.part("cluster.sim.scale", _scale, seed)
 
 
 def _file(context: Context, trace: str) -> Path:

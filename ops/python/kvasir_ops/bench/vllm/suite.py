@@ -103,11 +103,11 @@ def run(context: Context) -> Generator[Record, None, None]:
     place.mkdir(parents=True)
     model = _model(context, python, place / "model", MODEL)
     with _node(context, place, 1024) as node:
-        yield _scheduler(context, python, node, model, place, version)
-        yield _bandwidth(context, python, node, place, version)
-        yield _first_token(context, python, node, model, place, version)
-        yield from _lmcache(context, python, node, model, place, version)
-    yield _no_reuse(context, python, place, version)
+        yield from context.part("vllm.scheduler", _scheduler, python, node, model, place, version)
+        yield from context.part("vllm.bandwidth", _bandwidth, python, node, place, version)
+        yield from context.part("vllm.first_token", _first_token, python, node, model, place, version)
+        yield from context.part("vllm.lmcache", _lmcache, python, node, model, place, version)
+    yield from context.part("vllm.no_reuse", _no_reuse, python, place, version)
 
 
 def _model(context: Context, python: Path, model: Path, shape: dict[str, int]) -> Path:

@@ -196,6 +196,21 @@ public final class Entry {
         return length == 0 ? null : Arrays.copyOf(merged, length);
     }
 
+    /** Whether the entry, which may be null, has a record of the holder with this chunk. */
+    static boolean has(final byte[] entry, final long holder, final int chunkTag) {
+        if (entry == null) {
+            return false;
+        }
+        for (final Reader each = new Reader(entry); each.next(); ) {
+            for (int member = 0; each.holder() == holder && member < each.members(); member++) {
+                if (each.tag(member) == chunkTag) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
     private static boolean same(final byte[] entry, final Reader old, final byte[] record) {
         return Arrays.equals(entry, old.offset(), old.offset() + old.length(), record, 0, record.length);
     }

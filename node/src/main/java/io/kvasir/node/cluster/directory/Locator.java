@@ -9,6 +9,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.LongPredicate;
 import java.util.stream.LongStream;
 import org.agrona.collections.Int2IntHashMap;
+import org.agrona.collections.Long2ObjectHashMap;
 import org.agrona.collections.LongHashSet;
 import org.agrona.concurrent.NanoClock;
 
@@ -21,7 +22,10 @@ import org.agrona.concurrent.NanoClock;
 public final class Locator {
     /** Hears the answer of one question. */
     public interface Answer {
-        /** A live holder has some of a chunk's shards. */
+        /**
+         * A live holder has some of a chunk's shards, by one entry. Comes once for an entry's chunk and holder, also when
+         * both of the nodes that have the entry answer.
+         */
         void found(int chunk, long holder, Entry.Reader record, int member);
 
         /**
@@ -142,6 +146,8 @@ public final class Locator {
         final Int2IntHashMap byTag = new Int2IntHashMap(NONE);
         final boolean[] found;
         final LongHashSet asked = new LongHashSet();
+        /** Entries that have come: one that was read from two nodes comes twice. */
+        final Long2ObjectHashMap<byte[]> taken = new Long2ObjectHashMap<>();
         /** Keys of this round that nobody has answered yet. */
         final LongHashSet waiting = new LongHashSet();
 
@@ -267,13 +273,14 @@ public final class Locator {
             if (ended) {
                 return;
             }
-            for (final byte[] entry : entries.values()) {
+            entries.forEach((key, entry) -> {
+                final byte[] earlier = taken.put((long) key, entry);
                 for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
                     if (live.test(each.holder())) {
-                        members(each);
+                        members(each, earlier);
                     }
                 }
-            }
+            });
             if (round == rounds) {
                 told.forEach(waiting::remove);
                 if (waiting.isEmpty()) {
@@ -282,10 +289,10 @@ public final class Locator {
             }
         }
 
-        private void members(final Entry.Reader record) {
+        private void members(final Entry.Reader record, final byte[] earlier) {
             for (int member = 0; member < record.members(); member++) {
                 final int chunk = byTag.get(record.tag(member));
-                if (chunk != NONE) {
+                if (chunk != NONE && !Entry.has(earlier, record.holder(), record.tag(member))) {
                     if (!found[chunk]) {
                         found[chunk] = true;
                         counters.foundChunks.increment();

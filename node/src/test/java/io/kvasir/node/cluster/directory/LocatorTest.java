@@ -206,4 +206,49 @@ class LocatorTest {
         directory.copiesAsked.remove().accept(entry());
         assertEquals(List.of(false, true), ended);
     }
+
+    /** Both nodes of an entry answer to a read that is late. */
+    private void answerTwice(final Map<Long, byte[]> first, final Map<Long, byte[]> second) {
+        // Two entries: the first answer has only one of them, so that the question stays open.
+        final byte[] keys = new byte[(Entry.CHUNKS + 1) * Hash256.BYTES];
+        for (int i = 0; i <= Entry.CHUNKS; i++) {
+            keys[i * Hash256.BYTES] = (byte) i;
+        }
+        locator.locate(directory, Hash256.ZERO, keys, 0, false, new Locator.Answer() {
+            @Override
+            public void found(final int chunk, final long holder, final Entry.Reader record, final int member) {
+                told.add(holder);
+            }
+
+            @Override
+            public void done(final boolean complete) {
+                ended.add(complete);
+            }
+        });
+        pass(Locator.COPIES_NS);
+        directory.copiesAsked.remove().accept(first);
+        directory.asked.remove().accept(second);
+    }
+
+    private final List<Long> told = new ArrayList<>();
+
+    private static byte[] record(final long holder, final long sequence) {
+        final Entry.Part part = new Entry.Part(holder, sequence, new int[1], new long[1], 1);
+        part.add(ChunkName.tag(ChunkName.hash(Hash256.ZERO, Hash256.ZERO)), 1, 0);
+        return part.finish();
+    }
+
+    @Test
+    void aChunkThatTwoNodesTellOfIsFoundOnce() {
+        answerTwice(entry(), entry());
+        assertEquals(List.of(7L), told);
+        assertEquals(1, counters.foundChunks.sum());
+    }
+
+    @Test
+    void aHolderThatOnlyTheSecondNodeKnowsOfIsFoundToo() {
+        final long chunk = ChunkName.hash(Hash256.ZERO, Hash256.ZERO);
+        answerTwice(Map.of(chunk, record(7, 1)), Map.of(chunk, Entry.merge(record(7, 2), record(8, 1))));
+        assertEquals(List.of(7L, 8L), told);
+    }
 }

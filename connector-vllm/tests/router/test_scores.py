@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 from kvasir import Client, Namespace, Shard
@@ -12,6 +16,7 @@ from kvasir_ops.testing import Node
 
 from kvasir_vllm.hashing import block_hashes
 from kvasir_vllm.published import Published
+from kvasir_vllm.router import scores
 from router.test_front import ask
 from router.upstreams import MODEL, Upstream, front, until
 
@@ -69,3 +74,42 @@ def test_a_node_that_is_gone_is_balance_and_a_count(engine: Start, own_node: Nod
         own_node.kill()
         assert ask(router.url, body).status_code == 200
         assert router.metric("kvasir_router_score_failures_total", engine=one.url) >= 1
+
+
+def test_a_long_prompt_is_hashed_once_and_not_in_the_event_loop(
+    engine: Start, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def hashing(*given: object, **named: object) -> list[bytes]:
+        threads.append(threading.current_thread().name)
+        return block_hashes(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scores, "block_hashes", hashing)
+    identity = Published.of(NAMESPACE, SHARDS, BLOCK, "").text()
+    engines = [{"url": engine(name, identity=identity).url, "node": node.socket} for name in ("one", "two")]
+    with front({"engines": engines, "timeouts": {"scores": 5}}) as router:
+        until(
+            lambda: ask(router.url, {"model": MODEL, "prompt": [1] * 64}).status_code == 200 and bool(threads), "scores"
+        )
+        until(lambda: _known(router) == 2, "both engines' nodes are known")
+        threads.clear()
+        assert ask(router.url, {"model": MODEL, "prompt": list(range(100_000))}).status_code == 200
+    assert len(threads) == 1
+    assert threads[0].startswith("router-work")
+
+
+def _known(router: object) -> int:
+    doors = router.router.scores._doors  # type: ignore[attr-defined]
+    return sum(door.published is not None for door in doors.values())
+
+
+def test_a_prompt_that_cannot_be_hashed_is_balanced(engine: Start, node: Node) -> None:
+    namespace = replace(NAMESPACE, hash_algorithm="vllm sha256_cbor")
+    one = engine("one", identity=Published.of(namespace, SHARDS, BLOCK, "").text())
+    with front({"engines": [{"url": one.url, "node": node.socket}], "timeouts": {"scores": 5}}) as router:
+        body = {"model": MODEL, "prompt": list(range(200))}
+        until(lambda: ask(router.url, body).status_code == 200 and _known(router) == 1, "scores")
+        salted = json.dumps({**body, "cache_salt": "\ud800"}).encode()
+        assert httpx.post(f"{router.url}/v1/completions", content=salted, timeout=10).status_code == 200
+        assert router.metric("kvasir_router_score_failures_total", engine=one.url) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -68,6 +69,9 @@ class Upstream:
 
     name: str
     healthy: bool = True
+    late: bool = False
+    api_key: str = ""
+    compressed: bool = False
     status: int = 200
     pieces: int = 5
     die_after: int | None = None
@@ -111,10 +115,19 @@ class Upstream:
             self.server.stop()
             self.server = None
 
-    async def _health(self, _: Request) -> Response:
+    async def _health(self, request: Request) -> Response:
+        while self.late and not await request.is_disconnected():
+            await asyncio.sleep(0.01)
         return Response(status_code=200 if self.healthy else 503)
 
-    async def _models(self, _: Request) -> Response:
+    def _refusal(self, request: Request) -> Response | None:
+        if self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
+            return JSONResponse({"error": "Unauthorized"}, 401)
+        return None
+
+    async def _models(self, request: Request) -> Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
         return JSONResponse({"object": "list", "data": [{"id": model} for model in self.models]})
 
     async def _metrics(self, _: Request) -> Response:
@@ -129,6 +142,8 @@ class Upstream:
         return JSONResponse({"tokens": self.tokens, "count": len(self.tokens)})
 
     async def _complete(self, request: Request) -> Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
         body = await request.json()
         self.seen.append(body)
         self.headers.append(dict(request.headers))
@@ -141,6 +156,8 @@ class Upstream:
         if self.hold is not None:
             while not self.hold.is_set():
                 await asyncio.sleep(0.005)
+        if self.compressed:
+            return Response(gzip.compress(b'{"choices": []}'), headers={"content-encoding": "gzip"})
         if self.status != 200:
             return JSONResponse({"error": {"message": f"{self.name} says no"}}, self.status)
         if body.get("stream"):

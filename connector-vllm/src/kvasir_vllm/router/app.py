@@ -70,11 +70,11 @@ class Router:
                 if self.scores is not None:
                     await self.scores.close()
 
-    async def _models(self, _: Request) -> Response:
-        listed = [
-            {"id": model, "object": "model", "created": self._started, "owned_by": "vllm"}
-            for model in self.fleet.models()
-        ]
+    async def _models(self, request: Request) -> Response:
+        models = await self.fleet.models_for(request.headers)
+        if not models and any(engine.up and engine.guarded for engine in self.fleet.engines):
+            return error_response(401, "the engines want an API key (Authorization: Bearer ...)", "unauthenticated")
+        listed = [{"id": model, "object": "model", "created": self._started, "owned_by": "vllm"} for model in models]
         return JSONResponse({"object": "list", "data": listed})
 
     async def _health(self, _: Request) -> Response:

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from kvasir_vllm.router.choice import Prompt, answering, choose, choose_prefill
 from kvasir_vllm.router.engines import Engine
+from kvasir_vllm.router.off_loop import off_loop
 from kvasir_vllm.router.openai_api import (
     GENERATING,
     RequestError,
@@ -95,6 +96,11 @@ class Exchange:
         except RequestError as error:
             outcome = Outcome.REFUSED
             await self._fail(error.status, str(error), error.code)
+        except Exception:
+            # A client gets an answer in the API's form also when the router is at fault.
+            outcome = Outcome.FAILED
+            _log.exception("request %s failed inside the router", self._headers["x-request-id"])
+            await self._fail(500, "the router failed; its log says how", "internal")
         finally:
             self._metrics.requests.labels(self._path, outcome.value).inc()
 
@@ -118,8 +124,8 @@ class Exchange:
 
     async def _answer(self, raw: bytes) -> Outcome:
         try:
-            body = parse_request(raw)
-            engines = self._candidates(body)
+            body = await off_loop(len(raw), parse_request, raw)
+            engines = await self._candidates(body)
         except RequestError as error:
             await self._fail(error.status, str(error), error.code)
             return Outcome.REFUSED
@@ -153,6 +159,12 @@ class Exchange:
                             self._count(engine, "busy")
                             troubles.append(f"{answer.status}")
                             continue
+                        engine.alive()
+                        if answer.status == 404 and engine.models is None and not last:
+                            # Nobody knows what it serves; another engine may have the model.
+                            self._count(engine, "answered")
+                            troubles.append("404")
+                            continue
                         self._count(engine, "busy" if answer.status in _BUSY else "answered")
                         self._metrics.prompt_tokens.inc(prompt.tokens)
                         self._metrics.held_tokens.inc(prompt.tokens - prompt.lacking(engine))
@@ -169,17 +181,21 @@ class Exchange:
         await self._fail(504 if late else 502, message, "no_answer", {"retry-after": "1"})
         return Outcome.FAILED
 
-    def _candidates(self, body: dict[str, Any]) -> list[Engine]:
-        model = body.get("model")
+    async def _candidates(self, body: dict[str, Any]) -> list[Engine]:
+        """Engines that are up and serve the request's model; none: those that do are down for the moment."""
+        named = body.get("model")
+        model = named if isinstance(named, str) else None
         fleet = self._router.fleet
-        engines = fleet.up(model if isinstance(model, str) else None)
-        if not engines and fleet.up():
+        await fleet.learn(self._headers)
+        if not fleet.may_serve(model):
             served = ", ".join(fleet.models()) or "(none)"
             raise RequestError(404, f"the model {model!r} does not exist; there are: {served}", "model_not_found")
-        return engines
+        return fleet.up(model)
 
     def _nobody(self) -> str:
-        return f"no engine is up (of {len(self._router.fleet.engines)}); GET /health says why"
+        fleet = self._router.fleet
+        which = "that serves this model is up" if fleet.up() else "is up"
+        return f"no engine {which} (of {len(fleet.engines)}); GET /health says why"
 
     async def _prefill_apart(
         self, body: dict[str, Any], raw: bytes, prompt: Prompt, engines: list[Engine]
@@ -199,13 +215,14 @@ class Exchange:
                 tried.add(prefill)
                 self._pick(prefill)
                 given, taken = _handoff(prefill, decode)
-                returned = await self._prefill(prefill, json.dumps(prefill_request(body, given)).encode(), prompt)
+                asked = await off_loop(len(raw), _encoded, prefill_request(body, given))
+                returned = await self._prefill(prefill, asked, prompt)
                 if returned is not None:
                     self._metrics.prefills.labels("apart").inc()
                     taken = {**returned, **taken}
                     if taken:
                         body = {**body, "kv_transfer_params": taken}
-                        raw = json.dumps(body).encode()
+                        raw = await off_loop(len(raw), _encoded, body)
                     return body, raw, decode
         if tried:
             self._metrics.prefills.labels("failed").inc()
@@ -281,6 +298,10 @@ class Exchange:
         self._count(engine, "lost" if error.accepted else "refused")
         if error.gone:
             engine.lost(str(error))
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode()
 
 
 def _handoff(prefill: Engine, decode: Engine) -> tuple[dict[str, Any], dict[str, Any]]:

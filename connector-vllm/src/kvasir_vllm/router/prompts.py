@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +12,11 @@ import aiohttp
 
 from kvasir_vllm.router.choice import Prompt
 from kvasir_vllm.router.engines import Engine
+from kvasir_vllm.router.off_loop import off_loop
 from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN, prompt_tokens, tokenize_request
 from kvasir_vllm.router.scores import PrefixScores
+
+_log = logging.getLogger("kvasir.router")
 
 
 class Prompts:
@@ -26,27 +31,44 @@ class Prompts:
         self, body: Mapping[str, Any], request_bytes: int, headers: Mapping[str, str], engines: Sequence[Engine]
     ) -> Prompt:
         """Never raises, and takes at most twice the bound for scores."""
-        tokens = prompt_tokens(body)
+        tokens = await off_loop(request_bytes, prompt_tokens, body)
         if self._scores is None:
             return Prompt(len(tokens) if tokens else request_bytes // BYTES_PER_TOKEN + 1, {})
         if tokens is None and engines:
-            tokens = await self._tokenized(body, headers, min(engines, key=lambda engine: engine.tokens))
+            nearest = min(engines, key=lambda engine: engine.tokens)
+            tokens = await self._tokenized(body, request_bytes, headers, nearest)
         if tokens is None:
             return Prompt(request_bytes // BYTES_PER_TOKEN + 1, {})
-        return Prompt(len(tokens), await self._scores.held_tokens(tokens, body, engines))
+        try:
+            held = await asyncio.wait_for(self._scores.held_tokens(tokens, body, engines), self._bound)
+        except asyncio.TimeoutError:
+            held = {}
+        except Exception:  # whatever was in the request: it is balanced, and not refused
+            _log.exception("what nodes hold of a prompt could not be found out")
+            held = {}
+        return Prompt(len(tokens), held)
 
-    async def _tokenized(self, body: Mapping[str, Any], headers: Mapping[str, str], engine: Engine) -> list[int] | None:
+    async def _tokenized(
+        self, body: Mapping[str, Any], request_bytes: int, headers: Mapping[str, str], engine: Engine
+    ) -> list[int] | None:
         request = tokenize_request(body)
         if request is None:
             return None
         bound = aiohttp.ClientTimeout(total=self._bound)
         try:
-            async with self._http.post(
-                f"{engine.url}/tokenize", json=request, headers=headers, timeout=bound
-            ) as answer:
+            asked = await off_loop(request_bytes, _encoded, request)
+            async with self._http.post(f"{engine.url}/tokenize", data=asked, headers=headers, timeout=bound) as answer:
                 if answer.status != 200:
                     return None
-                found = prompt_tokens({"prompt": (await answer.json(content_type=None)).get("tokens")})
+                text = await answer.read()
+            return await off_loop(len(text), _ids, text)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, AttributeError):
             return None
-        return found
+
+
+def _encoded(request: Mapping[str, Any]) -> bytes:
+    return json.dumps(request).encode()
+
+
+def _ids(answer: bytes) -> list[int] | None:
+    return prompt_tokens({"prompt": json.loads(answer).get("tokens")})

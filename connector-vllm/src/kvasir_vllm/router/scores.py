@@ -21,6 +21,8 @@ from kvasir_vllm.hashing import block_hashes
 from kvasir_vllm.published import METRIC, Published
 from kvasir_vllm.router.engines import Engine, reason
 from kvasir_vllm.router.metrics import Metrics
+from kvasir_vllm.router.off_loop import off_loop
+from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN
 
 _log = logging.getLogger("kvasir.router")
 _ATTACH_SECONDS: Final = 10.0
@@ -69,29 +71,24 @@ class NodeScores:
     ) -> dict[Engine, int]:
         """See :class:`PrefixScores`."""
         asked = [engine for engine in engines if engine.settings.node is not None]
-        found = await asyncio.gather(*(self._of(engine, tokens, body) for engine in asked))
+        hashes = _PromptHashes(tokens, str(body.get("cache_salt") or ""))
+        found = await asyncio.gather(*(self._of(engine, hashes) for engine in asked))
         return dict(zip(asked, found, strict=True))
 
-    async def _of(self, engine: Engine, tokens: Sequence[int], body: Mapping[str, Any]) -> int:
+    async def _of(self, engine: Engine, prompt: _PromptHashes) -> int:
         door = self._doors.setdefault(engine, _Door())
         if door.client is None or door.published is None:
             self._learn(engine, door)
             return 0
         namespace = door.published.namespace
         try:
-            hashes = block_hashes(
-                namespace.hash_algorithm.removeprefix("vllm "),
-                os.environ.get("PYTHONHASHSEED") or None,
-                tokens,
-                door.published.hash_tokens,
-                cache_salt=str(body.get("cache_salt") or ""),
-            )
+            hashes = await prompt.of(namespace.hash_algorithm.removeprefix("vllm "), door.published.hash_tokens)
             step = namespace.chunk_tokens // door.published.hash_tokens
             keys = b"".join(key_of(found) for found in hashes[step - 1 :: step])
             if not keys:
                 return 0
             lease = await door.client.lookup(keys, peek=True, deadline=self._bound)
-        except (KvasirError, UnsupportedError) as error:
+        except (KvasirError, UnsupportedError, UnicodeError) as error:
             self._metrics.score_failures.labels(engine.url).inc()
             if isinstance(error, UnsupportedError) and not door.said:
                 door.said = True
@@ -151,6 +148,31 @@ class NodeScores:
         for door in self._doors.values():
             if door.client is not None:
                 await door.client.close()
+
+
+class _PromptHashes:
+    """The block hashes of one prompt: made once for all engines that hash alike, and not in the event loop."""
+
+    def __init__(self, tokens: Sequence[int], cache_salt: str) -> None:
+        self._tokens = tokens
+        self._cache_salt = cache_salt
+        self._made: dict[tuple[str, int], asyncio.Future[list[bytes]]] = {}
+
+    async def of(self, algorithm: str, block_tokens: int) -> list[bytes]:
+        """See :func:`kvasir_vllm.hashing.block_hashes`."""
+        made = self._made.get((algorithm, block_tokens))
+        if made is None:
+            work = off_loop(
+                BYTES_PER_TOKEN * len(self._tokens),
+                block_hashes,
+                algorithm,
+                os.environ.get("PYTHONHASHSEED") or None,
+                self._tokens,
+                block_tokens,
+                cache_salt=self._cache_salt,
+            )
+            made = self._made[algorithm, block_tokens] = asyncio.ensure_future(work)
+        return await made
 
 
 @dataclass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
@@ -35,6 +37,7 @@ class EngineSettings(BaseModel):
         role: see :class:`Role`.
         node: the engine socket of the Kvasir node beside it, when this process may open it; for prefix scores.
         node_name: the name of that node in its cluster. A prefill that is for another node is handed off to that name.
+        api_key_file: a file with the engine's API key, for the router's own questions; requests keep their client's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,13 +46,17 @@ class EngineSettings(BaseModel):
     role: Role = Role.BOTH
     node: Path | None = None
     node_name: str = ""
+    api_key_file: Path | None = None
 
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return url.rstrip("/")
+        return engine_url(url)
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _readable_key(cls, file: Path | None) -> Path | None:
+        return readable(file)
 
 
 class Timeouts(BaseModel):
@@ -86,9 +93,11 @@ class RouterSettings(BaseModel):
         load_weight: how many tokens to compute weigh as much as one token that waits in an engine before them.
         attempts: engines that are tried for one request before it fails.
         probe_every: seconds between two health probes of an engine.
+        probe_attempts: health probes in a row that an engine leaves unanswered before it counts as down.
         max_request_bytes: a longer request is refused.
         shutdown_grace: seconds that answers under way get after SIGTERM.
         token: names the tenant to the engines' nodes, where they are configured with tokens.
+        api_key_file: ``engines[].api_key_file`` of every engine that has none of its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -99,18 +108,27 @@ class RouterSettings(BaseModel):
     load_weight: float = Field(default=0.1, ge=0)
     attempts: PositiveInt = 3
     probe_every: PositiveFloat = 1.0
+    probe_attempts: PositiveInt = 3
     max_request_bytes: PositiveInt = 32 << 20
     shutdown_grace: PositiveFloat = 30.0
     token: str = Field(default="", repr=False)
+    api_key_file: Path | None = None
     timeouts: Timeouts = Timeouts()
 
     @field_validator("listen")
     @classmethod
     def _address(cls, listen: str) -> str:
         host, colon, port = listen.rpartition(":")
-        if not colon or not host or not port.isdigit() or int(port) > 65535:
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError("must be HOST:PORT")
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise ValueError("must have its IPv6 address in brackets, as in [::1]:8000")
         return listen
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _readable_key(cls, file: Path | None) -> Path | None:
+        return readable(file)
 
     @field_validator("engines")
     @classmethod
@@ -134,8 +152,54 @@ class RouterSettings(BaseModel):
         return int(self.listen.rpartition(":")[2])
 
 
+def engine_url(url: str) -> str:
+    """The address of an engine as the router uses it, without a slash at its end.
+
+    Raises:
+        ValueError: it is not ``http(s)://HOST[:PORT]`` with a host and a port that can exist.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"must be http://HOST:PORT ({error})") from error
+    if not host or port == 0:
+        raise ValueError("must name a host, and a port from 1 to 65535 if any")
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be an address alone, without a path, a query or a user: http://HOST:PORT")
+    if ":" in host:
+        ipaddress.IPv6Address(host.partition("%")[0])
+    elif not all(_is_label(label) for label in host.removesuffix(".").split(".")):
+        raise ValueError("must have a host name that can exist (a label between dots is empty, too long or odd)")
+    return url.rstrip("/")
+
+
+def readable(file: Path | None) -> Path | None:
+    """The file, which has text in it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        if file is not None and not file.read_text(encoding="utf-8").strip():
+            raise ValueError("must not be an empty file")
+    except OSError as error:
+        raise ValueError(f"must be a file that can be read ({error.strerror})") from error
+    return file
+
+
+def _is_label(label: str) -> bool:
+    try:
+        encoded = label.encode("idna")
+    except UnicodeError:
+        return False
+    return 0 < len(encoded) <= 63 and all(chr(byte).isalnum() or byte in b"-_" for byte in encoded)
+
+
 def parse_engine(text: str) -> dict[str, str]:
-    """``URL[,role=prefill|decode|both][,node=SOCKET][,node-name=NAME]``, as the flag spells an engine.
+    """``URL[,role=prefill|decode|both][,node=SOCKET][,node-name=NAME][,api-key-file=FILE]``: an engine as a flag.
 
     Raises:
         SettingsError: a part is not of the form NAME=VALUE.

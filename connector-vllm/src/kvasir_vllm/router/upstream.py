@@ -67,7 +67,7 @@ class Answer:
                 yield piece
 
 
-_PASSED_BACK: Final = ("content-type", "x-request-id", "retry-after", "www-authenticate")
+_PASSED_BACK: Final = ("content-type", "content-encoding", "x-request-id", "retry-after", "www-authenticate")
 
 
 @asynccontextmanager
@@ -108,7 +108,9 @@ async def attempt(
 async def _begin(posting: aiohttp.client._RequestContextManager, idle: float) -> tuple[aiohttp.ClientResponse, Answer]:
     response = await posting
     try:
-        stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        # What is compressed, though nobody asked for that, is passed on as it is: there are no events to be seen in it.
+        plain = response.headers.get("content-encoding", "identity") == "identity"
+        stream = plain and response.headers.get("content-type", "").startswith("text/event-stream")
         events = WholeEvents()
         held = bytearray()
         complete = False

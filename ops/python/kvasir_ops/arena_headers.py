@@ -13,6 +13,7 @@ from pathlib import Path
 PREAMBLE_BYTES = 4096
 HEADER_BYTES = 256
 MAGIC = b"KVASIRH1"
+FREE = 0
 COMMITTED = 2
 _PREAMBLE = struct.Struct("<8sIIIIQ")
 _REGION_STAMP = 64
@@ -38,6 +39,17 @@ def committed_keys(arena: Path) -> set[bytes]:
     return {found.key for found in committed_objects(arena)}
 
 
+def occupied_keys(arena: Path) -> set[bytes]:
+    """Keys of all slots that are reserved or committed, in regions that live."""
+    return {
+        table[at + _KEY : at + _KEY + 32]
+        for file in arena.glob("tenants/*/*.head")
+        for table in [file.read_bytes()]
+        for _, at, stamp, _ in _slots(table)
+        if stamp & 0xFF != FREE
+    }
+
+
 def committed_objects(arena: Path) -> list[CommittedObject]:
     """All slots that are committed, without a time to live, in regions that live."""
     return [found for table in sorted(arena.glob("tenants/*/*.head")) for found in _committed(table)]
@@ -45,6 +57,16 @@ def committed_objects(arena: Path) -> list[CommittedObject]:
 
 def _committed(file: Path) -> Iterator[CommittedObject]:
     table = file.read_bytes()
+    for slot, at, stamp, slot_bytes in _slots(table):
+        _, checksum, length = _STAMP_SUM_LENGTH.unpack_from(table, at)
+        (expiry,) = struct.unpack_from("<Q", table, at + _EXPIRY)
+        if stamp & 0xFF == COMMITTED and not expiry:
+            key = table[at + _KEY : at + _KEY + 32]
+            yield CommittedObject(key, file.with_suffix(".data"), slot * slot_bytes, length, bool(checksum & _SUMMED))
+
+
+def _slots(table: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each slot of a region that lives: its number, where its header is, its stamp, its bytes."""
     if len(table) < PREAMBLE_BYTES:
         return
     magic, _, _, _, slots, slot_bytes = _PREAMBLE.unpack_from(table)
@@ -55,8 +77,4 @@ def _committed(file: Path) -> Iterator[CommittedObject]:
         at = PREAMBLE_BYTES + slot * HEADER_BYTES
         if at + HEADER_BYTES > len(table):
             return
-        stamp, checksum, length = _STAMP_SUM_LENGTH.unpack_from(table, at)
-        (expiry,) = struct.unpack_from("<Q", table, at + _EXPIRY)
-        if stamp & 0xFF == COMMITTED and not expiry:
-            key = table[at + _KEY : at + _KEY + 32]
-            yield CommittedObject(key, file.with_suffix(".data"), slot * slot_bytes, length, bool(checksum & _SUMMED))
+        yield slot, at, _STAMP_SUM_LENGTH.unpack_from(table, at)[0], slot_bytes

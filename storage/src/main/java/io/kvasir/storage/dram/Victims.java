@@ -4,6 +4,7 @@ import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.VictimSearch;
 import io.kvasir.storage.policy.VictimSearch.Verdict;
+import org.agrona.collections.IntHashSet;
 
 /**
  * Chooses what gives way in DRAM, in bounded time: copies of what another node has, then the coldest object that is on SSD
@@ -22,6 +23,8 @@ final class Victims {
     private final EvictionPolicy.Scan scan;
     private final CopiesFirst policy;
     private final DramContext context;
+    /** Regions that one search for a region has looked at. */
+    private final IntHashSet seen = new IntHashSet();
 
     Victims(final Entries entries, final CopiesFirst policy, final DramContext context) {
         this.entries = entries;
@@ -69,32 +72,51 @@ final class Victims {
         return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
     }
 
-    /** The region of the coldest object whose region nobody writes or reads, and in which all may go. */
+    /**
+     * Of the regions that nobody writes or reads, one in which all may go: that of the coldest object, when all of it is
+     * somewhere else too; else, and only when the SSD makes no progress, the one with which the fewest bytes are lost.
+     */
     Region regionToMove(final Eviction evicts) {
-        final boolean undemotedToo = mayLose(evicts);
-        Region refused = null;
+        final boolean mayLose = mayLose(evicts);
+        // No tier below: whatever goes is gone, so the coldest is taken.
+        final boolean coldest = mayLose && !context.demotes().getAsBoolean();
+        Region least = null;
+        long leastLost = mayLose ? Long.MAX_VALUE : 1;
+        seen.clear();
         scan.restart();
         int entry = scan.next();
         for (int looked = 0; entry != NONE && looked < LOOKED_AT; entry = scan.next(), looked++) {
             final Region region = entries.region[entry];
-            if (region == refused) {
+            if (!seen.add(region.id) || !region.isIdle()) {
                 continue;
             }
-            if (region.isIdle() && mayGo(region, undemotedToo)) {
-                return region;
+            final long lost = lostWith(region, leastLost);
+            if (lost < leastLost) {
+                least = region;
+                leastLost = lost;
             }
-            refused = region;
+            if (least != null && (lost == 0 || coldest)) {
+                break;
+            }
         }
-        return null;
+        return least;
     }
 
-    private boolean mayGo(final Region region, final boolean undemotedToo) {
+    /** Bytes of slots whose objects are nowhere else; {@code bound} when it is that much or something may not go. */
+    private long lostWith(final Region region, final long bound) {
+        long lost = 0;
         for (final int entry : region.entryOf) {
-            if (entry != NONE && (!mayGo(entry) || (!undemotedToo && !isSafe(entry)))) {
-                return false;
+            if (entry != NONE) {
+                if (!mayGo(entry)) {
+                    return bound;
+                }
+                lost += isSafe(entry) ? 0 : region.slotBytes;
+                if (lost >= bound) {
+                    return bound;
+                }
             }
         }
-        return true;
+        return lost;
     }
 
     private boolean mayGo(final int entry) {

@@ -8,6 +8,7 @@ import java.util.List;
 /** How engines read: plans a lookup, starts fetches, leases the hits, packs the answer. Owned by {@link ObjectStore}. */
 final class Lookups {
     private final DramTier dram;
+    private final SsdShelf ssd;
     private final LookupPlanner planner;
     private final RemoteShelf remote;
     private final Arrivals arrivals;
@@ -18,6 +19,7 @@ final class Lookups {
 
     Lookups(
             final DramTier dram,
+            final SsdShelf ssd,
             final LookupPlanner planner,
             final RemoteShelf remote,
             final Arrivals arrivals,
@@ -26,6 +28,7 @@ final class Lookups {
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
+        this.ssd = ssd;
         this.planner = planner;
         this.remote = remote;
         this.arrivals = arrivals;
@@ -84,6 +87,7 @@ final class Lookups {
             for (int i = leased.length - 1; i >= 0; i--) {
                 if (leased[i] != DramTier.NONE) {
                     dram.touch(leased[i]);
+                    ssd.used(dram.hash(leased[i]));
                 }
             }
             lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs()));

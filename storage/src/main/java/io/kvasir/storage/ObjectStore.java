@@ -8,6 +8,7 @@ import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
+import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +28,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final long PROBE_NS = 100_000_000;
     private static final long ROOM_NS = 50_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
+    /** Events whose tenant is not known yet; beyond it the oldest are dropped. */
+    private static final int MOST_UNTOLD = 16_384;
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
@@ -108,6 +111,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Pins pins;
     private final Remembered remembered;
     private final Map<Hash256, String> tenants = new HashMap<>();
+    /** Events of namespaces whose tenant is not known yet. */
+    private final Queue<ObjectEvent> untold = new ArrayDeque<>();
 
     private Consumer<ObjectEvent> events = event -> {};
     private Consumer<Integer> regionRetired = region -> {};
@@ -150,7 +155,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
-        lookups = new Lookups(dram, planner, remote, arrivals, leases, waiters, context, counters);
+        lookups = new Lookups(dram, ssd, planner, remote, arrivals, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context, counters);
         remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
@@ -349,6 +354,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final int entry = dram.find(id.namespace(), id.key(), id.shard());
             if (entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry)) {
                 dram.touch(entry);
+                ssd.used(dram.hash(entry));
             }
         }
     }
@@ -499,6 +505,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
     public void rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
         tenants.put(namespace, tenant);
+        tellUntold();
         remembered.namespace(namespace, tenant, fields);
     }
 
@@ -511,10 +518,15 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     private void catalogueOpened(final Catalogue catalogue) {
+        untold.forEach(event -> tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf));
+        tellUntold();
         pins.restore(catalogue, context.clock().time());
     }
 
-    /** Events of the SSD tier name no tenant; its objects' namespaces do. */
+    /**
+     * Events of the SSD tier name no tenant; its objects' namespaces do. After a start that is not known until the
+     * catalogue is open, or an engine names the namespace again: until then they wait, in their order.
+     */
     private void emit(final ObjectEvent event) {
         if (event.tenant() != null || event.kind() == ObjectEvent.Kind.CLEARED) {
             events.accept(event);
@@ -523,7 +535,23 @@ public final class ObjectStore implements Agent, AutoCloseable {
         final String tenant = tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf);
         if (tenant != null) {
             events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
+            return;
         }
+        if (untold.size() == MOST_UNTOLD) {
+            untold.remove();
+            counters.faults.increment();
+        }
+        untold.add(event);
+    }
+
+    private void tellUntold() {
+        untold.removeIf(event -> {
+            final String tenant = tenants.get(event.id().namespace());
+            if (tenant != null) {
+                events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
+            }
+            return tenant != null;
+        });
     }
 
     private void leftSsd(final ObjectId id) {

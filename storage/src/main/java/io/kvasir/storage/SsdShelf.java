@@ -11,6 +11,7 @@ import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
 import io.kvasir.storage.ssd.WriteOutcome;
 import io.kvasir.storage.ssd.WriteRequest;
+import java.util.Arrays;
 import java.util.function.Consumer;
 import org.agrona.collections.Long2LongHashMap;
 import org.slf4j.Logger;
@@ -40,6 +41,12 @@ final class SsdShelf implements SsdListener {
     private static final long WARMING_NS = 5_000_000_000L;
     private static final long ASKED_ANEW_NS = 500_000_000;
     private static final long HURRIED_BYTES = 64L << 20;
+    private static final int USES_AT_ONCE = 256;
+    private static final long USES_NS = 10_000_000;
+    /** How long an object that could not be read is a miss. */
+    private static final long UNREADABLE_NS = 1_000_000_000;
+
+    private static final int MOST_UNREADABLE = 4096;
     private static final double WEIGHT = 0.1;
 
     private final DramTier dram;
@@ -48,6 +55,12 @@ final class SsdShelf implements SsdListener {
     private final Consumer<ObjectId> gone;
     private final Holdings holdings;
     private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
+    /** Objects that could not be read, and when they are tried again; they are still there. */
+    private final Long2LongHashMap unreadable = new Long2LongHashMap(0);
+
+    private long[] uses = new long[USES_AT_ONCE];
+    private int usesCount;
+    private long usesToldNs;
     private SsdTier tier;
     private boolean warm;
     private String failure;
@@ -138,9 +151,11 @@ final class SsdShelf implements SsdListener {
         events.accept(new ObjectEvent(ObjectEvent.Kind.STORED, null, id, TierKind.SSD));
     }
 
+    /** The tier begins to remove it: DRAM must not count on it from now on. */
     @Override
     public void removed(final ObjectId id) {
         lengths.remove(id.hash64());
+        unreadable.remove(id.hash64());
         holdings.gone(id, TierKind.SSD);
         events.accept(new ObjectEvent(ObjectEvent.Kind.REMOVED, null, id, TierKind.SSD));
         gone.accept(id);
@@ -151,6 +166,22 @@ final class SsdShelf implements SsdListener {
         lengths.remove(id.hash64());
         holdings.gone(id, TierKind.SSD);
         tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
+    }
+
+    /** An object was used in DRAM: what it is on SSD stays warm too. Takes no lock. */
+    void used(final long hash) {
+        if (tier != null && has(hash)) {
+            uses[usesCount++] = hash;
+            if (usesCount == uses.length) {
+                tellUses();
+            }
+        }
+    }
+
+    private void tellUses() {
+        tier.touch(usesCount == uses.length ? uses : Arrays.copyOf(uses, usesCount));
+        uses = usesCount == uses.length ? new long[USES_AT_ONCE] : uses;
+        usesCount = 0;
     }
 
     // ---- SSD to DRAM
@@ -168,7 +199,7 @@ final class SsdShelf implements SsdListener {
      */
     int promote(final TenantArena tenant, final long hash, final ObjectId id, final long nowNs) {
         final long length = lengths.get(hash);
-        if (length == ABSENT) {
+        if (length == ABSENT || isUnreadable(hash, nowNs)) {
             return DramTier.NONE;
         }
         if (readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
@@ -218,12 +249,26 @@ final class SsdShelf implements SsdListener {
             }
             default -> LOG.debug("{} is not on SSD any more", id);
         }
-        if (!(outcome instanceof ReadOutcome.Rejected)) {
-            // Whatever the mirror said, nothing can be had: the next lookup is a miss, not another try.
-            lengths.remove(id.hash64());
-            holdings.gone(id, TierKind.SSD);
+        if (!(outcome instanceof ReadOutcome.Rejected) && has(id.hash64())) {
+            // The tier tells what it drops. What it keeps could not be read this time: for a while lookups miss it,
+            // instead of trying again and again.
+            if (unreadable.size() >= MOST_UNREADABLE) {
+                unreadable.clear();
+            }
+            unreadable.put(id.hash64(), startedNs + UNREADABLE_NS);
         }
         dram.abort(null, entry);
+    }
+
+    private boolean isUnreadable(final long hash, final long nowNs) {
+        if (unreadable.isEmpty() || !unreadable.containsKey(hash)) {
+            return false;
+        }
+        if (nowNs - unreadable.get(hash) < 0) {
+            return true;
+        }
+        unreadable.remove(hash);
+        return false;
     }
 
     // ---- DRAM to SSD
@@ -272,6 +317,10 @@ final class SsdShelf implements SsdListener {
 
     /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
     int demote(final long nowNs) {
+        if (usesCount > 0 && nowNs - usesToldNs > USES_NS && tier.wantsTouches()) {
+            usesToldNs = nowNs;
+            tellUses();
+        }
         if (!warm || failure != null || nowNs - notBeforeNs < 0) {
             return 0;
         }

@@ -146,6 +146,35 @@ class StoreWithSsdTest {
         }
     }
 
+    @Test
+    void shouldKeepOnSsdWhatIsUsedInDram() throws IOException {
+        fixture.close();
+        StoreFixture.deleteAll(arena);
+        StoreFixture.deleteAll(disk);
+        Files.createDirectories(arena);
+        Files.createDirectories(disk);
+        fixture = new StoreFixture(
+                context().ssd(new SsdTier.Context().directory(disk).capacityBytes(16 << 20)));
+        final ObjectId hot =
+                new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(0), 0), StoreFixture.SHARD);
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        for (long number = 0; number < 300; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
+            final long most = number;
+            fixture.until(
+                    "demotion keeps up",
+                    () -> most < 20 || fixture.store.counters().demoted.sum() > most - 20);
+            if (number > 24) {
+                assertArrayEquals(StoreFixture.content(0, LENGTH), fixture.load(0));
+            } else if (number == 24) {
+                fixture.until("durable", () -> fixture.store.ssd().contains(hot));
+            }
+        }
+        assertTrue(fixture.store.ssdMetrics().evicted.sum() > 100, "the SSD went round several times");
+        assertEquals(0, fixture.store.counters().promoted.sum(), "it was always in DRAM");
+        assertTrue(fixture.store.ssd().contains(hot));
+    }
+
     /** A lookup of more than DRAM holds promotes into slots that must not be those of its own hits. */
     @Test
     void shouldNotEvictForAPromotionWhatTheSameLookupFound() throws IOException {

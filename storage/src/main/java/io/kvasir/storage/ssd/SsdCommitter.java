@@ -1,6 +1,5 @@
 package io.kvasir.storage.ssd;
 
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
 import java.util.ArrayList;
@@ -17,7 +16,8 @@ import org.slf4j.LoggerFactory;
 
 /**
  * One thread that makes changes durable, in the order in which they come: data sync of the extents, one synced RocksDB
- * batch for all that waits, and only then the callbacks. It alone tells the listener, so that its order is the true one.
+ * batch for all that waits, and only then the callbacks. What it made durable is told under the state's lock, as removals
+ * are when they begin, so that the listener hears of each object in the true order.
  */
 final class SsdCommitter implements Runnable {
     private static final Logger LOG = LoggerFactory.getLogger(SsdCommitter.class);
@@ -227,11 +227,12 @@ final class SsdCommitter implements Runnable {
                 }
             }
             state.changed.signalAll();
+            if (!events.isEmpty()) {
+                // Under the lock: a removal that begins right after is told after this.
+                context.completions().execute(() -> events.forEach(Runnable::run));
+            }
         } finally {
             state.lock.unlock();
-        }
-        if (!events.isEmpty()) {
-            context.completions().execute(() -> events.forEach(Runnable::run));
         }
         for (final Change change : group) {
             if (change instanceof Written written) {
@@ -242,10 +243,7 @@ final class SsdCommitter implements Runnable {
 
     private void finishDelete(final Deleted delete, final List<Runnable> events) {
         for (int i = 0; i < delete.entries().size(); i++) {
-            final int entry = delete.entries().getInt(i);
-            final ObjectId id = state.entries.id(entry);
-            state.deleteCommitted(entry);
-            events.add(() -> context.listener().removed(id));
+            state.deleteCommitted(delete.entries().getInt(i));
         }
         events.add(() -> delete.callback().accept(WriteOutcome.REMOVED));
     }

@@ -18,6 +18,9 @@ public interface SsdListener {
 
     default void stored(final ObjectId id, final long length) {}
 
-    /** Removed, evicted, expired or corrupt. */
+    /**
+     * Removed, evicted, expired or corrupt: a miss from now on. Told when the removal begins, before it is durable: a
+     * crash in between, or a disk that takes no writes, gives the object back at the next start.
+     */
     default void removed(final ObjectId id) {}
 }

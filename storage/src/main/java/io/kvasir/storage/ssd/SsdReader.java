@@ -1,12 +1,13 @@
 package io.kvasir.storage.ssd;
 
 import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
 import io.kvasir.storage.SizeClass;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.locks.LockSupport;
+import org.agrona.collections.IntArrayList;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -16,6 +17,10 @@ import org.slf4j.LoggerFactory;
  */
 final class SsdReader implements Runnable {
     private static final Logger LOG = LoggerFactory.getLogger(SsdReader.class);
+    /** How often a read that the system refused is tried again, and the pause before, which doubles. */
+    private static final int RETRIES = 3;
+
+    private static final long RETRY_PAUSE_NS = 1_000_000;
 
     /** A null request ends one thread. */
     record Read(ReadRequest request, long startedNs) {}
@@ -90,6 +95,7 @@ final class SsdReader implements Runnable {
         try {
             entry = state.findDurable(id, context.clock().millis());
             if (entry < 0) {
+                dropExpired(id);
                 return ReadOutcome.MISS;
             }
             object = state.entries.object(entry);
@@ -109,7 +115,7 @@ final class SsdReader implements Runnable {
             final MemorySegment destination = request.destination().asSlice(0, bytes);
             device.acquireUninterruptibly();
             try {
-                Posix.read(extent.fd, destination, offset);
+                transfer(extent, destination, offset);
             } finally {
                 device.release();
             }
@@ -117,12 +123,48 @@ final class SsdReader implements Runnable {
             return bad ? ReadOutcome.CORRUPT : new ReadOutcome.Loaded(object);
         } catch (final PosixException e) {
             LOG.warn("ssd {}: {} cannot be read at {}", context.directory(), extent.path, offset, e);
-            // The medium, not the caller's memory, failed: what cannot be read is not offered again.
+            // The medium failed, again and again: what cannot be read is not offered again. Other errors, of memory or
+            // of the process, say nothing about the object, which stays.
             bad = e.error() == PosixException.Errno.EIO;
             return new ReadOutcome.Failed(e.getMessage());
         } finally {
             letGo(entry, bad);
         }
+    }
+
+    /** A read that fails is tried again: most errors, even of the medium, pass. */
+    private void transfer(final Extent extent, final MemorySegment destination, final long offset)
+            throws PosixException {
+        for (int attempt = 0; ; attempt++) {
+            try {
+                context.reads().read(extent.fd, destination, offset);
+                return;
+            } catch (final PosixException e) {
+                if (attempt == RETRIES) {
+                    throw e;
+                }
+                LockSupport.parkNanos(RETRY_PAUSE_NS << attempt);
+            }
+        }
+    }
+
+    /** Holds the lock. */
+    private void dropExpired(final ObjectId id) {
+        final int entry = state.find(id.hash64());
+        if (entry >= 0
+                && state.entries.state(entry) == EntryTable.DURABLE
+                && state.entries.is(entry, id)
+                && state.isExpired(entry, context.clock().millis())) {
+            drop(entry);
+        }
+    }
+
+    /** Holds the lock. */
+    private void drop(final int entry) {
+        final IntArrayList victim = SsdWriter.single(entry);
+        state.beginDelete(victim);
+        context.metrics().dropped.increment();
+        committer.submit(new SsdCommitter.Deleted(victim, outcome -> {}));
     }
 
     private void letGo(final int entry, final boolean bad) {
@@ -135,9 +177,7 @@ final class SsdReader implements Runnable {
                         state.entries.id(entry),
                         state.entries.extent(entry),
                         state.entries.slot(entry));
-                state.beginDelete(entry);
-                context.metrics().dropped.increment();
-                committer.submit(new SsdCommitter.Deleted(SsdWriter.single(entry), outcome -> {}));
+                drop(entry);
             }
             state.endRead(entry);
         } finally {

@@ -2,10 +2,13 @@ package io.kvasir.storage.ssd;
 
 import io.kvasir.storage.DirectoryLock;
 import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.Posix;
+import io.kvasir.storage.PosixException;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
@@ -29,6 +32,12 @@ import org.slf4j.LoggerFactory;
 
 /** The front of the SSD tier; the owner of the DRAM tier calls it. Any thread may; nothing here blocks on the disk. */
 public final class SsdTier implements AutoCloseable {
+    /** Fills {@code destination} from a file, or throws. */
+    @FunctionalInterface
+    public interface Reads {
+        void read(int fd, MemorySegment destination, long offset) throws PosixException;
+    }
+
     /** Settings; {@link #conclude} checks them once. */
     public static final class Context {
         private Path directory;
@@ -44,6 +53,7 @@ public final class SsdTier implements AutoCloseable {
         private SsdListener listener = SsdListener.NONE;
         private SsdMetrics metrics = new SsdMetrics();
         private Clock clock = Clock.systemUTC();
+        private Reads reads = Posix::read;
         private boolean concluded;
 
         /** Made when it is not there; one tier at a time owns it. */
@@ -170,6 +180,16 @@ public final class SsdTier implements AutoCloseable {
             return clock;
         }
 
+        /** How extents are read; a test brings errors in here. */
+        public Context reads(final Reads value) {
+            reads = value;
+            return this;
+        }
+
+        public Reads reads() {
+            return reads;
+        }
+
         Context conclude() {
             if (concluded) {
                 throw new StorageException("this SSD context was used already; make one for each tier");
@@ -202,6 +222,8 @@ public final class SsdTier implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(SsdTier.class);
     /** Beyond the reads at the device: CRC32C takes about a tenth of the time of a read. */
     private static final int VERIFYING_THREADS = 1;
+    /** Batches of uses that wait to be applied; beyond it the oldest is forgotten. */
+    private static final int TOUCHES_WAITING = 64;
 
     private final Context context;
     private final DirectoryLock lock;
@@ -211,8 +233,9 @@ public final class SsdTier implements AutoCloseable {
     private final CountDownLatch opened = new CountDownLatch(1);
     private final List<Thread> readers = new ArrayList<>();
     private final Thread recovery;
-    /** Uses that were served elsewhere, by hash; drained before something is chosen to go. */
-    private final ManyToManyConcurrentArrayQueue<ObjectId> touches = new ManyToManyConcurrentArrayQueue<>(4096);
+    /** Uses that were served elsewhere, by hash, in batches; drained before something is chosen to go. */
+    private final ManyToManyConcurrentArrayQueue<long[]> touches =
+            new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
 
     private final AtomicBoolean closed = new AtomicBoolean();
     private volatile String failure = "";
@@ -244,7 +267,8 @@ public final class SsdTier implements AutoCloseable {
             this.direct = context.directIo() && DirectIo.works(context.directory());
             this.state = new TierState(
                     new ExtentPool(context.capacityBytes(), context.extentBytes()),
-                    context.policy().get());
+                    context.policy().get(),
+                    ids -> complete(() -> ids.forEach(context.listener()::removed)));
             this.reads = new ArrayBlockingQueue<>(context.maxQueuedReads());
             this.recovery = thread("kvasir-ssd-recovery", () -> recover(extents));
         } catch (final IOException e) {
@@ -361,17 +385,29 @@ public final class SsdTier implements AutoCloseable {
         });
     }
 
-    /** A use that was served elsewhere; keeps the object warm here. May be forgotten under load. */
-    public void touch(final ObjectId id) {
-        touches.offer(id);
+    /**
+     * Uses that were served elsewhere, the last one last, by {@link ObjectId#hash64}; they keep the objects warm here. The
+     * array is the tier's from now on. Takes no lock. While nothing is written the oldest uses may be forgotten.
+     */
+    public void touch(final long[] hashes) {
+        while (!touches.offer(hashes)) {
+            touches.poll();
+        }
+    }
+
+    /** True when the tier has applied all uses that it was told of. */
+    public boolean wantsTouches() {
+        return touches.isEmpty();
     }
 
     /** Holds the lock. */
     private void applyTouches() {
-        for (ObjectId id = touches.poll(); id != null; id = touches.poll()) {
-            final int entry = state.findDurable(id, context.clock().millis());
-            if (entry >= 0) {
-                state.policy.touch(entry);
+        for (long[] hashes = touches.poll(); hashes != null; hashes = touches.poll()) {
+            for (final long hash : hashes) {
+                final int entry = state.find(hash);
+                if (entry >= 0 && state.entries.state(entry) == EntryTable.DURABLE) {
+                    state.policy.touch(entry);
+                }
             }
         }
     }

@@ -152,6 +152,12 @@ final class SsdWriter implements Runnable {
         if (writes.isEmpty()) {
             return;
         }
+        state.lock.lock();
+        try {
+            applyTouches.run();
+        } finally {
+            state.lock.unlock();
+        }
         // One size behind the other, in the order of arrival: neighbours in the file.
         writes.sort(Comparator.comparingLong(
                 write -> SizeClass.slotBytes(write.request().object().length())));
@@ -256,13 +262,7 @@ final class SsdWriter implements Runnable {
         try {
             if (state.deleting() == 0) {
                 applyTouches.run();
-                IntArrayList victims = state.coldest(slotBytes, 1, false);
-                if (victims.isEmpty()) {
-                    victims = state.coldestExtent();
-                }
-                if (victims.isEmpty()) {
-                    victims = state.coldest(slotBytes, 1, true);
-                }
+                final IntArrayList victims = state.victims(slotBytes);
                 if (!victims.isEmpty()) {
                     evict(victims);
                 } else if (state.writing() == 0) {
@@ -284,9 +284,7 @@ final class SsdWriter implements Runnable {
 
     /** Holds the lock. */
     private void delete(final IntArrayList victims, final Consumer<WriteOutcome> callback) {
-        for (int i = 0; i < victims.size(); i++) {
-            state.beginDelete(victims.getInt(i));
-        }
+        state.beginDelete(victims);
         committer.submit(new SsdCommitter.Deleted(victims, callback));
     }
 
@@ -301,7 +299,7 @@ final class SsdWriter implements Runnable {
                 && state.pool.freeSlots(slotBytes) < wanted
                 && !state.pool.hasUncut()) {
             applyTouches.run();
-            final IntArrayList victims = state.coldest(slotBytes, wanted, false);
+            final IntArrayList victims = state.coldest(slotBytes, wanted, TierState.SCAN);
             if (!victims.isEmpty()) {
                 evict(victims);
             }

@@ -39,9 +39,13 @@ final class TierState implements AutoCloseable {
     private int writing;
     private int deleting;
 
-    TierState(final ExtentPool pool, final EvictionPolicy policy) {
+    /** Gets the objects whose removal begins, under the lock. */
+    private final Consumer<List<ObjectId>> withdrawn;
+
+    TierState(final ExtentPool pool, final EvictionPolicy policy, final Consumer<List<ObjectId>> withdrawn) {
         this.pool = pool;
         this.policy = policy;
+        this.withdrawn = withdrawn;
         scan = policy.scan();
     }
 
@@ -168,16 +172,26 @@ final class TierState implements AutoCloseable {
 
     // ---- deleting
 
-    /** From here on the object is a miss. The caller hands the entry to the committer before it gives the lock back. */
-    void beginDelete(final int entry) {
-        if (entries.state(entry) != EntryTable.DURABLE) {
-            throw new IllegalStateException("entry " + entry + " is not durable");
+    /**
+     * From here on the objects are misses, and the listener is told so: before the removal can be durable, since nobody
+     * may count on an object that the next start does not find. The caller hands the entries to the committer before it
+     * gives the lock back.
+     */
+    void beginDelete(final IntArrayList victims) {
+        final List<ObjectId> ids = new ArrayList<>(victims.size());
+        for (int i = 0; i < victims.size(); i++) {
+            final int entry = victims.getInt(i);
+            if (entries.state(entry) != EntryTable.DURABLE) {
+                throw new IllegalStateException("entry " + entry + " is not durable");
+            }
+            ids.add(entries.id(entry));
+            unlink(entry);
+            policy.remove(entry);
+            entries.state(entry, EntryTable.DELETING);
+            objects--;
+            deleting++;
         }
-        unlink(entry);
-        policy.remove(entry);
-        entries.state(entry, EntryTable.DELETING);
-        objects--;
-        deleting++;
+        withdrawn.accept(ids);
     }
 
     /** The removal is durable: the slot is free once nobody reads it. */
@@ -232,20 +246,41 @@ final class TierState implements AutoCloseable {
 
     // ---- choosing what goes
 
-    /** How many of the coldest entries are looked at before an extent of another size is given up. */
-    private static final int SCAN = 1024;
+    /** How many of the coldest entries are looked at for one that goes. */
+    static final int SCAN = 1024;
+    /** How many are looked at before an extent of another size is given up although most in it is warm. */
+    private static final int WIDE_SCAN = 8 * SCAN;
+
+    /**
+     * What goes for one slot of this size: its coldest object, or an extent of any size. An extent goes first where it is
+     * cold for the most part, or less is lost with it than with one object, and last where nothing cold has this size, so
+     * that space gets to the sizes that are written.
+     */
+    IntArrayList victims(final long slotBytes) {
+        IntArrayList victims = coldest(slotBytes, 1, SCAN);
+        if (victims.isEmpty()) {
+            victims = extentToMove(slotBytes, true);
+        }
+        if (victims.isEmpty()) {
+            victims = coldest(slotBytes, 1, WIDE_SCAN);
+        }
+        if (victims.isEmpty()) {
+            victims = extentToMove(slotBytes, false);
+        }
+        return victims.isEmpty() ? coldest(slotBytes, 1, Integer.MAX_VALUE) : victims;
+    }
 
     /**
      * Up to {@code most} entries whose slots have this size, coldest first, those with children last; empty when none
-     * of the coldest has this size.
+     * of the {@code looked} coldest has this size.
      */
-    IntArrayList coldest(final long slotBytes, final int most, final boolean everywhere) {
+    IntArrayList coldest(final long slotBytes, final int most, final int looked) {
         final IntArrayList childless = new IntArrayList();
         final IntArrayList parents = new IntArrayList();
         int seen = 0;
         scan.restart();
         for (int e = scan.next();
-                e != EvictionPolicy.NONE && childless.size() < most && (everywhere || seen < SCAN);
+                e != EvictionPolicy.NONE && childless.size() < most && seen < looked;
                 e = scan.next(), seen++) {
             if (entries.readers(e) == 0 && pool.get(entries.extent(e)).slotBytes == slotBytes) {
                 if (seen < SCAN && hasChildren(e)) {
@@ -270,22 +305,36 @@ final class TierState implements AutoCloseable {
         return found.reversed();
     }
 
-    /** All entries of the extent that loses least: the largest share of its entries is among the coldest. Or empty. */
-    IntArrayList coldestExtent() {
+    /**
+     * All entries of the extent with which the least is lost, or none: bytes of its objects, of which those among the
+     * coldest count the less the colder they are.
+     *
+     * @param onlyCold none rather than one that loses more than half of what is in it, and more than one slot
+     */
+    private IntArrayList extentToMove(final long slotBytes, final boolean onlyCold) {
+        // By extent: how many of the coldest are in it, and the sum of their ranks.
         final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();
         int seen = 0;
         scan.restart();
         for (int e = scan.next(); e != EvictionPolicy.NONE && seen < SCAN; e = scan.next(), seen++) {
-            cold.computeIfAbsent(entries.extent(e), id -> new int[1])[0]++;
+            final int[] sum = cold.computeIfAbsent(entries.extent(e), id -> new int[2]);
+            sum[0]++;
+            sum[1] += seen;
         }
         Extent best = null;
-        double bestShare = -1;
+        double least = Double.MAX_VALUE;
         for (final Extent extent : pool.all()) {
-            final int[] count = cold.get(extent.id);
-            final double share = extent.used() == 0 ? -1 : (count == null ? 0 : count[0]) / (double) extent.used();
-            if (share > bestShare && isEvictable(extent)) {
-                best = extent;
-                bestShare = share;
+            if (extent.used() > 0) {
+                final int[] sum = cold.get(extent.id);
+                final double warm =
+                        sum == null ? extent.used() : extent.used() - sum[0] + sum[1] / (double) Math.max(1, seen);
+                final double lost = warm * extent.slotBytes;
+                if (lost < least
+                        && !(onlyCold && lost > slotBytes && warm > extent.used() / 2.0)
+                        && isEvictable(extent)) {
+                    best = extent;
+                    least = lost;
+                }
             }
         }
         final IntArrayList victims = new IntArrayList();

@@ -3,23 +3,19 @@ package io.kvasir.storage.ssd;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.TestObjects;
-import io.kvasir.storage.policy.EvictionPolicy;
-import io.kvasir.storage.policy.LruPolicy;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.HashMap;
-import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 
 /**
  * The process that {@link SsdCrashTest} kills: writes, reads and removes until then, and appends to a journal what the
- * tier acknowledged: {@code +n} durable, {@code -n} removed; and, before the removal can be durable, {@code ?hash} of
- * what is chosen to go. One line by one write call.
+ * tier tells: {@code +n} durable; {@code ?n} its removal begins, so nobody may count on it; {@code -n} the removal is
+ * durable. One line by one write call.
  */
 final class CrashChild {
     private static final int IN_FLIGHT = 16;
@@ -44,7 +40,6 @@ final class CrashChild {
                     .directory(directory)
                     .capacityBytes(SsdCrashTest.CAPACITY)
                     .batchBytes(4 << 20)
-                    .policy(() -> new Journaling(journal))
                     .listener(new SsdListener() {
                         @Override
                         public void stored(final io.kvasir.storage.ObjectId id, final long bytes) {
@@ -53,7 +48,7 @@ final class CrashChild {
 
                         @Override
                         public void removed(final io.kvasir.storage.ObjectId id) {
-                            line(journal, "-" + id.key().d());
+                            line(journal, "?" + id.key().d());
                         }
 
                         @Override
@@ -78,7 +73,12 @@ final class CrashChild {
                                 0),
                         outcome -> free.add(payload)));
                 if (random.nextInt(8) == 0) {
-                    tier.remove(TestObjects.id(Math.max(first, number - random.nextInt(40))), outcome -> {});
+                    final long which = Math.max(first, number - random.nextInt(40));
+                    tier.remove(TestObjects.id(which), outcome -> {
+                        if (outcome.status() == WriteOutcome.Status.REMOVED) {
+                            line(journal, "-" + which);
+                        }
+                    });
                 }
                 if (random.nextInt(4) == 0) {
                     final MemorySegment destination = free.take();
@@ -98,39 +98,6 @@ final class CrashChild {
             }
         } catch (final IOException e) {
             throw new java.io.UncheckedIOException(e);
-        }
-    }
-
-    /** Says what goes before it goes: the tier asks the policy to forget an entry before it hands it to the committer. */
-    private static final class Journaling implements EvictionPolicy {
-        private final EvictionPolicy inner = new LruPolicy();
-        private final Map<Integer, Long> hashes = new HashMap<>();
-        private final FileOutputStream journal;
-
-        Journaling(final FileOutputStream journal) {
-            this.journal = journal;
-        }
-
-        @Override
-        public void add(final int entry, final long hash, final long bytes, final int chunkIndex, final int priority) {
-            hashes.put(entry, hash);
-            inner.add(entry, hash, bytes, chunkIndex, priority);
-        }
-
-        @Override
-        public void touch(final int entry) {
-            inner.touch(entry);
-        }
-
-        @Override
-        public void remove(final int entry) {
-            line(journal, "?" + hashes.remove(entry));
-            inner.remove(entry);
-        }
-
-        @Override
-        public Scan scan() {
-            return inner.scan();
         }
     }
 }

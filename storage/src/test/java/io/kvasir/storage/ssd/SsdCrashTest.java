@@ -59,7 +59,7 @@ class SsdCrashTest {
                 }
             }
             assertTrue(durable.size() > 0);
-            durable.removeIf(number -> going.contains(TestObjects.id(number).hash64()));
+            durable.removeAll(going);
             read = lines.size();
             kept += verify(ssd, durable, removed);
         }
@@ -67,7 +67,7 @@ class SsdCrashTest {
         assertTrue(removed.size() > KILLS, "only " + removed.size() + " removals were there to be verified");
     }
 
-    /** What was durable and not chosen to go is there; what was removed is not; whatever is there is right. */
+    /** What was durable and not taken back is there; what was removed is not; whatever is there is right. */
     private static int verify(final Path directory, final Set<Long> durable, final Set<Long> removed) {
         final SsdUnderTest ssd = new SsdUnderTest(directory, CAPACITY, context -> context);
         try {

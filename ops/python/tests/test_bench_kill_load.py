@@ -3,8 +3,11 @@
 import struct
 from pathlib import Path
 
-from kvasir_ops.arena_headers import COMMITTED, HEADER_BYTES, MAGIC, PREAMBLE_BYTES, committed_keys
+import pytest
+
+from kvasir_ops.arena_headers import COMMITTED, HEADER_BYTES, MAGIC, PREAMBLE_BYTES, committed_keys, occupied_keys
 from kvasir_ops.bench.kill_load import BATCH, ENTRY, SIZES, Names, acknowledged
+from kvasir_ops.places_log import BLOCK_BYTES, removed_keys
 
 
 def table(slots: list[tuple[int, bytes, int]], region_stamp: int = 2) -> bytes:
@@ -27,6 +30,7 @@ def test_only_committed_slots_without_expiry_count(tmp_path: Path) -> None:
     slots = [(COMMITTED, keys[0], 0), (1, keys[1], 0), (COMMITTED, keys[2], 99), (0, keys[3], 0)]
     (place / "00000007.head").write_bytes(table(slots))
     assert committed_keys(tmp_path) == {keys[0]}
+    assert occupied_keys(tmp_path) == {keys[0], keys[1], keys[2]}
 
 
 def test_a_retired_or_unfinished_table_has_nothing(tmp_path: Path) -> None:
@@ -36,6 +40,72 @@ def test_a_retired_or_unfinished_table_has_nothing(tmp_path: Path) -> None:
     (place / "2.head").write_bytes(b"KVASIRH1")
     (place / "3.head").write_bytes(bytes(PREAMBLE_BYTES + HEADER_BYTES))
     assert committed_keys(tmp_path) == set()
+    assert occupied_keys(tmp_path) == set()
+
+
+def place(number: int) -> bytes:
+    """The key of an object's place: namespace, key, shard."""
+    return b"n" * 32 + number.to_bytes(32, "big") + b"s" * 16
+
+
+def stored(number: int) -> bytes:
+    """A change that stores a place."""
+    return b"\1\x50" + place(number) + b"\x58" + b"v" * 88
+
+
+def removed(number: int) -> bytes:
+    """A change that removes a place."""
+    return b"\0\x50" + place(number)
+
+
+def log_of(*batches: bytes) -> bytes:
+    """A RocksDB log: records in blocks, in pieces where a block ends."""
+    data = bytearray()
+    for changes in batches:
+        rest = bytes(12) + changes
+        first = True
+        while rest or first:
+            left = BLOCK_BYTES - len(data) % BLOCK_BYTES
+            if left < 7:
+                data += bytes(left)
+                continue
+            piece, rest = rest[: left - 7], rest[left - 7 :]
+            kind = (1 if first else 4) if not rest else (2 if first else 3)
+            data += struct.pack("<IHB", 0, len(piece), kind) + piece
+            first = False
+    return bytes(data)
+
+
+def keys_of(*numbers: int) -> set[bytes]:
+    return {number.to_bytes(32, "big") for number in numbers}
+
+
+def test_the_last_change_of_a_place_says_whether_it_was_removed(tmp_path: Path) -> None:
+    accounting = b"\1\x0aaccounting\x10" + bytes(16)
+    (tmp_path / "000009.log").write_bytes(log_of(stored(1) + stored(2) + accounting, removed(1) + removed(2)))
+    (tmp_path / "000010.log").write_bytes(log_of(stored(2) + accounting, stored(3) + removed(4)))
+    assert removed_keys(tmp_path) == keys_of(1, 4)
+    assert removed_keys(tmp_path / "none") == set()
+
+
+def test_batches_that_go_over_blocks_are_read_whole(tmp_path: Path) -> None:
+    batches = [b"".join(removed(number * 1000 + i) for i in range(number)) for number in range(1, 900, 50)]
+    assert len(log_of(*batches)) > 10 * BLOCK_BYTES
+    (tmp_path / "000001.log").write_bytes(log_of(*batches))
+    assert removed_keys(tmp_path) == keys_of(*(n * 1000 + i for n in range(1, 900, 50) for i in range(n)))
+
+
+def test_what_a_kill_tore_off_a_log_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "000001.log").write_bytes(log_of(removed(1), removed(2))[:-1])
+    assert removed_keys(tmp_path) == keys_of(1)
+    (tmp_path / "000001.log").write_bytes(log_of(removed(1)) + bytes(1 << 16))
+    assert removed_keys(tmp_path) == keys_of(1)
+
+
+def test_a_log_with_other_changes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "000001.log").write_bytes(log_of(b"\x07\x50" + place(1)))
+    with pytest.raises(ValueError, match="kind 7"):
+        removed_keys(tmp_path)
 
 
 def test_a_journal_that_ends_inside_an_entry_gives_the_whole_ones(tmp_path: Path) -> None:

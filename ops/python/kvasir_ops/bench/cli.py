@@ -57,6 +57,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", type=Path, metavar="FILE", help="write the records as a JSON array")
     result.add_argument("--runs", type=int, default=5, metavar="N", help="measure everything N times, take medians (5)")
     result.add_argument("--kills", type=int, default=20, metavar="N", help="how often `restart` kills the node (20)")
+    result.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="keep each kill of `restart` in FILE, and go on with the kills that are in it until there are --kills; "
+        "the records are over all of them",
+    )
     result.add_argument("--seed", type=int, metavar="N", help="of everything random (drawn anew, and printed)")
     result.add_argument("--check", action="store_true", help="a goal that is not met is an error")
     result.add_argument("--directory", type=Path, metavar="DIR", help="where data on disk goes, removed at the end")
@@ -85,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
     if args.runs < 1 or args.kills < 1:
         parser().error("--runs and --kills must be at least 1")
+    if args.resume and args.suites and "restart" not in args.suites:
+        parser().error("--resume keeps the kills of `restart`, which is not among the suites")
     # A notice on standard error for whoever waits; results on standard output.
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     notices = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -125,6 +134,7 @@ def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tu
             runs=args.runs,
             seed=seed,
             kills=args.kills,
+            resume=args.resume,
             install_system=args.install_system,
             directory=directory,
             shared_memory=shared_memory,

@@ -24,6 +24,7 @@ class Context:
         runs: how many times each thing is measured; the record has the median.
         seed: of everything random.
         kills: how many times the suite ``restart`` kills the node.
+        resume: where it keeps its kills and goes on from; None: nowhere.
         install_system: whether system packages may be installed.
         directory: on disk, empty, removed at the end.
         shared_memory: in /dev/shm, empty, removed at the end.
@@ -40,6 +41,7 @@ class Context:
     shared_memory: Path
     say: Callable[[str], None]
     skipped: dict[str, str] = field(default_factory=dict)
+    resume: Path | None = None
 
     def __post_init__(self) -> None:
         if self.runs < 1 or self.kills < 1:

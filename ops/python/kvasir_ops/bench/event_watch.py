@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Container
 
 from kvasir import Client, KvasirError, Tier
 
@@ -20,6 +21,7 @@ class EventWatch:
         self._lock = threading.Lock()
         self._durable: dict[bytes, None] = {}
         self._left_dram: set[bytes] = set()
+        self._came_to_dram: set[bytes] = set()
         self._removed: set[bytes] = set()
         self._gaps = 0
         self._end = threading.Event()
@@ -31,10 +33,27 @@ class EventWatch:
         with self._lock:
             return list(self._durable)
 
+    def forget_durable(self, keys: set[bytes]) -> None:
+        """These left the SSD and nobody was told: they are not expected at a later kill."""
+        with self._lock:
+            for key in keys:
+                self._durable.pop(key, None)
+
+    def forget_others(self, keys: Container[bytes]) -> None:
+        """Keeps of what was in DRAM only these: nothing else is asked for again."""
+        with self._lock:
+            self._left_dram = {key for key in self._left_dram if key in keys}
+            self._came_to_dram = {key for key in self._came_to_dram if key in keys}
+
     def left_dram(self) -> set[bytes]:
         """Keys that were reported removed from DRAM and not stored there again."""
         with self._lock:
             return set(self._left_dram)
+
+    def came_to_dram(self) -> set[bytes]:
+        """Keys that were ever reported stored in DRAM."""
+        with self._lock:
+            return set(self._came_to_dram)
 
     def forget_removed(self) -> None:
         """Begins :meth:`removed` anew."""
@@ -93,5 +112,6 @@ class EventWatch:
                 self._durable[key] = None
         elif tier == Tier.DRAM and kind == "STORED":
             self._left_dram.discard(key)
+            self._came_to_dram.add(key)
         elif tier == Tier.DRAM:
             self._left_dram.add(key)

@@ -63,9 +63,13 @@ def contents() -> dict[int, Content]:
     return {size: Content(size) for size in SIZES}
 
 
-def acknowledged(journal: Path) -> list[tuple[float, int]]:
-    """The entries of a journal, in order."""
-    data = journal.read_bytes() if journal.exists() else b""
+def acknowledged(journal: Path, first: int = 0) -> list[tuple[float, int]]:
+    """The entries of a journal from entry ``first`` on, in order."""
+    if not journal.exists():
+        return []
+    with journal.open("rb") as file:
+        file.seek(first * ENTRY.size)
+        data = file.read()
     return list(ENTRY.iter_unpack(data[: len(data) // ENTRY.size * ENTRY.size]))
 
 

@@ -43,6 +43,7 @@ class Node:
         shared_memory.mkdir(parents=True, exist_ok=True)
         places = NodePlaces(shared_memory, directory)
         self.arena = shared_memory / "arena"
+        self.ssd_places = directory / "ssd" / "places"
         self.socket = str(places.socket)
         self._process = NodeProcess(home, places, self._settings(directory, settings))
 

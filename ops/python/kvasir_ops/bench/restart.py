@@ -4,10 +4,15 @@ What must be there after a kill is known in three ways, none of which believes t
 
 - DRAM: the header tables of the dead node, read from outside. Every key in them that a client was told is committed
   has to come back with its bytes.
-- DRAM: the newest acknowledged objects, up to a share of the capacity, whatever the headers say, except those whose
-  eviction was reported. So an acknowledgement that came before its header was written is found too.
-- SSD: objects whose STORED event for the tier SSD a client has seen, and no REMOVED event, except for the older half,
-  which eviction may have taken after the last event that could be delivered.
+- DRAM: the newest acknowledged objects, up to a share of the capacity, whatever the headers say, except those that
+  were evicted. So an acknowledgement that came before its header was written is found too.
+- SSD: the newer half of the objects whose STORED event for the tier SSD a client has seen, and no REMOVED event, except
+  those that were evicted.
+
+A node that dies cannot report its last evictions, and by age alone nothing is safe from them: a tier evicts by use and
+by size, and whole regions and extents at once. So its files are asked, as it left them: an object was evicted from SSD
+when RocksDB's log removes its place, and from DRAM when it was reported stored there and no slot is committed or
+reserved for it. Those are counted apart.
 
 An object counts as lost when it is none of leased, loaded and equal to its content. Every byte loaded, here and by the
 load itself, is compared.
@@ -17,23 +22,24 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import statistics
+import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kvasir import Client, KvasirError
 
-from kvasir_ops.arena_headers import committed_keys
+from kvasir_ops.arena_headers import committed_keys, occupied_keys
+from kvasir_ops.bench.campaign import Campaign, Kill, commit_of, records
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.event_watch import EventWatch
 from kvasir_ops.bench.kill_load import LOADED_BATCH, SIZES, Assignment, Names, acknowledged, contents, work
 from kvasir_ops.bench.node import MIB, Node, NodeError
 from kvasir_ops.bench.objects import Bytes, buffer
-from kvasir_ops.bench.records import Record, at_most, record
+from kvasir_ops.bench.records import Record
+from kvasir_ops.places_log import removed_keys
 
 DRAM_BYTES = 192 * MIB
 SSD_BYTES = 512 * MIB
@@ -41,11 +47,10 @@ REGION_BYTES = 16 * MIB
 EXTENT_BYTES = 32 * MIB
 WORKERS = 2
 NEWEST_SHARE = 0.15
-"""Of DRAM: the newest acknowledged objects, up to this many bytes; the older ones may be evicted at any moment."""
+"""Of DRAM: the newest acknowledged objects, up to this many bytes."""
 SSD_SHARE = 0.5
-"""Of what is durable: the newer part, which eviction from SSD had not reached."""
+"""Of what is durable: the newer part; to check all of it would evict as much."""
 LOAD_S = (0.3, 2.5)
-FIRST_HIT_LIMIT_S = 3.0
 RESTART_BOUND_S = 30.0
 FETCH_S = 5.0
 # By then the events of a removal have been delivered.
@@ -55,6 +60,8 @@ FILL_BOUND_S = 120.0
 OVERFLOWED = 100
 HIT_CANDIDATES = 16
 HIT_WAIT_S = 0.5
+FAILURES_IN_A_ROW = 3
+"""Kills that cannot run, one after the other, before a campaign gives up."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +70,6 @@ class Known:
 
     size: int
     at: float
-
-
-@dataclass
-class Kill:
-    """What one kill showed."""
-
-    acknowledged_before: int
-    expected_dram: int = 0
-    expected_newest: int = 0
-    expected_ssd: int = 0
-    hits: int = 0
-    lost_headers: int = 0
-    lost_newest: int = 0
-    lost_ssd: int = 0
-    evicted_in_check: int = 0
-    damaged: int = 0
-    late: int = 0
-    wrong: int = 0
-    first_hit_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def lost_dram(self) -> int:
-        """Committed and not evicted, and gone."""
-        return self.lost_headers + self.lost_newest
-
-    def as_json(self) -> dict[str, Any]:
-        """For the record."""
-        return vars(self) | {"first_hit_s": {tier: round(value, 3) for tier, value in self.first_hit_s.items()}}
 
 
 class KillTest:
@@ -128,6 +107,9 @@ class KillTest:
         ]
         self._watch: EventWatch | None = None
         self._damaged = 0
+        self._known: dict[bytes, Known] = {}
+        self._read = [0] * WORKERS
+        self._acknowledged = 0
 
     def start(self) -> float:
         """Starts everything; seconds until the empty node gave back what was stored in it."""
@@ -173,24 +155,30 @@ class KillTest:
     def kill(self) -> Kill:
         """Loads the node for a random time, kills it, starts it again, and checks all that must be there."""
         assert self._watch is not None
-        before = len(self._acknowledged())
+        began, wrong_before = time.monotonic(), self.wrong_under_load.value
+        self._read_journals()
+        before = self._acknowledged
         self._go.set()
         self._await_acknowledgements(before)
         time.sleep(self._random.uniform(*LOAD_S))  # the random instant itself: nothing is waited for
         self.node.kill()
+        self._ask_to_pause()
         durable, evicted = self._watch.durable(), self._watch.left_dram()
-        self._pause()
-        known = self._acknowledged()
-        result = Kill(acknowledged_before=len(known) - before)
+        self._read_journals()
+        known = self._known
+        result = Kill(acknowledged_before=self._acknowledged - before)
         in_headers = [key for key in committed_keys(self.node.arena) if key in known]
         newest = [key for key in self._newest(known) if key not in evicted]
         on_ssd = [key for key in durable[int(len(durable) * (1 - SSD_SHARE)) :] if key in known]
+        newest, on_ssd, result.evicted_untold = self._without_evicted(newest, on_ssd, in_headers)
         result.expected_dram, result.expected_newest = len(in_headers), len(newest)
         result.expected_ssd = len(set(on_ssd) - set(in_headers))
         self._watch.forget_removed()
         begin = self.node.start()
         with self.node.client(deadline=10.0) as client:
             self._first_hits(client, result, known, in_headers, on_ssd, begin)
+            # A load process may be in a call that waits for the node: what it stores in the new one is not known yet.
+            self._await_pause()
             checked = set(in_headers)
             result.lost_headers = self._lost(client, known, in_headers, result)
             result.lost_newest = self._lost(client, known, [key for key in newest if key not in checked], result)
@@ -198,31 +186,61 @@ class KillTest:
             result.lost_ssd = self._lost(client, known, [key for key in on_ssd if key not in checked], result)
         result.damaged = self.node.damaged_objects() - self._damaged
         self._damaged += result.damaged
+        result.wrong_under_load = self.wrong_under_load.value - wrong_before
+        self._forget({*in_headers, *newest, *durable})
+        result.seconds = time.monotonic() - began
         return result
+
+    def _without_evicted(
+        self, newest: Sequence[bytes], on_ssd: Sequence[bytes], in_headers: Sequence[bytes]
+    ) -> tuple[list[bytes], list[bytes], int]:
+        """What had to be in either tier, less what its files say the dead node had evicted, and how many those are."""
+        assert self._watch is not None
+        committed, came = set(in_headers), self._watch.came_to_dram()
+        left_ssd = removed_keys(self.node.ssd_places)
+        left_dram = came - occupied_keys(self.node.arena)
+        stay_in_dram = [key for key in newest if key not in left_dram]
+        stay_on_ssd = [key for key in on_ssd if key not in left_ssd]
+        self._watch.forget_durable(left_ssd)
+        gone = set(newest).union(on_ssd) - set(stay_in_dram).union(stay_on_ssd) - committed
+        return stay_in_dram, stay_on_ssd, len(gone)
 
     def _await_acknowledgements(self, before: int) -> None:
         end = time.monotonic() + ACKNOWLEDGED_BOUND_S
-        while len(self._acknowledged()) == before:
+        while self._acknowledged == before:
+            self._read_journals()
             self.node.check_alive()
             if time.monotonic() > end:
                 raise NodeError(f"nothing was acknowledged within {ACKNOWLEDGED_BOUND_S:g} s")
             time.sleep(0.02)
 
-    def _pause(self) -> None:
+    def _ask_to_pause(self) -> None:
         for event in self._paused:
             event.clear()
         self._go.clear()
+
+    def _await_pause(self) -> None:
         for worker, event in enumerate(self._paused):
             if not event.wait(RESTART_BOUND_S):
                 raise NodeError(f"load process {worker} hangs: a call passed its deadline")
 
-    def _acknowledged(self) -> dict[bytes, Known]:
-        known: dict[bytes, Known] = {}
+    def _read_journals(self) -> None:
+        """Goes on where it stopped: after many kills the journals are long."""
         for worker, journal in enumerate(self._journals):
             names = Names(self._seed, worker)
-            for at, number in acknowledged(journal):
-                known[names.key(number)] = Known(Names.size(number), at)
-        return known
+            entries = acknowledged(journal, self._read[worker])
+            for at, number in entries:
+                self._known[names.key(number)] = Known(Names.size(number), at)
+            self._read[worker] += len(entries)
+            self._acknowledged += len(entries)
+
+    def _forget(self, kept: set[bytes]) -> None:
+        """What is in no tier any more is not asked for again."""
+        assert self._watch is not None
+        self._read_journals()
+        newer = set(self._newest(self._known))
+        self._known = {key: what for key, what in self._known.items() if key in kept or key in newer}
+        self._watch.forget_others(self._known)
 
     @staticmethod
     def _newest(known: dict[bytes, Known]) -> list[bytes]:
@@ -246,7 +264,8 @@ class KillTest:
     ) -> None:
         there = set(in_headers)
         for tier, keys in (("dram", in_headers), ("ssd", [key for key in on_ssd if key not in there])):
-            candidates = keys[-HIT_CANDIDATES:]
+            # Spread over all of them: the newest may all have been evicted by the new node already.
+            candidates = keys[:: max(1, len(keys) // HIT_CANDIDATES)]
             while candidates and tier not in result.first_hit_s and time.monotonic() - begin < RESTART_BOUND_S:
                 for key in reversed(candidates):
                     hits, wrong = self._check(client, [(key, known[key].size)], HIT_WAIT_S)
@@ -280,6 +299,9 @@ class KillTest:
             result.wrong += wrong
             result.late += len(hits)
             missing.difference_update(hits)
+        if missing:
+            assert self._watch is not None
+            self._watch.forget_durable(missing)
         return len(missing)
 
     def _check(self, client: Client, batch: Sequence[tuple[bytes, int]], wait: float) -> tuple[list[bytes], int]:
@@ -302,69 +324,48 @@ class KillTest:
 
 
 def run(context: Context) -> Generator[Record, None, None]:
-    """At least as many kills as asked for; three records."""
-    context.say(f"restart: {context.kills} kills, seed {context.seed}")
+    """As many kills as asked for, with those of the campaign that goes on; three records over all of them."""
+    with closing(Campaign(context.resume)) as campaign:
+        done = len(campaign.kills)
+        if done:
+            context.say(f"restart: {done} kills of {len(campaign.parts)} parts are in {context.resume}")
+        # A part that goes on draws other instants than the parts before it.
+        seed = context.seed + done + len(campaign.failures)
+        in_a_row = 0
+        while len(campaign.kills) < context.kills:
+            before = len(campaign.kills)
+            try:
+                _part(context, campaign, seed)
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"
+                campaign.add_failure(why)
+                context.skip(f"restart: a kill after {len(campaign.kills)}", why)
+                in_a_row = in_a_row + 1 if len(campaign.kills) == before else 1
+                if in_a_row == FAILURES_IN_A_ROW:
+                    break
+            seed += len(campaign.kills) - before + 1
+        if campaign.unproved:
+            context.skip("restart", f"{campaign.unproved} kills had no commit before or no hit of a tier after")
+        yield from records(campaign)
+
+
+def _part(context: Context, campaign: Campaign, seed: int) -> None:
+    """Kills of one node, until there are as many as asked for or one could not run."""
+    context.say(f"restart: {context.kills - len(campaign.kills)} kills, seed {seed}")
+    number = len(campaign.parts)
+    places = (context.directory / f"restart-{number}", context.shared_memory / f"restart-{number}")
     with ExitStack() as stack:
-        test = KillTest(context.home, context.directory, context.shared_memory, context.seed)
-        stack.enter_context(closing(test))
-        empty_start = test.start()
-        kills: list[Kill] = []
-        for number in range(context.kills):
-            kills.append(test.kill())
-            last = kills[-1]
+        for place in places:
+            place.mkdir()
+            stack.callback(shutil.rmtree, place, ignore_errors=True)
+        test = stack.enter_context(closing(KillTest(context.home, *places, seed)))
+        campaign.begin(seed, commit_of(context.home), test.start())
+        while len(campaign.kills) < context.kills:
+            last = test.kill()
+            campaign.add(last)
             context.say(
-                f"restart: kill {number + 1} of {context.kills}: {last.acknowledged_before} acknowledged, "
-                f"first hits {last.as_json()['first_hit_s']}, {last.hits} hits checked, "
-                f"lost {last.lost_dram} + {last.lost_ssd} + {last.damaged} damaged, wrong bytes {last.wrong}"
+                f"restart: kill {len(campaign.kills)} of {context.kills}, {last.seconds:.1f} s: "
+                f"{last.acknowledged_before} acknowledged, first hits {last.as_json()['first_hit_s']}, "
+                f"{last.hits} hits checked, lost {last.lost_dram} + {last.lost_ssd} + {last.damaged} damaged, "
+                f"wrong bytes {last.wrong + last.wrong_under_load}; so far: {campaign.summary()}"
             )
-        wrong = sum(kill.wrong for kill in kills) + test.wrong_under_load.value
-    yield from _records(kills, wrong, empty_start)
-
-
-def _records(kills: Sequence[Kill], wrong: int, empty_start: float) -> Iterator[Record]:
-    unproved = sum(
-        kill.acknowledged_before == 0
-        or "dram" not in kill.first_hit_s
-        or ("ssd" not in kill.first_hit_s and kill.expected_ssd > 0)
-        for kill in kills
-    )
-    if unproved:
-        raise NodeError(f"{unproved} of {len(kills)} kills had no acknowledged commit before or no hit of a tier after")
-    slowest = [max(kill.first_hit_s.values()) for kill in kills]
-    yield record(
-        "restart.first_hit",
-        f"from the new start to the first verified hits from DRAM and from SSD, the slowest of {len(kills)} kills",
-        "s",
-        [max(slowest)],
-        "the same node on empty directories, to the first verified hit of an object stored then",
-        [empty_start],
-        at_most(plus=FIRST_HIT_LIMIT_S),
-        kills=len(kills),
-        median=round(statistics.median(slowest), 3),
-        dram_median=round(statistics.median(kill.first_hit_s["dram"] for kill in kills), 3),
-        ssd_median=round(statistics.median(kill.first_hit_s["ssd"] for kill in kills if "ssd" in kill.first_hit_s), 3),
-    )
-    yield record(
-        "restart.lost",
-        f"objects that had to be there after kill -9 and were not, over {len(kills)} kills under load",
-        "objects",
-        [float(sum(kill.lost_dram + kill.lost_ssd + kill.damaged for kill in kills))],
-        "objects that had to be there: committed in DRAM at the kill, or reported durable on SSD",
-        [float(sum(kill.hits + kill.lost_dram + kill.lost_ssd for kill in kills))],
-        at_most(),
-        lost_dram=sum(kill.lost_dram for kill in kills),
-        lost_ssd=sum(kill.lost_ssd for kill in kills),
-        damaged=sum(kill.damaged for kill in kills),
-        late=sum(kill.late for kill in kills),
-        evicted_in_check=sum(kill.evicted_in_check for kill in kills),
-        each=[kill.as_json() for kill in kills],
-    )
-    yield record(
-        "restart.wrong",
-        f"wrong bytes over {len(kills)} kills, under load and after each start",
-        "bytes",
-        [float(wrong)],
-        "objects that were loaded and compared after the kills, all their bytes",
-        [float(sum(kill.hits for kill in kills))],
-        at_most(),
-    )

@@ -42,6 +42,8 @@ class Kill:
     wrong: int = 0
     wrong_under_load: int = 0
     seconds: float = 0.0
+    spent_s: dict[str, float] = field(default_factory=dict)
+    """Of ``seconds``: load before the kill, the dead node's files, the start to the first hits, the check."""
     first_hit_s: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -62,8 +64,11 @@ class Kill:
 
     def as_json(self) -> dict[str, Any]:
         """For the record."""
-        rounded = {tier: round(value, 3) for tier, value in self.first_hit_s.items()}
-        return vars(self) | {"seconds": round(self.seconds, 2), "first_hit_s": rounded}
+        rounded = {
+            name: {of: round(value, 3) for of, value in getattr(self, name).items()}
+            for name in ("first_hit_s", "spent_s")
+        }
+        return vars(self) | {"seconds": round(self.seconds, 2)} | rounded
 
 
 @dataclass

@@ -162,6 +162,7 @@ class KillTest:
         self._await_acknowledgements(before)
         time.sleep(self._random.uniform(*LOAD_S))  # the random instant itself: nothing is waited for
         self.node.kill()
+        killed = time.monotonic()
         self._ask_to_pause()
         durable, evicted = self._watch.durable(), self._watch.left_dram()
         self._read_journals()
@@ -179,6 +180,7 @@ class KillTest:
             self._first_hits(client, result, known, in_headers, on_ssd, begin)
             # A load process may be in a call that waits for the node: what it stores in the new one is not known yet.
             self._await_pause()
+            answered = time.monotonic()
             checked = set(in_headers)
             result.lost_headers = self._lost(client, known, in_headers, result)
             result.lost_newest = self._lost(client, known, [key for key in newest if key not in checked], result)
@@ -188,7 +190,14 @@ class KillTest:
         self._damaged += result.damaged
         result.wrong_under_load = self.wrong_under_load.value - wrong_before
         self._forget({*in_headers, *newest, *durable})
-        result.seconds = time.monotonic() - began
+        ended = time.monotonic()
+        result.seconds = ended - began
+        result.spent_s = {
+            "load": killed - began,
+            "files": begin - killed,
+            "start": answered - begin,
+            "check": ended - answered,
+        }
         return result
 
     def _without_evicted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import Final
 
 from kvasir import _engine_pb2 as pb
@@ -15,6 +16,8 @@ from kvasir.errors import ClosedError, DeadlineExceededError, KvasirError, NodeU
 
 #: How long a closing thread waits for the loop to let go of the socket.
 _LEAVE_SECONDS: Final = 1.0
+#: Requests that the node does not read, in frames of the largest size, until the connection is given up.
+_UNSENT_FRAMES: Final = 4
 
 
 class AsyncWire(BaseWire):
@@ -55,14 +58,26 @@ class AsyncWire(BaseWire):
         timer = self._loop.call_later(max(deadline.remaining(), 0), self._expire, answer)
         try:
             self._send(frame)
-            return result_of(await answer)
+            response = await answer
+        except BaseException:
+            self._give_up(identity, answer)
+            raise
         finally:
             timer.cancel()
-            if answer.done() and not answer.cancelled():
-                # Looked at, so that asyncio does not report it: a failure to send ends all calls, this one included.
-                answer.exception()
-            if self._waiting.pop(identity, None) is not None:
-                self._discarded.add(identity)
+        return result_of(response)
+
+    def _give_up(self, identity: int, answer: asyncio.Future[pb.Response]) -> None:
+        """Nobody takes this call's answer any more: what it granted, or will grant, goes back."""
+        if self._waiting.pop(identity, None) is not None:
+            self._discarded.add(identity)
+        if not answer.done() or answer.cancelled():
+            return
+        # An error is looked at, so that asyncio does not report it: a failure to send ends all calls, this one too.
+        if answer.exception() is None:
+            # The answer came, and the task was cancelled before it ran again.
+            self._discarded.add(identity)
+            with suppress(KvasirError):
+                self._discard(answer.result())
 
     @staticmethod
     def _expire(answer: asyncio.Future[pb.Response]) -> None:
@@ -80,6 +95,11 @@ class AsyncWire(BaseWire):
         self._send(frame)
 
     def _send(self, frame: bytes) -> None:
+        if len(self._unsent) > _UNSENT_FRAMES * self.max_frame:
+            # What the frame would have given back is given back with the connection.
+            silent = NodeUnavailableError(f"the node does not read its socket: {len(self._unsent)} bytes wait for it")
+            self._fail(silent)
+            raise silent
         sent = 0
         if not self._unsent:
             try:

@@ -15,6 +15,8 @@ from kvasir.errors import ClosedError, ForkedError, KvasirError, NodeUnavailable
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 1.0
+#: Attachments that one Attach may name.
+_MOST_QUIESCED: Final = 4096
 
 
 class Attacher:
@@ -69,7 +71,7 @@ class Attacher:
             if previous is not None:
                 previous.close()
             with self._lock:
-                quiesced = sorted(self._quiesced)
+                quiesced = sorted(self._quiesced)[:_MOST_QUIESCED]
             attachment = Attachment(self.member, Deadline.after(self._seconds), quiesced, self._note_quiesced)
         except BaseException as error:
             with self._lock:

@@ -66,6 +66,7 @@ class Attachment:
         self.void = False
         self._closing = threading.Lock()
         self._on_quiesced = on_quiesced
+        self._attached = False
         self._lock: AttachmentLock | None = None
         self.regions: RegionMap | None = None
         self.wire: Final = Wire.connect(member.socket_path, deadline, member.spin)
@@ -98,6 +99,7 @@ class Attachment:
 
     def _attach(self, member: Membership, deadline: Deadline, quiesced: Sequence[int]) -> None:
         answer = self.wire.call(pb.Request(attach=member.attach_message(quiesced)), deadline).attach
+        self._attached = True
         self.session: int = answer.session
         self.secret: bytes = answer.secret
         self.shards = tuple(Shard.of(shard) for shard in answer.shards)
@@ -133,7 +135,9 @@ class Attachment:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
-            self._on_quiesced(self.id)
+            if self._attached:
+                # Before, it could reserve nothing: a worker that is refused again and again has nothing to tell.
+                self._on_quiesced(self.id)
 
     def close(self) -> None:
         """Ends the connection; unmaps, and then gives the lock up, as soon as no copy runs. Idempotent."""

@@ -16,6 +16,7 @@ from typing import Final
 
 from kvasir import _engine_pb2 as pb
 from kvasir._frames import _FIRST_MAX_FRAME, FrameReader, frame_of
+from kvasir._peer import check_server
 from kvasir.deadline import Deadline
 from kvasir.errors import (
     ClosedError,
@@ -135,9 +136,13 @@ class Wire(BaseWire):
                     if deadline.remaining() <= 0:
                         raise
                     time.sleep(_CONNECT_PAUSE)
+            check_server(sock, path)
         except OSError as error:
             sock.close()
             raise NodeUnavailableError(f"no node answers on {path}: {error}") from error
+        except KvasirError:
+            sock.close()
+            raise
         return Wire(sock, spin)
 
     def limit_frames(self, max_frame: int) -> None:

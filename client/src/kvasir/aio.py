@@ -284,8 +284,13 @@ class AsyncClient:
             raise
         self._post(wire, call.abort_request(everything=False))
         commit = call.commit_request()
-        if commit is not None:
-            call.committed((await wire.call(commit, end)).commit)
+        try:
+            if commit is not None:
+                call.committed((await wire.call(commit, end)).commit)
+        except BaseException:
+            # A commit that went out comes first, and then there is nothing to abort.
+            self._post(wire, call.abort_request(everything=True))
+            raise
         return call.result()
 
     async def pin(
@@ -357,9 +362,11 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Ends the attachment: unmaps once no copy runs, then gives its lock up. Idempotent."""
-        await asyncio.get_running_loop().run_in_executor(None, self._attacher.close)
-        self._pool.shutdown(wait=False)
-        self._copier.close()
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self._attacher.close)
+        finally:
+            self._pool.shutdown(wait=False)
+            self._copier.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self

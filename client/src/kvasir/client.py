@@ -190,7 +190,7 @@ class Client:
         try:
             attachment.mapped.announce(answer.regions)
             return _calls.lookup_lease(attachment, answer, len(packed) // KEY_BYTES, options, sent)
-        except KvasirError:
+        except BaseException:
             if answer.lease:
                 attachment.quietly(_calls.release_request(answer.lease))
             raise
@@ -319,8 +319,13 @@ class Client:
             raise
         self._post(attachment, call.abort_request(everything=False))
         commit = call.commit_request()
-        if commit is not None:
-            call.committed(attachment.wire.call(commit, end).commit)
+        try:
+            if commit is not None:
+                call.committed(attachment.wire.call(commit, end).commit)
+        except BaseException:
+            # A commit that went out comes first, and then there is nothing to abort.
+            self._post(attachment, call.abort_request(everything=True))
+            raise
         return call.result()
 
     # ---- the rest

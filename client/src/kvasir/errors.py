@@ -48,10 +48,10 @@ class UnauthenticatedError(KvasirError):
 
 
 class NotPermittedError(KvasirError):
-    """A session, lease or slot of somebody else."""
+    """A session, lease or slot of somebody else; or a server on the node's socket that need not be the node."""
 
     code = "PERMISSION_DENIED"
-    hint = "use only ids that this session was given"
+    hint = "use only ids that this session was given, and only sockets of nodes that you trust"
 
 
 class NotAttachedError(KvasirError):

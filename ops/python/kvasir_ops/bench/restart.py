@@ -35,7 +35,7 @@ from kvasir_ops.arena_headers import committed_keys, occupied_keys
 from kvasir_ops.bench.campaign import Campaign, Kill, commit_of, records
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.event_watch import EventWatch
-from kvasir_ops.bench.kill_load import LOADED_BATCH, SIZES, Assignment, Names, acknowledged, contents, work
+from kvasir_ops.bench.kill_load import SIZES, Assignment, Names, acknowledged, contents, work
 from kvasir_ops.bench.node import MIB, Node, NodeError
 from kvasir_ops.bench.objects import Bytes, buffer
 from kvasir_ops.bench.records import Record
@@ -60,6 +60,9 @@ FILL_BOUND_S = 120.0
 OVERFLOWED = 100
 HIT_CANDIDATES = 16
 HIT_WAIT_S = 0.5
+CHECKED_BYTES = 8 * MIB
+CHECKED_MOST = 64
+"""Objects that the check loads at once, and their bytes: thousands are checked at each kill."""
 FAILURES_IN_A_ROW = 3
 """Kills that cannot run, one after the other, before a campaign gives up."""
 
@@ -86,7 +89,7 @@ class KillTest:
         }
         self.node = Node(home, directory / "node", shared_memory / "node", settings)
         self._contents = contents()
-        self._rows: dict[int, Bytes] = {size: buffer(LOADED_BATCH, size) for size in SIZES}
+        self._rows: dict[int, Bytes] = {size: buffer(self._at_once(size), size) for size in SIZES}
         processes = multiprocessing.get_context("spawn")
         self._go, self._end = processes.Event(), processes.Event()
         self._paused = [processes.Event() for _ in range(WORKERS)]
@@ -283,12 +286,16 @@ class KillTest:
                         result.first_hit_s[tier] = time.monotonic() - begin
                         break
 
+    @staticmethod
+    def _at_once(size: int) -> int:
+        return min(CHECKED_MOST, CHECKED_BYTES // size)
+
     def _lost(self, client: Client, known: dict[bytes, Known], keys: Sequence[bytes], result: Kill) -> int:
         missing: set[bytes] = set()
         for size in SIZES:
             mine = [key for key in keys if known[key].size == size]
-            for first in range(0, len(mine), LOADED_BATCH):
-                batch = [(key, size) for key in mine[first : first + LOADED_BATCH]]
+            for first in range(0, len(mine), self._at_once(size)):
+                batch = [(key, size) for key in mine[first : first + self._at_once(size)]]
                 hits, wrong = self._check(client, batch, FETCH_S)
                 result.hits += len(hits)
                 result.wrong += wrong
@@ -297,8 +304,10 @@ class KillTest:
         if missing:
             # The check itself fetches and so evicts: what the node reports as removed while it serves is not lost by
             # the kill. An object dropped as damaged is reported in the same way, and counted from the log.
-            time.sleep(EVENTS_S)
             assert self._watch is not None
+            end = time.monotonic() + EVENTS_S
+            while missing - self._watch.removed() and time.monotonic() < end:
+                time.sleep(0.02)
             explained = missing & self._watch.removed()
             result.evicted_in_check += len(explained)
             missing -= explained

@@ -143,7 +143,10 @@ public final class SsdTier implements AutoCloseable {
             return policy;
         }
 
-        /** Runs every callback and every call of the listener; it must keep their order and may not refuse. */
+        /**
+         * Runs every callback and every call of the listener; it must keep their order and may not refuse. It is called
+         * under the tier's lock too, so it may not wait.
+         */
         public Context completions(final Executor value) {
             completions = value;
             return this;

@@ -248,7 +248,7 @@ class _Serving:
 
     def tell_no_speed(self) -> bool:
         """From now on the node is not told how fast this engine computes, so that every load is worth its while."""
-        self._connector._scheduler._speed.scheduled = lambda _: None
+        self._connector._scheduler._speed.ended = lambda _: None
         self._connector._scheduler._speed.tokens_per_s = 0.0
         return True
 

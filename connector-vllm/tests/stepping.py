@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,8 @@ class Harness:
         asynchronous: vLLM's asynchronous scheduler; its outputs come ``delay`` steps later.
         extra: options of the connector.
         events: vLLM publishes KV events.
+        sequences, batched: how many requests, and how many tokens, a step may have.
+        ran: called with each step that has run, before the scheduler gets its output.
     """
 
     model: Path
@@ -47,6 +50,9 @@ class Harness:
     seed: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     events: bool = False
+    sequences: int = 16
+    batched: int = 512
+    ran: Callable[[Any], None] | None = None
 
     def __post_init__(self) -> None:
         settings()
@@ -67,7 +73,7 @@ class Harness:
         kv["kv_connector_extra_config"] |= self.extra
         self.config = EngineArgs(
             model=str(self.model), skip_tokenizer_init=True, enforce_eager=True, max_model_len=4096, block_size=BLOCK,
-            max_num_seqs=16, max_num_batched_tokens=512, kv_transfer_config=KVTransferConfig(**kv),
+            max_num_seqs=self.sequences, max_num_batched_tokens=self.batched, kv_transfer_config=KVTransferConfig(**kv),
         ).create_engine_config()  # fmt: skip
         self.config.cache_config.num_gpu_blocks = self.blocks
         self.config.scheduler_config.async_scheduling = self.asynchronous
@@ -156,6 +162,8 @@ class Harness:
         output.kv_connector_worker_meta = worker.build_connector_worker_meta()
         worker.clear_connector_metadata()
         ran = ModelRunnerOutput(ids, {name: row for row, name in enumerate(ids)}, sampled, kv_connector_output=output)
+        if self.ran is not None:
+            self.ran(step)
         for outputs in self.scheduler.update_from_output(step, ran).values():
             for one in outputs.outputs:
                 if one.finish_reason is not None:

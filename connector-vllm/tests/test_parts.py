@@ -10,6 +10,7 @@ import pytest
 
 from kvasir_vllm.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
 from kvasir_vllm.chunks import Chunking, chunk_tokens_of, key_of
+from kvasir_vllm.computed import Chunks, ComputedChunks, first_run
 from kvasir_vllm.errors import ConfigurationError, UnsupportedError
 from kvasir_vllm.handoff import Handoff
 from kvasir_vllm.layout import GroupPages, Layout, Strip, merged, strip_of
@@ -179,16 +180,95 @@ def test_success_between_failures_keeps_the_breaker_closed() -> None:
     assert breaker.allow()
 
 
-def test_prefill_speed_is_that_of_steps_with_many_tokens() -> None:
+def test_prefill_speed_is_that_of_steps_with_many_tokens_of_prompts() -> None:
     clock = Clock()
     speed = PrefillSpeed(clock)
-    speed.scheduled(512)
+    for prefill, decode, seconds in [(512, 0, 0.5), (4, 0, 0.1), (0, 200, 0.1), (130, 200, 0.1)]:
+        number = speed.scheduled(prefill, decode)
+        clock.now += seconds
+        speed.ended(number)
+        assert speed.tokens_per_s == pytest.approx(1024)
+
+
+def test_prefill_speed_is_measured_between_outputs_when_steps_overlap() -> None:
+    clock = Clock()
+    speed = PrefillSpeed(clock)
+    # Three are scheduled at once; each runs for 0.5 s, one after the other.
+    flying = [speed.scheduled(512, 0) for _ in range(3)]
+    for number in flying:
+        clock.now += 0.5
+        speed.ended(number)
+        assert speed.tokens_per_s == pytest.approx(1024)
+    # After a pause, a step begins when it is scheduled.
+    clock.now += 3.0
+    number = speed.scheduled(512, 0)
     clock.now += 0.5
-    speed.scheduled(4)
+    speed.ended(number)
     assert speed.tokens_per_s == pytest.approx(1024)
-    clock.now += 0.1
-    speed.scheduled(4)
-    assert speed.tokens_per_s == pytest.approx(1024)
+
+
+def test_step_without_an_output_does_not_stay() -> None:
+    clock = Clock()
+    speed = PrefillSpeed(clock)
+    assert speed.scheduled(0, 0) == 0
+    speed.ended(0)
+    for _ in range(1000):
+        number = speed.scheduled(512, 0)
+    assert len(speed._steps) <= 64
+    clock.now += 0.5
+    speed.ended(number)
+    assert not speed._steps
+
+
+# ------------------------------------------------------------------------------------------------ what was computed
+
+
+def chunks(*numbers: int, lora: str = "") -> Chunks:
+    return Chunks(lora, b"".join(bytes([number]) * 32 for number in numbers))
+
+
+def test_chunk_is_missing_until_the_node_was_given_it_in_this_session() -> None:
+    known = ComputedChunks(clock=Clock())
+    known.computed(chunks(1, 2, 3))
+    assert known.missing(chunks(1, 2, 3, 4), 7) == [0, 1, 2]
+    known.given(chunks(1, 3), 7)
+    assert known.missing(chunks(1, 2, 3, 4), 7) == [1]
+    assert known.missing(chunks(1, 2, 3, 4), 8) == [0, 1, 2]
+    assert known.missing(chunks(1, 2, 3, lora="adapter"), 8) == []
+    known.forget()
+    assert known.missing(chunks(1, 2, 3), 8) == []
+
+
+def test_chunk_that_was_refused_is_due_again_after_a_pause_that_doubles() -> None:
+    clock = Clock()
+    known = ComputedChunks(clock=clock)
+    for pause in (1.0, 2.0, 4.0):
+        known.given(chunks(1), 7)
+        known.refused(chunks(1), 7)
+        clock.now += pause - 0.1
+        assert known.missing(chunks(1), 7) == []
+        clock.now += 0.2
+        assert known.missing(chunks(1), 7) == [0]
+    known.given(chunks(1), 7)
+    known.refused(chunks(1), 7)
+    # Another session has nothing to do with what failed in this one; nor has a late report.
+    assert known.missing(chunks(1), 8) == [0]
+    known.given(chunks(1), 8)
+    known.refused(chunks(1), 7)
+    assert known.missing(chunks(1), 8) == []
+
+
+def test_computed_chunks_that_were_not_used_for_long_are_forgotten() -> None:
+    known = ComputedChunks(most=3, clock=Clock())
+    known.computed(chunks(1, 2, 3))
+    assert known.missing(chunks(1), 7) == [0]
+    known.computed(chunks(4))
+    assert len(known) == 3
+    assert known.missing(chunks(1, 2, 3, 4), 7) == [0, 2, 3]
+
+
+def test_first_run_of_indexes() -> None:
+    assert [first_run(indexes) for indexes in ([], [4], [4, 5, 6], [4, 5, 7, 8], [4, 6])] == [0, 1, 3, 2, 1]
 
 
 # ------------------------------------------------------------------------------------------------ handed-off prompts

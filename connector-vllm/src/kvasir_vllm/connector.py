@@ -227,7 +227,9 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     @_never_raises()
     def build_connector_worker_meta(self) -> Any:
         """What the scheduler's half has to know of this step."""
-        return self._worker.take_report() if self._worker is not None else None
+        metadata = self._orders()
+        step = metadata.step if metadata is not None else 0
+        return self._worker.take_report(step) if self._worker is not None else None
 
     def _orders(self) -> KvasirMetadata | None:
         metadata = self._connector_metadata

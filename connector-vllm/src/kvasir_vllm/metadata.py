@@ -90,6 +90,7 @@ class KvasirMetadata(KVConnectorMetadata):  # type: ignore[misc]
         ticket: of the session that is in use now; workers join it ahead of their first order.
         idle: the step computes nothing, so that a worker may wait a moment for what is in flight.
         asking: lookups are under way.
+        step: number under which the worker reports this step; 0: it computes nothing.
     """
 
     ticket: Ticket | None = None
@@ -97,6 +98,7 @@ class KvasirMetadata(KVConnectorMetadata):  # type: ignore[misc]
     stores: list[StoreOrder] = field(default_factory=list)
     idle: bool = False
     asking: bool = False
+    step: int = 0
 
 
 @dataclass
@@ -107,12 +109,14 @@ class KvasirWorkerMetadata(KVConnectorWorkerMetadata):  # type: ignore[misc]
         stored: how many ranks are done with each store job, whether or not anything was stored.
         refused: jobs of which some rank did not store everything.
         loads: requests whose load ended on some rank, with how many ranks failed.
+        step: the number of the step whose output this is; 0 when it computed nothing.
     """
 
     stored: Counter[int] = field(default_factory=Counter)
     refused: set[int] = field(default_factory=set)
     loads: Counter[str] = field(default_factory=Counter)
     failed_loads: set[str] = field(default_factory=set)
+    step: int = 0
 
     def aggregate(self, other: KVConnectorWorkerMetadata) -> KVConnectorWorkerMetadata:
         """Both ranks' outcomes."""
@@ -122,6 +126,7 @@ class KvasirWorkerMetadata(KVConnectorWorkerMetadata):  # type: ignore[misc]
             self.refused | other.refused,
             self.loads + other.loads,
             self.failed_loads | other.failed_loads,
+            max(self.step, other.step),
         )
 
 

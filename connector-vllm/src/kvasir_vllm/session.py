@@ -25,6 +25,7 @@ class WorkerSession:
         self._joined = 0
         self._pause = 0.0
         self._not_before = 0.0
+        self._failed = 0
         self._closed = False
 
     def client(self, ticket: Ticket, deadline: Deadline) -> Client:
@@ -40,7 +41,7 @@ class WorkerSession:
                 return self._client
             if self._closed or ticket.session == 0:
                 raise NodeUnavailableError("there is no session to join")
-            if time.monotonic() < self._not_before:
+            if self._failed == ticket.session and time.monotonic() < self._not_before:
                 raise NodeUnavailableError("joining the session failed a moment ago")
             try:
                 if self._client is not None:
@@ -52,7 +53,9 @@ class WorkerSession:
                         token=self._token, attach_deadline=_ATTACH_S, copier=self._copier,
                     )  # fmt: skip
             except KvasirError:
-                self._pause = min(max(self._pause * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+                again = self._pause * 2 if self._failed == ticket.session else 0.0
+                self._pause = min(max(again, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+                self._failed = ticket.session
                 self._not_before = time.monotonic() + self._pause
                 raise
             self._joined, self._pause = ticket.session, 0.0

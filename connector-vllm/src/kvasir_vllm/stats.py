@@ -24,7 +24,7 @@ TOTALS: Mapping[str, str] = {
     "failed_lookups": "Lookups that the node did not answer in time.",
     "handoffs": "Prompts whose chunks were to be sent to a decode engine's node.",
     "failed_handoffs": "Prompts of those that the node could not be asked to send, or refused to.",
-    "stores_left_out": "Steps in which a store had to wait because stores in flight pin enough blocks.",
+    "stores_left_out": "Stores of which something had to wait, because stores in flight pin enough blocks.",
 }
 """Sums; each becomes ``vllm:kvasir_<name>_total``."""
 

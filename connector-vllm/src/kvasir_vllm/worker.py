@@ -116,12 +116,13 @@ class WorkerSide:
             bad, self._bad_blocks = self._bad_blocks, set()
         return bad
 
-    def take_report(self) -> KvasirWorkerMetadata | None:
-        """What the scheduler's half has to know; None when that is nothing."""
+    def take_report(self, step: int = 0) -> KvasirWorkerMetadata | None:
+        """What the scheduler's half has to know with the output of this step; None when that is nothing."""
         with self._changed:
-            if not (self._report.stored or self._report.loads):
+            if not (self._report.stored or self._report.loads or step):
                 return None
             report, self._report = self._report, KvasirWorkerMetadata()
+        report.step = step
         return report
 
     def close(self) -> None:
@@ -137,6 +138,9 @@ class WorkerSide:
             self._in_flight += 1
 
     def _join(self, ticket: Ticket) -> None:
+        # Runs after the orders of the sessions before it: what failed there says nothing about this one.
+        if self._breaker.succeeded():
+            _log.info("Kvasir: a new session with the node: stores again")
         try:
             self._session.client(ticket, Deadline.after(self._options.store_timeout))
         except KvasirError as error:

@@ -24,6 +24,7 @@ from kvasir_vllm.chunks import Chunking, chunk_tokens_of
 from kvasir_vllm.errors import ConfigurationError, UnsupportedError
 from kvasir_vllm.events import StoredEvents
 from kvasir_vllm.fingerprint import Identity, identity_of
+from kvasir_vllm.kvlayout import log_layout, wanted_layout
 from kvasir_vllm.lookups import LookupService
 from kvasir_vllm.metadata import KvasirMetadata, WorkerLayout
 from kvasir_vllm.options import THE_FLAG, Options
@@ -93,6 +94,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     def _start_scheduler_side(self, vllm_config: Any, kv_cache_config: Any) -> None:
         from kvasir_vllm.breaker import Breaker
 
+        log_layout(vllm_config)
         events = vllm_config.kv_events_config
         self._events = StoredEvents() if events is not None and events.enable_kv_cache_events else None
         name = f"vllm {compat.VERSION} {self._kv_transfer_config.engine_id} pid {os.getpid()}"
@@ -120,6 +122,11 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         stores outlive whatever becomes of the request.
         """
         return False
+
+    @classmethod
+    def get_required_kvcache_layout(cls, vllm_config: Any) -> str | None:
+        """The layout of the KV cache that is asked for; None for vLLM's own choice. Never raises."""
+        return wanted_layout(vllm_config).name
 
     @classmethod
     def build_kv_connector_stats(cls, data: dict[str, Any] | None = None) -> KvasirStats:

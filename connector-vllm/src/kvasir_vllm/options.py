@@ -55,6 +55,7 @@ class Options:
         max_waiting_tokens: tokens that requests which wait may hold leases on.
         max_pinned_share: share of the engine's blocks that stores in flight may pin.
         load_threads: loads that copy at the same time in each worker.
+        whole_blocks: ask vLLM for a KV cache in which a block of all layers lies together.
         verify: check CRC32C of what was loaded (whole objects only; needs google-crc32c).
         allow_failure_policy_fail: start although vLLM would end requests whose load failed.
     """
@@ -77,6 +78,7 @@ class Options:
     max_waiting_tokens: int = 1 << 20
     max_pinned_share: float = 0.25
     load_threads: int = 2
+    whole_blocks: bool = True
     verify: bool = False
     allow_failure_policy_fail: bool = False
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kvasir_vllm.chunks import KEY_BYTES
 
 MOST = 1 << 16
-"""Chunks that are followed: 16 million tokens in chunks of 256, and about 15 MB of memory."""
+"""Chunks that are followed: 16 million tokens in chunks of 256, and 11 MB of memory."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 64.0

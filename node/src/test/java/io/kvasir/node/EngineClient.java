@@ -72,6 +72,15 @@ final class EngineClient implements AutoCloseable {
                 .getAttach();
     }
 
+    /** A session of so many shards. */
+    Response create(final int shards) throws IOException {
+        final CreateSession.Builder session = CreateSession.newBuilder().setName("test");
+        for (int i = 0; i < shards; i++) {
+            session.addShards(SHARD.toBuilder().setLayerBegin(i).setLayerEnd(i + 1));
+        }
+        return call(Request.newBuilder().setAttach(Attach.newBuilder().setCreate(session)));
+    }
+
     Response join(final AttachResult session, final ByteString secret) throws IOException {
         return call(Request.newBuilder()
                 .setAttach(Attach.newBuilder()

@@ -16,7 +16,9 @@ final class Leases {
     /** One session's leases. */
     static final class Holder implements ObjectStore.LeaseHolder {
         final ObjectStore.Tenant tenant;
-        final ShardSet shards;
+        /** Null once it is closed: it may stay for as long as its processes live. */
+        ShardSet shards;
+
         final LongHashSet attachments = new LongHashSet();
         final LongHashSet leases = new LongHashSet();
         long bytes;
@@ -48,6 +50,11 @@ final class Leases {
         private final boolean[] released;
         private int left;
 
+        /** On the heap, this object's places in the maps included. */
+        static long bytes(final long cells, final int shards) {
+            return 192 + cells * Integer.BYTES + shards;
+        }
+
         private Lease(final long id, final Holder holder, final int[] entries, final int shards) {
             this.id = id;
             this.holder = holder;
@@ -66,6 +73,7 @@ final class Leases {
 
     private long nextId;
     private long heldBytes;
+    private long heapBytes;
 
     /** @param firstId random, so that an id of another incarnation names nothing here */
     Leases(final DramTier dram, final long quotaBytes, final long firstId) {
@@ -74,8 +82,11 @@ final class Leases {
         nextId = firstId;
     }
 
-    /** How many leading chunks of these fit what the holder may still lease. */
+    /** How many leading chunks of these fit what the holder may still lease, and all leases' share of the heap. */
     int fitting(final Holder holder, final int[] entries, final int chunks, final int shards) {
+        if (heapBytes + Lease.bytes((long) chunks * shards, shards) > StoreLimits.LEASE_BYTES) {
+            return 0;
+        }
         long room = quotaBytes - holder.bytes;
         for (int chunk = 0; chunk < chunks; chunk++) {
             for (int i = chunk * shards; i < (chunk + 1) * shards; i++) {
@@ -101,8 +112,15 @@ final class Leases {
             }
         }
         leases.put(lease.id, lease);
+        heapBytes += Lease.bytes(entries.length, shards);
         holder.leases.add(lease.id);
         return lease;
+    }
+
+    /** The lease if it is this holder's; else null. */
+    Lease of(final Holder holder, final long id) {
+        final Lease lease = leases.get(id);
+        return lease == null || lease.holder != holder ? null : lease;
     }
 
     /** The lease if it is this holder's and its time has not ended; else null. */
@@ -138,6 +156,7 @@ final class Leases {
 
     void close(final Holder holder) {
         holder.closed = true;
+        holder.shards = null;
         if (holder.attachments.isEmpty()) {
             endAll(holder);
             joined.remove(holder);
@@ -181,6 +200,7 @@ final class Leases {
             unhold(lease, i);
         }
         leases.remove(lease.id);
+        heapBytes -= Lease.bytes(lease.entries.length, lease.shards);
         lease.holder.leases.remove(lease.id);
     }
 

@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * Finds out which leading chunks of a chain are here or on their way, by the hit rule of each KV group. Allocates per
- * lookup, not per key. Owned by {@link ObjectStore}.
+ * lookup, not per key, and looks no further than the answer needs. Owned by {@link ObjectStore}.
  */
 final class LookupPlanner {
     /** A planner's own status, beside those of {@link SlotStatus}: not in DRAM, but on SSD. */
@@ -20,47 +20,72 @@ final class LookupPlanner {
     /** Another node might have it; nobody has asked. */
     static final byte UNKNOWN = 103;
 
+    private static final int PROBED_AT_ONCE = 512;
+    private static final int[] NO_WINDOWS = {};
+
     private final DramTier dram;
     private final SsdShelf ssd;
     private final RemoteShelf remote;
-    private final StorageCounters counters;
     private final java.util.function.IntConsumer verify;
+    /** Of the lookup under way; its arrays are reused. */
+    private final Found scratch = new Found();
 
     LookupPlanner(
             final DramTier dram,
             final SsdShelf ssd,
             final RemoteShelf remote,
-            final StorageCounters counters,
             final java.util.function.IntConsumer verify) {
         this.dram = dram;
         this.ssd = ssd;
         this.remote = remote;
-        this.counters = counters;
         this.verify = verify;
     }
 
-    /** What one lookup found: chunk-major by the session's shards. */
+    /**
+     * What one lookup found: chunk-major by the session's shards. The arrays are longer than the cells; the next look
+     * overwrites them.
+     */
     static final class Found {
-        final int chunks;
-        final int shards;
-        final int[] entries;
-        final byte[] status;
-        final long[] hashes;
+        int chunks;
+        int shards;
+        /** Chunks that were looked at: what lies behind a gap was not, and is a miss. */
+        int looked;
+
+        int[] entries = {};
+        byte[] status = {};
+        long[] hashes = {};
         int hits;
         int pending;
         /** No room for more promotions now. The rest is pending all the same: who waits is woken when there is room. */
         private boolean later;
 
-        private int[] held;
+        private int[] candidates = {};
+        private int[] held = {};
         private int heldCount;
 
-        Found(final int chunks, final int shards) {
-            this.chunks = chunks;
-            this.shards = shards;
-            entries = new int[chunks * shards];
-            Arrays.fill(entries, DramTier.NONE);
-            status = new byte[chunks * shards];
-            hashes = new long[chunks * shards];
+        private Found over(final int newChunks, final int newShards) {
+            chunks = newChunks;
+            shards = newShards;
+            looked = 0;
+            hits = 0;
+            pending = 0;
+            later = false;
+            heldCount = 0;
+            final int cells = Math.multiplyExact(chunks, shards);
+            if (entries.length < cells) {
+                entries = new int[cells];
+                status = new byte[cells];
+                hashes = new long[cells];
+                candidates = new int[cells];
+                held = new int[cells];
+            }
+            Arrays.fill(entries, 0, cells, DramTier.NONE);
+            Arrays.fill(status, 0, cells, SlotStatus.MISS);
+            return this;
+        }
+
+        int cells() {
+            return chunks * shards;
         }
 
         byte chunkStatus(final int chunk) {
@@ -92,8 +117,7 @@ final class LookupPlanner {
         final List<Shard> shards = set.shards();
         final int size = shards.size();
         final int chunks = keys.length / Hash256.BYTES;
-        final Found found = new Found(chunks, size);
-        Arrays.fill(found.status, SlotStatus.MISS);
+        final Found found = scratch.over(chunks, size);
         final boolean[] windowed = new boolean[size];
         final int[] window = new int[size];
         for (int s = 0; s < size; s++) {
@@ -102,21 +126,17 @@ final class LookupPlanner {
                 window[s] = length;
             }
         }
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
-            for (int s = 0; s < size; s++) {
-                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, key, shards.get(s));
-            }
-        }
-        final int[] candidates = new int[found.hashes.length];
-        dram.probe(found.hashes, candidates);
         int limit = chunks;
+        int unknown = 0;
         for (int chunk = 0; chunk < limit; chunk++) {
+            if (chunk == found.looked) {
+                probe(found, shards, namespace, keys);
+            }
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
                 final int i = chunk * size + s;
                 final long hash = found.hashes[i];
-                final int entry = dram.confirm(candidates[i], namespace, key, shards.get(s));
+                final int entry = dram.confirm(found.candidates[i], namespace, key, shards.get(s));
                 found.entries[i] = entry;
                 if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
@@ -131,8 +151,13 @@ final class LookupPlanner {
                 if (found.status[i] == SlotStatus.MISS && !windowed[s] && !sparse) {
                     limit = chunk;
                 }
+                if (found.status[i] == UNKNOWN && ++unknown == StoreLimits.ASKED_AT_ONCE && !sparse) {
+                    // What lies behind is of no use before these are found.
+                    limit = Math.min(limit, chunk + 1);
+                }
             }
         }
+        found.looked = limit;
         if (sparse) {
             for (int chunk = 0; chunk < chunks; chunk++) {
                 final byte status = found.chunkStatus(chunk);
@@ -148,6 +173,24 @@ final class LookupPlanner {
         return found;
     }
 
+    /**
+     * Hashes the next chunks and reads the index for them: many at once, so that the processor waits for many cache lines
+     * at a time; not all, since a prefix mostly ends early.
+     */
+    private void probe(final Found found, final List<Shard> shards, final Hash256 namespace, final byte[] keys) {
+        final int size = found.shards;
+        final int from = found.looked;
+        final int to = Math.min(found.chunks, from + Math.max(1, PROBED_AT_ONCE / size));
+        for (int chunk = from; chunk < to; chunk++) {
+            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
+            for (int s = 0; s < size; s++) {
+                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, key, shards.get(s));
+            }
+        }
+        dram.probe(found.hashes, found.candidates, from * size, to * size);
+        found.looked = to;
+    }
+
     /** The longest prefix in which every shard has what its rule needs. */
     private static int prefix(
             final Found found,
@@ -155,16 +198,34 @@ final class LookupPlanner {
             final int[] window,
             final int limit,
             final boolean pendingCounts) {
-        int all = 0;
-        while (all < limit && complete(found, windowed, all, pendingCounts)) {
-            all++;
-        }
-        for (int length = all; length > 0; length--) {
-            if (windowsHold(found, windowed, window, length, pendingCounts)) {
-                return length;
+        final boolean anyWindow = anyOf(windowed);
+        /* Of each windowed shard, the chunk behind its last gap. */
+        final int[] afterGap = anyWindow ? new int[found.shards] : NO_WINDOWS;
+        int length = 0;
+        for (int chunk = 0; chunk < limit && complete(found, windowed, chunk, pendingCounts); chunk++) {
+            boolean holds = true;
+            for (int s = 0; s < afterGap.length; s++) {
+                if (windowed[s]) {
+                    if (!counts(found.status[chunk * found.shards + s], pendingCounts)) {
+                        afterGap[s] = chunk + 1;
+                    }
+                    holds &= afterGap[s] <= Math.max(0, chunk + 1 - window[s]);
+                }
+            }
+            if (holds) {
+                length = chunk + 1;
             }
         }
-        return 0;
+        return length;
+    }
+
+    private static boolean anyOf(final boolean[] flags) {
+        for (final boolean flag : flags) {
+            if (flag) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private static boolean complete(
@@ -172,24 +233,6 @@ final class LookupPlanner {
         for (int s = 0; s < found.shards; s++) {
             if (!windowed[s] && !counts(found.status[chunk * found.shards + s], pendingCounts)) {
                 return false;
-            }
-        }
-        return true;
-    }
-
-    private static boolean windowsHold(
-            final Found found,
-            final boolean[] windowed,
-            final int[] window,
-            final int length,
-            final boolean pendingCounts) {
-        for (int s = 0; s < found.shards; s++) {
-            if (windowed[s]) {
-                for (int chunk = Math.max(0, length - window[s]); chunk < length; chunk++) {
-                    if (!counts(found.status[chunk * found.shards + s], pendingCounts)) {
-                        return false;
-                    }
-                }
             }
         }
         return true;
@@ -216,8 +259,8 @@ final class LookupPlanner {
 
     /** Keeps what was found where it is; what is being written stays anyway. */
     void hold(final Found found) {
-        found.held = new int[found.entries.length];
-        for (final int entry : found.entries) {
+        for (int i = 0; i < found.cells(); i++) {
+            final int entry = found.entries[i];
             if (entry != DramTier.NONE && !dram.isWriting(entry)) {
                 dram.hold(entry);
                 found.held[found.heldCount++] = entry;
@@ -346,7 +389,7 @@ final class LookupPlanner {
         return switch (found.status[i]) {
             case ON_SSD -> TierKind.SSD;
             case REMOTE, ASKED, UNKNOWN -> TierKind.REMOTE;
-            case SlotStatus.HIT -> counted ? dram.takeOrigin(found.entries[i]) : TierKind.DRAM;
+            case SlotStatus.HIT -> counted ? dram.origin(found.entries[i]) : TierKind.DRAM;
             default -> TierKind.DRAM;
         };
     }
@@ -359,14 +402,20 @@ final class LookupPlanner {
         };
     }
 
-    /** The plan of what was found, after {@link #fetch}; counts it when it is a real lookup. */
+    /**
+     * The plan of what was found, after {@link #fetch}.
+     *
+     * @param counted a real lookup, no peek: a hit is the hit of the tier from which it came
+     */
     List<PlanRange> plan(final Found found, final int hits, final boolean sparse, final boolean counted) {
         final List<PlanRange> plan = new ArrayList<>(4);
         int first = 0;
         byte rangeStatus = 0;
         TierKind rangeTier = null;
         long rangeExpected = 0;
-        for (int chunk = 0; chunk < found.chunks; chunk++) {
+        // Behind the last chunk of interest there is one range of misses, however long it is.
+        final int end = sparse ? found.chunks : Math.min(found.chunks, found.hits + found.pending + 1);
+        for (int chunk = 0; chunk < end; chunk++) {
             final byte status;
             if (sparse) {
                 status = found.chunkStatus(chunk);
@@ -381,7 +430,7 @@ final class LookupPlanner {
                     ? expectedNs(tier, found.hashes[chunk * found.shards])
                     : 0;
             if (chunk > first && (status != rangeStatus || tier != rangeTier)) {
-                close(plan, first, chunk, rangeStatus, rangeTier, rangeExpected, counted);
+                plan.add(new PlanRange(first, chunk - first, rangeStatus, rangeTier, rangeExpected));
                 first = chunk;
                 rangeExpected = 0;
             }
@@ -390,25 +439,8 @@ final class LookupPlanner {
             rangeExpected = Math.max(rangeExpected, expected);
         }
         if (found.chunks > first) {
-            close(plan, first, found.chunks, rangeStatus, rangeTier, rangeExpected, counted);
+            plan.add(new PlanRange(first, found.chunks - first, rangeStatus, rangeTier, rangeExpected));
         }
         return plan;
-    }
-
-    private void close(
-            final List<PlanRange> plan,
-            final int first,
-            final int end,
-            final byte status,
-            final TierKind tier,
-            final long expectedNs,
-            final boolean counted) {
-        plan.add(new PlanRange(first, end - first, status, tier, expectedNs));
-        if (counted) {
-            (status == SlotStatus.HIT
-                            ? counters.hits
-                            : status == SlotStatus.PENDING ? counters.pending : counters.misses)
-                    .add(end - first);
-        }
     }
 }

@@ -57,7 +57,8 @@ final class Lookups {
         final LookupPlanner.Found found =
                 planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), !query.peek(), nowNs);
         if (query.peek()) {
-            return answer(query, found, found.hits, null, planner.plan(found, found.hits, query.sparse(), false));
+            return answer(
+                    query, found, found.hits, null, false, planner.plan(found, found.hits, query.sparse(), false));
         }
         if (found.pending > 0) {
             // A promotion may evict; nothing that this lookup found may go for it.
@@ -76,9 +77,6 @@ final class Lookups {
         final int chunks = query.sparse() ? found.chunks : found.hits;
         dropUnreadable(found, chunks);
         final int fitting = leases.fitting(owner, found.entries, chunks, found.shards);
-        if (fitting < chunks) {
-            counters.quotaRefused.increment();
-        }
         final int hits = query.sparse() ? found.hits : fitting;
         final List<PlanRange> plan = planner.plan(found, hits, query.sparse(), true);
         Leases.Lease lease = null;
@@ -96,9 +94,30 @@ final class Lookups {
             }
         }
         if (query.sparse()) {
-            Arrays.fill(found.status, fitting * found.shards, found.status.length, SlotStatus.MISS);
+            Arrays.fill(found.status, fitting * found.shards, found.cells(), SlotStatus.MISS);
         }
-        return answer(query, found, hits, lease, plan);
+        return answer(query, found, hits, lease, fitting < chunks, plan);
+    }
+
+    /** See {@link ObjectStore#answered}. */
+    void answered(final Leases.Holder owner, final ObjectStore.LookupResult result) {
+        for (final PlanRange range : result.plan()) {
+            (range.status() == SlotStatus.HIT
+                            ? counters.hits
+                            : range.status() == SlotStatus.PENDING ? counters.pending : counters.misses)
+                    .add(range.chunks());
+        }
+        if (result.quotaRefused()) {
+            counters.quotaRefused.increment();
+        }
+        final Leases.Lease lease = result.lease() == 0 ? null : leases.of(owner, result.lease());
+        if (lease != null) {
+            for (final int entry : lease.entries) {
+                if (entry != DramTier.NONE) {
+                    dram.originCounted(entry);
+                }
+            }
+        }
     }
 
     /** Only what is readable now can be leased. */
@@ -115,6 +134,7 @@ final class Lookups {
             final LookupPlanner.Found found,
             final int hits,
             final Leases.Lease lease,
+            final boolean quotaRefused,
             final List<PlanRange> plan) {
         final int chunks = query.sparse() ? found.chunks : hits;
         final int[] asked = query.shardIndices();
@@ -137,7 +157,8 @@ final class Lookups {
                 found.pending,
                 records.bytes(),
                 records.regions(),
-                plan);
+                plan,
+                quotaRefused);
     }
 
     /** See {@link ObjectStore#whenSettled}. */
@@ -150,15 +171,17 @@ final class Lookups {
                 true,
                 context.nanoClock().nanoTime());
         final int end = query.sparse() ? found.chunks : found.hits + found.pending;
-        final int[] entries = new int[end * found.shards];
+        final int cells = end * found.shards;
+        final int[] entries = new int[Math.min(cells, StoreLimits.WAITS)];
         int count = 0;
         boolean wantsRoom = false;
-        for (int i = 0; i < entries.length; i++) {
+        // What comes behind is waited for when these have settled: whoever is woken looks again.
+        for (int i = 0; i < cells && count < entries.length; i++) {
             if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
                 entries[count++] = found.entries[i];
             }
             final int event = found.status[i] >= LookupPlanner.REMOTE ? remote.waitFor(found.hashes[i]) : 0;
-            if (event != 0 && (count == 0 || entries[count - 1] != event)) {
+            if (event != 0 && count < entries.length && (count == 0 || entries[count - 1] != event)) {
                 entries[count++] = event;
             }
             wantsRoom |=
@@ -167,7 +190,7 @@ final class Lookups {
         if (count > 0) {
             return waiters.await(entries, count, wake);
         }
-        return wantsRoom ? waiters.awaitRoom(wake) : 0;
+        return wantsRoom ? waiters.awaitRoom(0, wake) : 0;
     }
 
     /** See {@link ObjectStore#resolve}. */
@@ -188,7 +211,7 @@ final class Lookups {
             }
         }
         return new ObjectStore.LookupResult(
-                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of());
+                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of(), false);
     }
 
     boolean renew(final Leases.Holder owner, final long lease, final long leaseNs) {

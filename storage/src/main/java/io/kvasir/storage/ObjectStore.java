@@ -9,7 +9,7 @@ import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
 import java.util.ArrayDeque;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
@@ -76,6 +76,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
      * @param lease 0 when nothing was leased
      * @param slots packed records, chunk-major: hitChunks (sparse: all keys) x shards asked for
      * @param regions distinct regions that {@code slots} names
+     * @param quotaRefused a quota left out hits
      */
     public record LookupResult(
             long lease,
@@ -84,13 +85,16 @@ public final class ObjectStore implements Agent, AutoCloseable {
             int pendingChunks,
             byte[] slots,
             int[] regions,
-            List<PlanRange> plan) {}
+            List<PlanRange> plan,
+            boolean quotaRefused) {}
 
     /**
      * @param slots packed records, one for each key
-     * @param noRoom how many records say {@link SlotStatus#NO_ROOM}
+     * @param noRoom how many records say {@link SlotStatus#NO_ROOM} and may get a slot later
+     * @param tooLong how many say so because this DRAM never has a slot of that length
+     * @param unfinished there may be room at once: only this turn's work is done
      */
-    public record ReserveResult(byte[] slots, int[] regions, int noRoom) {}
+    public record ReserveResult(byte[] slots, int[] regions, int noRoom, int tooLong, boolean unfinished) {}
 
     private final StoreContext context;
     private final StorageCounters counters = new StorageCounters();
@@ -110,7 +114,15 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Reservations reservations;
     private final Pins pins;
     private final Remembered remembered;
-    private final Map<Hash256, String> tenants = new HashMap<>();
+    /** The tenants of the namespaces that were named last; the catalogue knows the others. */
+    private final Map<Hash256, String> tenants = new LinkedHashMap<>(16, 0.75f, true) {
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        protected boolean removeEldestEntry(final Map.Entry<Hash256, String> eldest) {
+            return size() > StoreLimits.NAMESPACES;
+        }
+    };
     /** Events of namespaces whose tenant is not known yet. */
     private final Queue<ObjectEvent> untold = new ArrayDeque<>();
 
@@ -151,7 +163,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
-        planner = new LookupPlanner(dram, ssd, remote, counters, verifier::verifyNow);
+        planner = new LookupPlanner(dram, ssd, remote, verifier::verifyNow);
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
@@ -264,6 +276,22 @@ public final class ObjectStore implements Agent, AutoCloseable {
         waiters.cancel(handle);
     }
 
+    /** The lookup's result goes to its engine: counts it, once for each request however often it was looked up. */
+    public void answered(final LeaseHolder holder, final LookupResult result) {
+        lookups.answered((Leases.Holder) holder, result);
+    }
+
+    /** Requests that wait, and what they are listed under. */
+    public int waits() {
+        return waiters.size();
+    }
+
+    /** Chunks of a lease; 0 when the lease ended or is not this holder's. */
+    public int leasedChunks(final LeaseHolder holder, final long lease) {
+        final Leases.Lease found = leases.of((Leases.Holder) holder, lease);
+        return found == null ? 0 : found.entries.length / found.shards;
+    }
+
     /** Records of a lease, chunk-major; null when the lease ended or is not this holder's. */
     public LookupResult resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
         return lookups.resolve((Leases.Holder) holder, lease, shardIndices);
@@ -294,7 +322,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return reservations.reserve((Attachments.Entry) attachment, namespace, shard, keys, lengths, codec, null);
     }
 
-    /** Tries the records again that say NO_ROOM; the others are kept. */
+    /** Tries the records again that say NO_ROOM, in place; the others are kept. */
     public ReserveResult retryReserve(
             final Attachment attachment,
             final Hash256 namespace,
@@ -308,7 +336,12 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** Runs {@code wake} once when room was made. Returns a handle for {@link #cancelWait}. */
     public long whenRoom(final Runnable wake) {
-        return waiters.awaitRoom(wake);
+        return whenRoom(0, wake);
+    }
+
+    /** @param place what the request's first such call returned: it keeps its place among those that wait; 0: none */
+    public long whenRoom(final long place, final Runnable wake) {
+        return waiters.awaitRoom(place, wake);
     }
 
     /**

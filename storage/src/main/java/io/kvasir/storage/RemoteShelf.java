@@ -3,6 +3,7 @@ package io.kvasir.storage;
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.agrona.collections.Long2ObjectHashMap;
@@ -20,7 +21,6 @@ final class RemoteShelf {
     /** An answer "that node has it" counts for so long. */
     private static final long FOUND_NS = TimeUnit.SECONDS.toNanos(2);
 
-    private static final int REMEMBERED = 1 << 17;
     private static final int PULLS_IN_FLIGHT = 4096;
 
     private enum State {
@@ -55,6 +55,7 @@ final class RemoteShelf {
     private int nextWait = Waiters.FIRST_EVENT;
     private int pulls;
     private long pulledBytes;
+    private long forgotNs;
 
     /** @param remote null: a node alone */
     RemoteShelf(
@@ -87,7 +88,11 @@ final class RemoteShelf {
     byte status(final long hash, final long nowNs) {
         final Known about = known.get(hash);
         if (about == null) {
-            return isOpen() ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
+            if (known.size() >= StoreLimits.REMEMBERED) {
+                forgetSome(nowNs);
+            }
+            // Whoever asks for more than can be remembered gets a miss, until earlier answers have been forgotten.
+            return isOpen() && known.size() < StoreLimits.REMEMBERED ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
         }
         return switch (about.state) {
             case ASKED -> LookupPlanner.ASKED;
@@ -115,7 +120,8 @@ final class RemoteShelf {
     }
 
     /**
-     * Asks who has what is {@link LookupPlanner#UNKNOWN} of a lookup.
+     * Asks who has what is {@link LookupPlanner#UNKNOWN} of a lookup, for its first {@link StoreLimits#ASKED_AT_ONCE}
+     * objects.
      *
      * @param from the first chunk that is wanted
      */
@@ -129,7 +135,8 @@ final class RemoteShelf {
             final long nowNs) {
         forgetSome(nowNs);
         final int wait = nextWait();
-        final long[] asked = found.hashes.clone();
+        final int end = Math.min(found.looked, from + Math.max(1, StoreLimits.ASKED_AT_ONCE / found.shards));
+        final long[] asked = Arrays.copyOf(found.hashes, end * found.shards);
         for (int i = from * found.shards; i < asked.length; i++) {
             if (found.status[i] == LookupPlanner.UNKNOWN) {
                 known.put(asked[i], new Known(State.ASKED, wait));
@@ -137,7 +144,8 @@ final class RemoteShelf {
             }
         }
         counters.remoteAsked.increment();
-        remote.locate(namespace, keys, from, shards, sparse, new Answer(asked, found.shards, from, wait));
+        final byte[] askedKeys = end == found.chunks ? keys : Arrays.copyOf(keys, end * Hash256.BYTES);
+        remote.locate(namespace, askedKeys, from, shards, sparse, new Answer(asked, found.shards, from, wait));
     }
 
     private final class Answer implements RemoteTier.Finding {
@@ -282,10 +290,11 @@ final class RemoteShelf {
     }
 
     private void forgetSome(final long nowNs) {
-        if (known.size() > REMEMBERED) {
+        if (known.size() > StoreLimits.REMEMBERED / 2 && nowNs - forgotNs >= UNKNOWN_NS) {
+            forgotNs = nowNs;
             known.values()
-                    .removeIf(about -> (about.state == State.ABSENT || about.state == State.FOUND)
-                            && (nowNs - about.untilNs >= 0 || known.size() > 2 * REMEMBERED));
+                    .removeIf(about ->
+                            (about.state == State.ABSENT || about.state == State.FOUND) && nowNs - about.untilNs >= 0);
         }
     }
 }

@@ -5,9 +5,17 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.Eviction;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 
 /** How engines write: reserves slots, and commits or aborts them. Owned by {@link ObjectStore}. */
 final class Reservations {
+    /** Keys whose index entries are read together. */
+    private static final int AT_ONCE = 512;
+    /** What a key costs, in eviction candidates: to look for it, and to give it a slot. */
+    private static final int LOOK_STEPS = 4;
+
+    private static final int GRANT_STEPS = 12;
+
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Verifier verifier;
@@ -27,7 +35,11 @@ final class Reservations {
         this.counters = counters;
     }
 
-    /** @param before null, or the result whose NO_ROOM records are tried again; its other records are kept */
+    /**
+     * Looks at a bounded number of keys and eviction candidates.
+     *
+     * @param before null, or the result whose NO_ROOM records are tried again, in place; its other records are kept
+     */
     ObjectStore.ReserveResult reserve(
             final Attachments.Entry writer,
             final Hash256 namespace,
@@ -36,57 +48,138 @@ final class Reservations {
             final long[] lengths,
             final int codec,
             final ObjectStore.ReserveResult before) {
-        final int count = keys.length / Hash256.BYTES;
-        final SlotRecords records = new SlotRecords(dram, count);
-        final long[] hashes = new long[count];
-        for (int i = 0; i < count; i++) {
-            hashes[i] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
+        dram.searchBudget(StoreLimits.RESERVE_STEPS);
+        try {
+            return new Turn(writer, namespace, shard, keys, lengths, codec, before).run();
+        } finally {
+            dram.searchBudget(Integer.MAX_VALUE);
         }
-        dram.expect(hashes);
-        int noRoom = 0;
-        for (int i = 0; i < count; i++) {
-            if (before != null && before.slots()[i * SlotRecord.BYTES] != SlotStatus.NO_ROOM) {
-                records.keep(before.slots(), i);
-                continue;
+    }
+
+    /** One turn of one request. */
+    private final class Turn {
+        private final Attachments.Entry writer;
+        private final Hash256 namespace;
+        private final Shard shard;
+        private final byte[] keys;
+        private final long[] lengths;
+        private final int codec;
+        private final boolean retries;
+        private final SlotRecords records;
+        /** What the keys have cost; searches keep their own account. */
+        private int steps;
+
+        private int noRoom;
+        private int tooLong;
+        /** A search found nothing before its budget was used up: there is no more space now. */
+        private boolean full;
+        /** The budget ended the turn, and the next one may get more. */
+        private boolean unfinished;
+
+        Turn(
+                final Attachments.Entry writer,
+                final Hash256 namespace,
+                final Shard shard,
+                final byte[] keys,
+                final long[] lengths,
+                final int codec,
+                final ObjectStore.ReserveResult before) {
+            this.writer = writer;
+            this.namespace = namespace;
+            this.shard = shard;
+            this.keys = keys;
+            this.lengths = lengths;
+            this.codec = codec;
+            retries = before != null;
+            records = retries ? new SlotRecords(dram, before) : new SlotRecords(dram, keys.length / Hash256.BYTES);
+        }
+
+        ObjectStore.ReserveResult run() {
+            final int count = keys.length / Hash256.BYTES;
+            final long[] hashes = new long[Math.min(count, AT_ONCE)];
+            final int[] wanted = new int[hashes.length];
+            int i = 0;
+            while (i < count) {
+                int found = 0;
+                for (; i < count && found < wanted.length; i++) {
+                    if (retries && records.status(i) != SlotStatus.NO_ROOM) {
+                        continue;
+                    }
+                    if (!dram.canFit(length(i))) {
+                        tooLong++;
+                        records.at(i);
+                        records.add(SlotStatus.NO_ROOM, DramTier.NONE);
+                    } else if (isOver()) {
+                        noRoom++;
+                        records.at(i);
+                        records.add(SlotStatus.NO_ROOM, DramTier.NONE);
+                    } else {
+                        hashes[found] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
+                        wanted[found++] = i;
+                    }
+                }
+                if (found > 0 && !full) {
+                    dram.expect(found == hashes.length ? hashes : Arrays.copyOf(hashes, found));
+                }
+                for (int k = 0; k < found; k++) {
+                    records.at(wanted[k]);
+                    one(wanted[k], hashes[k]);
+                }
             }
+            return new ObjectStore.ReserveResult(
+                    records.bytes(), records.regions(), noRoom, tooLong, unfinished && !full);
+        }
+
+        private long length(final int i) {
+            return lengths[lengths.length == 1 ? 0 : i];
+        }
+
+        private boolean isOver() {
+            final boolean over = steps + StoreLimits.RESERVE_STEPS - dram.searchLeft() >= StoreLimits.RESERVE_STEPS;
+            unfinished |= over;
+            return over;
+        }
+
+        private void one(final int i, final long hash) {
+            if (isOver()) {
+                noRoom++;
+                records.add(SlotStatus.NO_ROOM, DramTier.NONE);
+                return;
+            }
+            final boolean fresh = steps == 0 && dram.searchLeft() == StoreLimits.RESERVE_STEPS;
+            steps += LOOK_STEPS;
             final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
-            final long hash = hashes[i];
             final int there = dram.find(hash, namespace, key, shard);
             if (there != DramTier.NONE) {
                 final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
                 records.add(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, DramTier.NONE);
-                continue;
+                return;
             }
             if (ssd.has(hash)) {
                 records.add(SlotStatus.EXISTS, DramTier.NONE);
-                continue;
+                return;
             }
             // Once one found no room the others of this call would only look again.
-            final int entry = noRoom > 0
+            final int entry = full
                     ? DramTier.NO_ROOM
-                    : dram.reserve(
-                            writer.arena(),
-                            writer,
-                            namespace,
-                            key,
-                            shard,
-                            lengths[lengths.length == 1 ? 0 : i],
-                            codec,
-                            Eviction.ANYTHING);
+                    : dram.reserve(writer.arena(), writer, namespace, key, shard, length(i), codec, Eviction.ANYTHING);
             switch (entry) {
                 case DramTier.NO_ROOM -> {
                     noRoom++;
+                    // What a whole turn's budget does not find is not there.
+                    full |= fresh || dram.searchLeft() > 0;
                     records.add(SlotStatus.NO_ROOM, DramTier.NONE);
                 }
                 case DramTier.QUOTA -> {
                     counters.quotaRefused.increment();
                     records.add(SlotStatus.QUOTA, DramTier.NONE);
                 }
-                default -> records.add(SlotStatus.GRANTED, entry);
+                default -> {
+                    steps += GRANT_STEPS;
+                    records.add(SlotStatus.GRANTED, entry);
+                }
             }
         }
-        counters.noRoom.add(noRoom);
-        return new ObjectStore.ReserveResult(records.bytes(), records.regions(), noRoom);
     }
 
     /** See {@link ObjectStore#commit}. */

@@ -48,13 +48,22 @@ final class SlotRecords {
                 .putLong(dram.length(entry));
     }
 
-    /** The next record, taken over from an earlier answer to the same request. */
-    void keep(final byte[] records, final int i) {
-        final int at = i * SlotRecord.BYTES;
-        if (records[at + SlotRecord.STATUS] == SlotStatus.GRANTED) {
-            names(ByteBuffer.wrap(records).order(ByteOrder.LITTLE_ENDIAN).getInt(at + SlotRecord.REGION));
+    /** The records of an earlier answer to the same request, to be changed in place. */
+    SlotRecords(final DramTier dram, final ObjectStore.ReserveResult before) {
+        this.dram = dram;
+        buffer = ByteBuffer.wrap(before.slots()).order(ByteOrder.LITTLE_ENDIAN);
+        for (final int region : before.regions()) {
+            names(region);
         }
-        buffer.put(records, at, SlotRecord.BYTES);
+    }
+
+    /** The next {@link #add} writes this record. */
+    void at(final int record) {
+        buffer.position(record * SlotRecord.BYTES);
+    }
+
+    byte status(final int record) {
+        return buffer.get(record * SlotRecord.BYTES + SlotRecord.STATUS);
     }
 
     byte[] bytes() {

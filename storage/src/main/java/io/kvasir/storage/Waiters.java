@@ -1,8 +1,8 @@
 package io.kvasir.storage;
 
 import java.util.ArrayDeque;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.Long2ObjectHashMap;
 
@@ -11,10 +11,14 @@ final class Waiters {
     /** Numbers from here down stand for what is no entry: a question, a pull. */
     static final int FIRST_EVENT = -16;
 
+    /** Requests for space that are tried again in one turn: a try may look at thousands of eviction candidates. */
+    private static final int SPACE_IN_A_ROW = 4;
+
     private static final class Waiter {
         final long handle;
         final Runnable wake;
         int remaining;
+        Link links;
 
         Waiter(final long handle, final Runnable wake, final int remaining) {
             this.handle = handle;
@@ -23,48 +27,116 @@ final class Waiters {
         }
     }
 
-    private final Int2ObjectHashMap<List<Waiter>> byEntry = new Int2ObjectHashMap<>();
+    /** One waiter in the list of one entry. */
+    private static final class Link {
+        final Waiter waiter;
+        final int entry;
+        final Link nextOfWaiter;
+        Link previous;
+        Link next;
+        boolean linked = true;
+
+        Link(final Waiter waiter, final int entry, final Link nextOfWaiter) {
+            this.waiter = waiter;
+            this.entry = entry;
+            this.nextOfWaiter = nextOfWaiter;
+        }
+    }
+
+    /** The head of each entry's list. */
+    private final Int2ObjectHashMap<Link> byEntry = new Int2ObjectHashMap<>();
+
     private final Long2ObjectHashMap<Waiter> live = new Long2ObjectHashMap<>();
     private final ArrayDeque<Waiter> ready = new ArrayDeque<>();
-    private List<Waiter> forRoom = new ArrayList<>();
+    /** By the handle under which each waited first: a request that tries in vain keeps its place. */
+    private final TreeMap<Long, Waiter> forSpace = new TreeMap<>();
+
     private long nextHandle = 1;
+    private int links;
+    /** A pass over {@link #forSpace}: behind which place it goes on, and where it ends. 0: there is none. */
+    private long passAt;
+
+    private long passEnd;
+    private boolean passAgain;
 
     /** Wakes when all these entries have settled. */
     long await(final int[] entries, final int count, final Runnable wake) {
         final Waiter waiter = new Waiter(nextHandle++, wake, count);
         live.put(waiter.handle, waiter);
         for (int i = 0; i < count; i++) {
-            byEntry.computeIfAbsent(entries[i], ignored -> new ArrayList<>(1)).add(waiter);
+            final Link link = new Link(waiter, entries[i], waiter.links);
+            waiter.links = link;
+            final Link head = byEntry.put(entries[i], link);
+            if (head != null) {
+                link.next = head;
+                head.previous = link;
+            }
         }
+        links += count;
         return waiter.handle;
     }
 
-    long awaitRoom(final Runnable wake) {
-        final Waiter waiter = new Waiter(nextHandle++, wake, 1);
+    /**
+     * Wakes when room was made.
+     *
+     * @param place the handle of this request's first wait, whose place in the order it keeps; 0: this is the first
+     */
+    long awaitRoom(final long place, final Runnable wake) {
+        final Waiter waiter = new Waiter(place == 0 ? nextHandle++ : place, wake, 1);
         live.put(waiter.handle, waiter);
-        forRoom.add(waiter);
+        forSpace.put(waiter.handle, waiter);
         return waiter.handle;
     }
 
+    /** Forgets the wait and all that it kept. */
     void cancel(final long handle) {
-        live.remove(handle);
-    }
-
-    void settled(final int entry) {
-        final List<Waiter> waiters = byEntry.remove(entry);
-        if (waiters != null) {
-            for (final Waiter waiter : waiters) {
-                if (--waiter.remaining == 0) {
-                    ready.add(waiter);
-                }
+        final Waiter waiter = live.remove(handle);
+        if (waiter == null) {
+            return;
+        }
+        forSpace.remove(handle);
+        for (Link link = waiter.links; link != null; link = link.nextOfWaiter) {
+            if (link.linked) {
+                unlink(link);
             }
         }
     }
 
+    private void unlink(final Link link) {
+        link.linked = false;
+        links--;
+        if (link.next != null) {
+            link.next.previous = link.previous;
+        }
+        if (link.previous != null) {
+            link.previous.next = link.next;
+        } else if (link.next != null) {
+            byEntry.put(link.entry, link.next);
+        } else {
+            byEntry.remove(link.entry);
+        }
+    }
+
+    void settled(final int entry) {
+        for (Link link = byEntry.remove(entry); link != null; link = link.next) {
+            link.linked = false;
+            links--;
+            if (--link.waiter.remaining == 0) {
+                ready.add(link.waiter);
+            }
+        }
+    }
+
+    /** Whoever waits for room tries again, one after the other, a few in each turn. */
     void roomMade() {
-        if (!forRoom.isEmpty()) {
-            ready.addAll(forRoom);
-            forRoom = new ArrayList<>();
+        if (forSpace.isEmpty()) {
+            return;
+        }
+        if (passEnd != 0) {
+            passAgain = true;
+        } else {
+            passAt = 0;
+            passEnd = forSpace.lastKey();
         }
     }
 
@@ -78,6 +150,27 @@ final class Waiters {
                 done++;
             }
         }
+        for (int left = SPACE_IN_A_ROW; left > 0 && passEnd != 0; left--) {
+            final Map.Entry<Long, Waiter> next = forSpace.higherEntry(passAt);
+            if (next == null || next.getKey() > passEnd) {
+                passEnd = 0;
+                if (passAgain) {
+                    passAgain = false;
+                    roomMade();
+                }
+                continue;
+            }
+            passAt = next.getKey();
+            forSpace.remove(passAt);
+            live.remove(passAt);
+            next.getValue().wake.run();
+            done++;
+        }
         return done;
+    }
+
+    /** Requests that wait, and entries that they are listed under. */
+    int size() {
+        return live.size() + links;
     }
 }

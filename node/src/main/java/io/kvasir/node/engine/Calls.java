@@ -43,14 +43,14 @@ final class Calls {
             case LOOKUP ->
                 reads.lookup(connection, request.getId(), request.getLookup(), arrivedNs, until(request, arrivedNs));
             case RESOLVE -> reads.resolve(connection, request.getResolve());
-            case RENEW -> reads.renew(connection, request.getRenew());
-            case RELEASE -> reads.release(connection, request.getRelease());
+            case RENEW -> reads.renew(connection, request, arrivedNs);
+            case RELEASE -> reads.release(connection, request, arrivedNs);
             case RESERVE ->
                 writes.reserve(connection, request.getId(), request.getReserve(), arrivedNs, until(request, arrivedNs));
-            case COMMIT -> writes.commit(connection, request.getCommit());
-            case ABORT -> writes.abort(connection, request.getAbort());
-            case PIN -> writes.pin(connection, request.getPin());
-            case UNPIN -> writes.unpin(connection, request.getUnpin());
+            case COMMIT -> writes.commit(connection, request, arrivedNs);
+            case ABORT -> writes.abort(connection, request, arrivedNs);
+            case PIN -> writes.pin(connection, request, arrivedNs);
+            case UNPIN -> writes.unpin(connection, request, arrivedNs);
             case HELLO -> joins.hello(connection, request.getHello());
             case ATTACH -> joins.attach(connection, request.getAttach());
             case OPEN_NAMESPACE -> joins.openNamespace(connection, request.getOpenNamespace());
@@ -61,7 +61,7 @@ final class Calls {
                         .setCancel(CancelResult.newBuilder()
                                 .setCancelled(held.cancel(
                                         connection, request.getCancel().getRequest())));
-            case HANDOFF -> cluster.handoff(connection, request.getHandoff());
+            case HANDOFF -> cluster.handoff(connection, request, arrivedNs);
             case SCORES ->
                 cluster.scores(connection, request.getId(), request.getScores(), arrivedNs, until(request, arrivedNs));
             case CALL_NOT_SET ->

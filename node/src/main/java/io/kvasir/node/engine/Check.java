@@ -4,6 +4,7 @@ import com.google.protobuf.ByteString;
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.SlotRecord;
+import io.kvasir.storage.StoreLimits;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -30,11 +31,16 @@ final class Check {
 
     /** Empty, or {@code each} bytes for each of {@code count}. */
     static byte[] optional(final String field, final ByteString bytes, final int count, final int each) {
+        size(field, bytes, count, each);
+        return bytes.toByteArray();
+    }
+
+    /** The same of bytes that nobody reads. */
+    static void size(final String field, final ByteString bytes, final int count, final int each) {
         if (!bytes.isEmpty() && bytes.size() != (long) count * each) {
             throw CallException.invalid(
                     field + " has " + bytes.size() + " bytes; it must be empty or " + count + " x " + each);
         }
-        return bytes.toByteArray();
     }
 
     static int[] shards(final List<Integer> shards, final int declared) {
@@ -94,6 +100,18 @@ final class Check {
         return TimeUnit.MILLISECONDS.toNanos(Long.compareUnsigned(unsignedMs, most) > 0 ? most : unsignedMs);
     }
 
+    /** Refuses what would look at too many objects, before anything is allocated for it. */
+    static void work(final int keys, final int shards) {
+        final long cells = (long) keys * shards;
+        if (cells > StoreLimits.CELLS) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    keys + " keys in a session of " + shards + " shards are " + cells + " objects; at most "
+                            + StoreLimits.CELLS + " in one request: ask for " + StoreLimits.CELLS / shards
+                            + " keys at a time");
+        }
+    }
+
     /** Refuses what could only be answered by a frame that is too long. */
     static void answerFits(final long records, final int maxFrameBytes) {
         final long bytes = records * SlotRecord.BYTES;
@@ -104,6 +122,12 @@ final class Check {
                     "the answer would have " + records + " slot records (" + bytes + " bytes); engine.max_frame allows "
                             + most / SlotRecord.BYTES + "; ask in several calls");
         }
+    }
+
+    /** Keys, before they are copied. */
+    static int countKeys(final ByteString keys) {
+        count("keys", keys.size(), Hash256.BYTES);
+        return keys.size() / Hash256.BYTES;
     }
 
     private static void count(final String field, final int size, final int each) {

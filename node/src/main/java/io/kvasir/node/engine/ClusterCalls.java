@@ -12,8 +12,10 @@ import io.kvasir.node.engine.v1.ScoresResult;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.PlanRange;
+import io.kvasir.storage.Shard;
 import io.kvasir.storage.SlotStatus;
 import io.kvasir.storage.TierKind;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -21,6 +23,8 @@ import java.util.concurrent.TimeUnit;
 final class ClusterCalls {
     private static final long DEFAULT_TTL_NS = TimeUnit.SECONDS.toNanos(60);
     private static final int[] NO_SHARDS = {};
+    /** What a question to the directory keeps of each chunk: its hash, its places in maps, its holders' shards. */
+    private static final int QUESTION_BYTES = 96;
 
     private final EngineContext ctx;
     private final EngineServer server;
@@ -41,14 +45,30 @@ final class ClusterCalls {
         return ctx.neighbours();
     }
 
-    Response.Builder handoff(final Connection connection, final Handoff handoff) {
+    Response.Builder handoff(final Connection connection, final Request request, final long arrivedNs) {
         final Neighbours neighbours = neighbours();
         final Session session = Calls.session(connection);
+        final Handoff handoff = request.getHandoff();
         final Session.Opened namespace = Calls.namespace(session, handoff.getNamespace());
+        final List<Shard> shards = session.shards().shards();
+        final int count = Check.countKeys(handoff.getKeys());
+        Check.work(count, shards.size());
         final byte[] keys = Check.keys(handoff.getKeys());
         final long ttlNs = handoff.getTtlMs() == 0 ? DEFAULT_TTL_NS : Check.nanos(handoff.getTtlMs());
-        neighbours.handoff(namespace.id(), keys, session.shards().shards(), handoff.getTarget(), ttlNs);
-        return Response.newBuilder().setHandoff(HandoffResult.newBuilder().setAccepted(keys.length / Hash256.BYTES));
+        final String target = handoff.getTarget();
+        return server.work(connection, new Sliced(request, arrivedNs, count, shards.size(), keys.length) {
+            @Override
+            void items(final int from, final int to) {
+                final byte[] part = Arrays.copyOfRange(keys, from * Hash256.BYTES, to * Hash256.BYTES);
+                neighbours.handoff(namespace.id(), part, shards, target, ttlNs);
+            }
+
+            @Override
+            Response.Builder answer() {
+                return Response.newBuilder()
+                        .setHandoff(HandoffResult.newBuilder().setAccepted(count));
+            }
+        });
     }
 
     Response.Builder scores(
@@ -60,11 +80,22 @@ final class ClusterCalls {
         final Neighbours neighbours = neighbours();
         final Session session = Calls.session(connection);
         final Session.Opened namespace = Calls.namespace(session, scores.getNamespace());
+        final int chunks = Check.countKeys(scores.getKeys());
+        Check.work(chunks, session.shards().shards().size());
         final byte[] keys = Check.keys(scores.getKeys());
         final ObjectStore.LookupResult own = store.lookup(
                 session.holder, new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
-        final HeldScores waiting = new HeldScores(connection, id, arrivedNs, deadlineNs - ReadCalls.ANSWER_NS);
-        held.add(waiting);
+        final HeldScores waiting = new HeldScores(
+                connection,
+                id,
+                arrivedNs,
+                deadlineNs - ReadCalls.ANSWER_NS,
+                keys.length + (long) chunks * QUESTION_BYTES);
+        if (!held.add(waiting)) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "the requests that are held take all of their memory; ask for the scores again later");
+        }
         neighbours.scores(namespace.id(), keys, session.shards().shards(), ownPrefix(own), waiting::came);
         return null;
     }
@@ -85,8 +116,13 @@ final class ClusterCalls {
         private List<Neighbours.Score> scores = List.of();
         private boolean complete;
 
-        HeldScores(final Connection connection, final long requestId, final long arrivedNs, final long untilNs) {
-            super(connection, requestId, Request.CallCase.SCORES, arrivedNs, untilNs);
+        HeldScores(
+                final Connection connection,
+                final long requestId,
+                final long arrivedNs,
+                final long untilNs,
+                final long bytes) {
+            super(connection, requestId, Request.CallCase.SCORES, arrivedNs, untilNs, bytes);
         }
 
         void came(final List<Neighbours.Score> found, final boolean all) {

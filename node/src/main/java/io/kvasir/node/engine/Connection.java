@@ -27,8 +27,16 @@ final class Connection {
     long outputSinceNs;
     /** When the half-sent frame began. */
     long frameSinceNs;
-    /** Its share of the server's half-sent bytes. */
+    /** What it has sent and the server keeps: a half-sent frame, {@link #rest}, {@link #task}. */
     int countedBytes;
+    /** Frames that were read and wait for the connection's next turn; null: none. */
+    ByteBuffer rest;
+    /** The call that goes on in the next turn; null: none. */
+    Sliced task;
+    /** It is in the list of those that get a turn though nothing arrives. */
+    boolean queued;
+    /** Of {@link #held}. */
+    long heldBytes;
 
     TenantGrant tenant;
     ObjectStore.Tenant storeTenant;
@@ -37,11 +45,36 @@ final class Connection {
     boolean ending;
     private IntHashSet known;
 
-    Connection(final SocketChannel channel, final SelectionKey key, final int maxFrameBytes, final long acceptedNs) {
+    Connection(final SocketChannel channel, final SelectionKey key, final FrameCutter cutter, final long acceptedNs) {
         this.channel = channel;
         this.key = key;
-        this.cutter = new FrameCutter(maxFrameBytes);
+        this.cutter = cutter;
         this.acceptedNs = acceptedNs;
+    }
+
+    /** It has sent more than was worked off: nothing is read before that. */
+    boolean isBehind() {
+        return rest != null || task != null;
+    }
+
+    /** What the server keeps of what it has sent. */
+    int keptBytes() {
+        return cutter.capacity() + (rest == null ? 0 : rest.capacity()) + (task == null ? 0 : task.bytes);
+    }
+
+    /** What it takes of {@link Budget#socketBytes}. */
+    long socketBytes() {
+        return countedBytes + outputBytes;
+    }
+
+    /** It is ending: nothing that waits for it is needed. */
+    void letGo() {
+        output.clear();
+        outputBytes = 0;
+        countedBytes = 0;
+        rest = null;
+        task = null;
+        cutter.letGo();
     }
 
     /** True the first time: the engine has not been told of this region on this connection. */

@@ -21,6 +21,9 @@ final class EngineMetrics {
     final Gauge.Child connections;
     final Gauge.Child sessions;
     final Gauge.Child held;
+    final Gauge.Child heldBytes;
+    final Gauge.Child socketBytes;
+    final Counter.Child notHeld;
     final Counter.Child accepted;
     final Counter.Child bytesIn;
     final Counter.Child bytesOut;
@@ -39,6 +42,18 @@ final class EngineMetrics {
                 .register(registry)
                 .labels();
         held = Gauge.build("kvasir_node_held_requests", "Requests whose answers are held.")
+                .register(registry)
+                .labels();
+        heldBytes = Gauge.build("kvasir_node_held_bytes", "Memory of requests whose answers are held.")
+                .register(registry)
+                .labels();
+        socketBytes = Gauge.build(
+                        "kvasir_node_socket_bytes", "Memory of half-sent and waiting requests and of unread answers.")
+                .register(registry)
+                .labels();
+        notHeld = Counter.build(
+                        "kvasir_node_not_held_total",
+                        "Requests that were answered at once, since those that are held take all of their memory.")
                 .register(registry)
                 .labels();
         accepted = Counter.build("kvasir_node_connections_accepted_total", "Connections accepted since the start.")

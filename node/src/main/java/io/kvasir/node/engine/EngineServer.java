@@ -1,7 +1,9 @@
 package io.kvasir.node.engine;
 
 import com.google.protobuf.CodedInputStream;
+import com.google.protobuf.DiscardUnknownFieldsParser;
 import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Parser;
 import com.google.protobuf.UnsafeByteOperations;
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Request;
@@ -15,10 +17,12 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -34,8 +38,8 @@ public final class EngineServer implements Agent, AutoCloseable {
     private static final int READS_IN_A_ROW = 4;
 
     private static final int ACCEPTS_IN_A_ROW = 16;
-    /** Half-sent frames of all connections; beyond it, who sends more is ended. */
-    private static final long MAX_KEPT_BYTES = 64L * 1024 * 1024;
+    /** What one connection's turn may take, a call that is under way excepted, before others have theirs. */
+    private static final long TURN_NS = 250_000;
 
     private static final long ACCEPT_PAUSE_NS = 100_000_000;
     private static final long DUTY_FAILURE_NS = 1_000_000_000;
@@ -52,6 +56,11 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final ByteBuffer in = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     private final Set<Connection> connections = new LinkedHashSet<>();
     private final List<Connection> ending = new ArrayList<>();
+    /** Connections that get a turn though nothing arrives from them: they are behind. */
+    private final ArrayDeque<Connection> behind = new ArrayDeque<>();
+
+    private final FrameArrays arrays = new FrameArrays();
+    private final Parser<Request> parser = DiscardUnknownFieldsParser.wrap(Request.parser());
     private final FrameCutter.Sink sink = this::onFrame;
     private volatile boolean asleep;
     /** The clocks were read before a sleep that has ended. */
@@ -61,7 +70,10 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final long busySpinNs;
 
     private Connection reading;
-    private long keptBytes;
+    /** See {@link Budget#socketBytes}. */
+    private long socketBytes;
+
+    private long turnEndsNs;
     private long nowNs;
     private long nowMs;
     private long sweptNs;
@@ -76,7 +88,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         this.metrics = new EngineMetrics(ctx.registry());
         this.spinNs = ctx.spin().toNanos();
         this.busySpinNs = Math.max(spinNs, ctx.busySpin().toNanos());
-        this.outbox = new Outbox(ctx, metrics, this::end);
+        this.outbox = new Outbox(ctx, metrics, this::end, this::socketBytes);
         try {
             selector = Selector.open();
             listener.configureBlocking(false);
@@ -90,6 +102,11 @@ public final class EngineServer implements Agent, AutoCloseable {
         store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
         held = new HeldRequests(this, metrics, nowNs);
         calls = new Calls(ctx, this, store, held, metrics);
+        final String shortfall =
+                Budget.shortfall(ctx.maxFrameBytes(), Runtime.getRuntime().maxMemory());
+        if (shortfall != null) {
+            LOG.warn(shortfall);
+        }
     }
 
     /** Wakes the owner when it sleeps; from any thread. */
@@ -114,6 +131,7 @@ public final class EngineServer implements Agent, AutoCloseable {
             throw new UncheckedIOException("the engine API's selector failed", e);
         }
         work += driveStore();
+        work += serveBehind();
         work += held.doWork(nowNs);
         outbox.flush();
         sweep();
@@ -126,7 +144,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         asleep = true;
         int work = 0;
         try {
-            work += driveStore();
+            work += driveStore() + behind.size();
             if (work == 0) {
                 slept = true;
                 work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
@@ -199,6 +217,26 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     long nowNs() {
         return nowNs;
+    }
+
+    /** The time now, not at the beginning of this turn. */
+    long readClock() {
+        return ctx.nanoClock().nanoTime();
+    }
+
+    /** Works on the call until it is done or its connection's turn is over; null when the answer comes later. */
+    Response.Builder work(final Connection connection, final Sliced task) {
+        while (!task.step()) {
+            if (isTurnOver()) {
+                connection.task = task;
+                return null;
+            }
+        }
+        return task.answer();
+    }
+
+    private boolean isTurnOver() {
+        return readClock() - turnEndsNs >= 0;
     }
 
     /** Unix ms at the beginning of this turn: many events happen in one. */
@@ -278,21 +316,51 @@ public final class EngineServer implements Agent, AutoCloseable {
                 serve(connection, key);
             }
         } catch (final RuntimeException e) {
-            metrics.fault(Fault.INTERNAL);
-            LOG.error("A connection's turn failed inside the node", e);
-            if (connection != null) {
-                end(connection);
-            }
+            failed(connection, e);
         }
     }
 
     private void serve(final Connection connection, final SelectionKey key) {
         if (key.isWritable()) {
             outbox.writeQueued(connection);
+            if (connection.isBehind()) {
+                later(connection);
+            }
         }
-        if (!connection.ending && key.isValid() && key.isReadable()) {
-            readSome(connection);
-            outbox.flush();
+        if (!connection.ending && key.isValid() && key.isReadable() && !connection.isBehind()) {
+            turn(connection);
+        }
+    }
+
+    /** It gets its next turn when all others have had one; who does not read answers waits until it does. */
+    private void later(final Connection connection) {
+        if (!connection.queued && !connection.ending && connection.outputBytes == 0) {
+            connection.queued = true;
+            behind.add(connection);
+        }
+    }
+
+    private int serveBehind() {
+        final int count = behind.size();
+        for (int left = count; left > 0; left--) {
+            final Connection connection = behind.poll();
+            connection.queued = false;
+            if (!connection.ending && connection.outputBytes == 0) {
+                try {
+                    turn(connection);
+                } catch (final RuntimeException e) {
+                    failed(connection, e);
+                }
+            }
+        }
+        return count;
+    }
+
+    private void failed(final Connection connection, final RuntimeException e) {
+        metrics.fault(Fault.INTERNAL);
+        LOG.error("A connection's turn failed inside the node", e);
+        if (connection != null) {
+            end(connection);
         }
     }
 
@@ -334,36 +402,19 @@ public final class EngineServer implements Agent, AutoCloseable {
             return;
         }
         final SelectionKey key = channel.register(selector, SelectionKey.OP_READ);
-        final Connection connection = new Connection(channel, key, ctx.maxFrameBytes(), nowNs);
+        final Connection connection = new Connection(channel, key, new FrameCutter(ctx.maxFrameBytes(), arrays), nowNs);
         key.attach(connection);
         connections.add(connection);
         metrics.connections.set(connections.size());
     }
 
-    private void readSome(final Connection connection) {
+    /** The call that is under way, then what was read before, then what has arrived, for {@link #TURN_NS}. */
+    private void turn(final Connection connection) {
+        turnEndsNs = readClock() + TURN_NS;
         reading = connection;
         try {
-            for (int i = 0; i < READS_IN_A_ROW && !connection.ending; i++) {
-                in.clear();
-                final int count = connection.channel.read(in);
-                if (count < 0) {
-                    if (connection.cutter.keptBytes() > 0) {
-                        metrics.fault(Fault.TRUNCATED_FRAME);
-                    }
-                    end(connection);
-                    return;
-                }
-                if (count == 0) {
-                    return;
-                }
-                metrics.bytesIn.inc(count);
-                final boolean between = connection.cutter.keptBytes() == 0;
-                connection.cutter.feed(in.flip(), sink);
-                countKept(connection, between);
-                if (count < in.capacity() || connection.outputBytes > 0) {
-                    return;
-                }
-            }
+            goOn(connection);
+            readSome(connection);
         } catch (final FrameCutter.LengthException e) {
             breakOff(connection, Fault.FRAME_LENGTH, Error.Code.INVALID_ARGUMENT, e.getMessage());
         } catch (final IOException e) {
@@ -372,32 +423,111 @@ public final class EngineServer implements Agent, AutoCloseable {
         } finally {
             reading = null;
         }
+        outbox.flush();
+        if (connection.isBehind()) {
+            later(connection);
+        }
     }
 
-    private void countKept(final Connection connection, final boolean between) {
-        final int kept = connection.cutter.keptBytes();
-        if (kept > 0 && (between || connection.countedBytes > kept)) {
+    private void goOn(final Connection connection) throws FrameCutter.LengthException {
+        final Sliced task = connection.task;
+        if (task != null) {
+            connection.task = null;
+            finish(connection, task.requestId, task.call, task.arrivedNs, () -> work(connection, task));
+        }
+        if (connection.rest != null && connection.task == null && !connection.ending) {
+            feed(connection, connection.rest);
+        }
+    }
+
+    private void readSome(final Connection connection) throws IOException, FrameCutter.LengthException {
+        for (int i = 0; i < READS_IN_A_ROW; i++) {
+            if (connection.isBehind() || connection.ending || connection.outputBytes > 0 || (i > 0 && isTurnOver())) {
+                return;
+            }
+            in.clear();
+            final int count = connection.channel.read(in);
+            if (count < 0) {
+                if (connection.cutter.keptBytes() > 0) {
+                    metrics.fault(Fault.TRUNCATED_FRAME);
+                }
+                end(connection);
+                return;
+            }
+            if (count == 0) {
+                return;
+            }
+            metrics.bytesIn.inc(count);
+            feed(connection, in.flip());
+            if (count < in.capacity()) {
+                return;
+            }
+        }
+    }
+
+    /** Hands on the frames until the turn is over; the others are kept for the next one. */
+    private void feed(final Connection connection, final ByteBuffer bytes) throws FrameCutter.LengthException {
+        final boolean between = connection.cutter.keptBytes() == 0;
+        final long frames = connection.cutter.frames();
+        connection.cutter.feed(bytes, sink);
+        if (!bytes.hasRemaining()) {
+            connection.rest = null;
+        } else if (connection.rest == null && !connection.ending) {
+            connection.rest = ByteBuffer.allocate(bytes.remaining()).put(bytes).flip();
+        }
+        if (connection.cutter.keptBytes() > 0 && (between || connection.cutter.frames() != frames)) {
             connection.frameSinceNs = nowNs;
         }
-        keptBytes += kept - connection.countedBytes;
-        connection.countedBytes = kept;
-        if (keptBytes > MAX_KEPT_BYTES && kept > 0) {
-            breakOff(
-                    connection,
-                    Fault.FRAME_MEMORY,
-                    Error.Code.RESOURCE_EXHAUSTED,
-                    "half-sent frames of all connections together exceed " + MAX_KEPT_BYTES + " bytes");
+        countKept(connection);
+    }
+
+    private void countKept(final Connection connection) {
+        if (!connection.ending) {
+            final int kept = connection.keptBytes();
+            final int more = kept - connection.countedBytes;
+            connection.countedBytes = kept;
+            socketBytes(more);
         }
+    }
+
+    /** Counts; when all connections together have too much, the one that has most is ended. */
+    private void socketBytes(final long more) {
+        socketBytes += more;
+        while (more > 0 && socketBytes > Budget.socketBytes(ctx.maxFrameBytes())) {
+            Connection most = null;
+            for (final Connection each : connections) {
+                if (!each.ending && (most == null || each.socketBytes() > most.socketBytes())) {
+                    most = each;
+                }
+            }
+            if (most == null || most.socketBytes() == 0) {
+                return;
+            }
+            breakOff(
+                    most,
+                    most.outputBytes > 0 ? Fault.OUTPUT_LIMIT : Fault.FRAME_MEMORY,
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "unfinished requests and unread answers of all connections together exceed "
+                            + Budget.socketBytes(ctx.maxFrameBytes()) + " bytes; this one had most: "
+                            + most.socketBytes());
+        }
+        metrics.socketBytes.set((double) socketBytes);
     }
 
     private boolean onFrame(final byte[] bytes, final int offset, final int length) {
         final Connection connection = reading;
         final Request request;
         try {
+            Outline.check(bytes, offset, length);
             final CodedInputStream input =
                     UnsafeByteOperations.unsafeWrap(bytes, offset, length).newCodedInput();
             input.enableAliasing(true);
-            request = Request.parseFrom(input);
+            request = parser.parseFrom(input);
+        } catch (final Outline.RefusedException e) {
+            if (isFree(connection, e.id)) {
+                refuse(connection, e.id, Error.Code.INVALID_ARGUMENT, e.getMessage());
+            }
+            return goesOn(connection);
         } catch (final InvalidProtocolBufferException e) {
             breakOff(
                     connection,
@@ -405,32 +535,53 @@ public final class EngineServer implements Agent, AutoCloseable {
                     Error.Code.INVALID_ARGUMENT,
                     "a frame of " + length + " bytes is no Request: " + e.getMessage());
             return false;
-        } catch (final IOException e) {
-            throw new UncheckedIOException("reading from an array", e);
         }
         final long id = request.getId();
-        if (id == 0 || connection.held.containsKey(id)) {
-            breakOff(
-                    connection,
-                    Fault.UNDECODABLE_FRAME,
-                    Error.Code.INVALID_ARGUMENT,
-                    "id is " + Long.toUnsignedString(id) + "; it must not be 0 and not be in use by a held request");
+        if (!isFree(connection, id)) {
             return false;
         }
-        final long arrivedNs = ctx.nanoClock().nanoTime();
+        final long arrivedNs = readClock();
+        finish(connection, id, request.getCallCase(), arrivedNs, () -> calls.call(connection, request, arrivedNs));
+        return goesOn(connection);
+    }
+
+    /** False ends the connection. */
+    private boolean isFree(final Connection connection, final long id) {
+        if (id != 0 && !connection.held.containsKey(id)) {
+            return true;
+        }
+        breakOff(
+                connection,
+                Fault.UNDECODABLE_FRAME,
+                Error.Code.INVALID_ARGUMENT,
+                "id is " + Long.toUnsignedString(id) + "; it must not be 0 and not be in use by a held request");
+        return false;
+    }
+
+    /** Whether the connection's next frame has its turn now. */
+    private boolean goesOn(final Connection connection) {
+        return !connection.ending && connection.task == null && connection.outputBytes == 0 && !isTurnOver();
+    }
+
+    /** Runs the call, or goes on with it, and answers when it is done. */
+    private void finish(
+            final Connection connection,
+            final long id,
+            final Request.CallCase call,
+            final long arrivedNs,
+            final Supplier<Response.Builder> work) {
         try {
-            final Response.Builder response = calls.call(connection, request, arrivedNs);
+            final Response.Builder response = work.get();
             if (response != null) {
-                answer(connection, id, request.getCallCase(), arrivedNs, response);
+                answer(connection, id, call, arrivedNs, response);
             }
         } catch (final CallException e) {
             refuse(connection, id, e.code(), e.getMessage());
         } catch (final IllegalArgumentException e) {
             refuse(connection, id, Error.Code.INVALID_ARGUMENT, e.getMessage());
         } catch (final RuntimeException e) {
-            internal(connection, id, request.getCallCase(), e);
+            internal(connection, id, call, e);
         }
-        return !connection.ending;
     }
 
     private void internal(
@@ -455,6 +606,8 @@ public final class EngineServer implements Agent, AutoCloseable {
         if (!connection.ending) {
             connection.ending = true;
             ending.add(connection);
+            socketBytes -= connection.socketBytes();
+            connection.letGo();
         }
     }
 
@@ -467,7 +620,6 @@ public final class EngineServer implements Agent, AutoCloseable {
         for (int i = 0; i < ending.size(); i++) {
             final Connection connection = ending.get(i);
             connections.remove(connection);
-            keptBytes -= connection.countedBytes;
             try {
                 held.dropAll(connection);
                 calls.connectionEnded(connection);
@@ -496,7 +648,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         for (final Connection connection : connections) {
             if (connection.attachment == null && nowNs - connection.acceptedNs > limit) {
                 breakOff(connection, Fault.NO_HELLO, Error.Code.DEADLINE_EXCEEDED, "no Hello in " + ctx.stallLimit());
-            } else if (connection.countedBytes > 0 && nowNs - connection.frameSinceNs > limit) {
+            } else if (connection.cutter.keptBytes() > 0 && nowNs - connection.frameSinceNs > limit) {
                 breakOff(
                         connection,
                         Fault.SLOW_FRAME,

@@ -51,7 +51,9 @@ final class EventCalls {
         final long waitNs = TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(events.getWaitMs()));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ReadCalls.ANSWER_NS);
         final HeldEvents waiting = new HeldEvents(connection, id, arrivedNs, untilNs, ring, after, limit);
-        held.add(waiting);
+        if (!held.add(waiting)) {
+            return Response.newBuilder().setEvents(ring.after(after, limit));
+        }
         ring.await(waiting);
         return null;
     }
@@ -93,7 +95,7 @@ final class EventCalls {
                 final EventRing ring,
                 final long after,
                 final int limit) {
-            super(connection, requestId, Request.CallCase.EVENTS, arrivedNs, untilNs);
+            super(connection, requestId, Request.CallCase.EVENTS, arrivedNs, untilNs, 0);
             this.ring = ring;
             this.after = after;
             this.limit = limit;

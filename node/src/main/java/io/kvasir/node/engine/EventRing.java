@@ -6,8 +6,9 @@ import io.kvasir.node.engine.v1.EventsResult;
 import io.kvasir.node.engine.v1.Shard;
 import io.kvasir.node.engine.v1.Tier;
 import io.kvasir.storage.ObjectEvent;
-import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Set;
 
 /** The last events of one tenant, numbered from 1, and who waits for the next. */
 final class EventRing {
@@ -17,7 +18,7 @@ final class EventRing {
     private final String node;
     private final ObjectEvent[] events;
     private final long[] unixMs;
-    private final List<Held> waiters = new ArrayList<>();
+    private final Set<Held> waiters = new LinkedHashSet<>();
     private long last;
 
     /** @param node whose events these are */

@@ -2,7 +2,6 @@ package io.kvasir.node.engine;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 
 /**
  * Cuts one connection's bytes into frames. A frame that is whole in what was read is handed on in place; a half one is
@@ -10,13 +9,13 @@ import java.util.Arrays;
  */
 final class FrameCutter {
     static final int PREFIX_BYTES = Integer.BYTES;
-    private static final int INITIAL_BYTES = 1024;
+    private static final int INITIAL_BYTES = 64;
     private static final byte[] EMPTY = {};
 
     /** Takes frames; the bytes are valid during the call. */
     @FunctionalInterface
     interface Sink {
-        /** Returns false to stop: the connection is ending. */
+        /** Returns false to stop: the connection is ending, or others have their turn. */
         boolean frame(byte[] bytes, int offset, int length);
     }
 
@@ -34,14 +33,17 @@ final class FrameCutter {
     }
 
     private final int maxFrameBytes;
+    private final FrameArrays arrays;
     private byte[] kept = EMPTY;
     private int keptBytes;
+    private long frames;
 
-    FrameCutter(final int maxFrameBytes) {
+    FrameCutter(final int maxFrameBytes, final FrameArrays arrays) {
         this.maxFrameBytes = maxFrameBytes;
+        this.arrays = arrays;
     }
 
-    /** Takes all that {@code in} (with an array) has, unless the sink stops. */
+    /** Takes all that {@code in} (with an array) has, unless the sink stops: the rest of it begins with a frame. */
     void feed(final ByteBuffer in, final Sink sink) throws LengthException {
         final ByteBuffer bytes = in.order(ByteOrder.LITTLE_ENDIAN);
         while (bytes.hasRemaining()) {
@@ -50,6 +52,7 @@ final class FrameCutter {
                 if (bytes.remaining() - PREFIX_BYTES >= length) {
                     final int at = bytes.position() + PREFIX_BYTES;
                     bytes.position(at + length);
+                    frames++;
                     if (!sink.frame(bytes.array(), bytes.arrayOffset() + at, length)) {
                         return;
                     }
@@ -65,6 +68,23 @@ final class FrameCutter {
     /** Bytes of a half-sent frame; 0 between frames. */
     int keptBytes() {
         return keptBytes;
+    }
+
+    /** What the half-sent frame takes in memory. */
+    int capacity() {
+        return kept.length;
+    }
+
+    /** The half-sent frame is not needed. */
+    void letGo() {
+        arrays.give(kept);
+        kept = EMPTY;
+        keptBytes = 0;
+    }
+
+    /** Frames that were handed on. */
+    long frames() {
+        return frames;
     }
 
     private boolean keep(final ByteBuffer in, final Sink sink) throws LengthException {
@@ -83,14 +103,22 @@ final class FrameCutter {
         final byte[] frame = kept;
         kept = EMPTY;
         keptBytes = 0;
-        return sink.frame(frame, PREFIX_BYTES, length);
+        frames++;
+        try {
+            return sink.frame(frame, PREFIX_BYTES, length);
+        } finally {
+            arrays.give(frame);
+        }
     }
 
     private void take(final ByteBuffer in, final int wanted) {
         final int count = Math.min(wanted - keptBytes, in.remaining());
         if (kept.length < keptBytes + count) {
             final int grown = Math.max(Math.max(INITIAL_BYTES, keptBytes + count), 2 * kept.length);
-            kept = Arrays.copyOf(kept, Math.min(grown, PREFIX_BYTES + maxFrameBytes));
+            final byte[] longer = arrays.take(Math.max(keptBytes + count, Math.min(grown, wanted)));
+            System.arraycopy(kept, 0, longer, 0, keptBytes);
+            arrays.give(kept);
+            kept = longer;
         }
         in.get(kept, keptBytes, count);
         keptBytes += count;

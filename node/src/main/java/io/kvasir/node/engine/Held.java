@@ -10,6 +10,8 @@ abstract class Held {
     final long arrivedNs;
     /** When what there is must be answered. */
     final long untilNs;
+    /** What it keeps on the heap while it waits, about. */
+    final long bytes;
     /** Of the server's timer wheel. */
     long timer;
 
@@ -20,12 +22,14 @@ abstract class Held {
             final long requestId,
             final Request.CallCase call,
             final long arrivedNs,
-            final long untilNs) {
+            final long untilNs,
+            final long bytes) {
         this.connection = connection;
         this.requestId = requestId;
         this.call = call;
         this.arrivedNs = arrivedNs;
         this.untilNs = untilNs;
+        this.bytes = Budget.HELD_OVERHEAD + bytes;
     }
 
     /** What was waited for came: answers, or goes on waiting for what came up meanwhile. */

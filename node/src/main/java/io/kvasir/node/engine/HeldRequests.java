@@ -13,13 +13,16 @@ final class HeldRequests {
     private static final long TICK_NS = 1 << 20;
 
     private static final int TICKS = 512;
-    private static final int EXPIRIES_IN_A_ROW = 256;
+    private static final int EXPIRIES_IN_A_ROW = 16;
+    /** Turns of held requests before the connections have theirs. */
+    private static final long TURN_NS = 1_000_000;
 
     private final EngineServer server;
     private final EngineMetrics metrics;
     private final DeadlineTimerWheel wheel;
     private final Long2ObjectHashMap<Held> byTimer = new Long2ObjectHashMap<>();
     private final ArrayDeque<Held> ready = new ArrayDeque<>();
+    private long heldBytes;
 
     HeldRequests(final EngineServer server, final EngineMetrics metrics, final long nowNs) {
         this.server = server;
@@ -31,19 +34,33 @@ final class HeldRequests {
         return byTimer.isEmpty();
     }
 
-    void add(final Held held) {
+    /** False when all that is held takes too much memory: the caller answers with what there is. */
+    boolean add(final Held held) {
         if (held.connection.held.size() >= Connection.MAX_HELD) {
             held.drop();
             throw new CallException(
                     Error.Code.RESOURCE_EXHAUSTED, "at most " + Connection.MAX_HELD + " requests of a connection wait");
         }
+        if (heldBytes + held.bytes > Budget.HELD_BYTES
+                || held.connection.heldBytes + held.bytes > Budget.HELD_BYTES_EACH) {
+            metrics.notHeld.inc();
+            return false;
+        }
+        heldBytes += held.bytes;
+        held.connection.heldBytes += held.bytes;
         if (wheel.timerCount() == 0) {
             wheel.currentTickTime(server.nowNs());
         }
         held.timer = wheel.scheduleTimer(held.untilNs);
         byTimer.put(held.timer, held);
         held.connection.held.put(held.requestId, held);
+        count();
+        return true;
+    }
+
+    private void count() {
         metrics.held.set(byTimer.size());
+        metrics.heldBytes.set((double) heldBytes);
     }
 
     /** What it waits for came. Its turn comes in the next duty cycle: the store may be in the middle of its own. */
@@ -58,19 +75,29 @@ final class HeldRequests {
             wheel.cancelTimer(held.timer);
             byTimer.remove(held.timer);
             held.connection.held.remove(held.requestId);
-            metrics.held.set(byTimer.size());
+            heldBytes -= held.bytes;
+            held.connection.heldBytes -= held.bytes;
+            count();
         }
     }
 
     int doWork(final long nowNs) {
+        if (ready.isEmpty() && wheel.timerCount() == 0) {
+            return 0;
+        }
         int work = 0;
-        for (Held held = ready.poll(); held != null; held = ready.poll()) {
+        final long untilNs = server.readClock() + TURN_NS;
+        // Those that become ready meanwhile have their turn in the next cycle.
+        for (int left = ready.size(); left > 0 && server.readClock() - untilNs < 0; left--) {
+            final Held held = ready.poll();
             if (!held.ended()) {
                 server.guarded(held, held::ready);
                 work++;
             }
         }
-        while (wheel.timerCount() > 0 && wheel.currentTickTime() - nowNs <= TICK_NS) {
+        while (wheel.timerCount() > 0
+                && wheel.currentTickTime() - nowNs <= TICK_NS
+                && server.readClock() - untilNs < 0) {
             final long tick = wheel.currentTickTime();
             final int expired = wheel.poll(
                     nowNs,

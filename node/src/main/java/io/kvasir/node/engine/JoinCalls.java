@@ -42,7 +42,7 @@ final class JoinCalls {
     static final int PROTOCOL = 1;
     private static final int SECRET_BYTES = 16;
     private static final int MAX_TEXT = 1024;
-    private static final int MAX_NAMESPACE_BYTES = 64 * 1024;
+    static final int MAX_NAMESPACE_BYTES = 64 * 1024;
     private static final int MAX_QUIESCED = 4096;
 
     private final EngineContext ctx;
@@ -50,6 +50,8 @@ final class JoinCalls {
     private final EngineMetrics metrics;
     private final SecureRandom random = new SecureRandom();
     private final Long2ObjectHashMap<Session> sessions = new Long2ObjectHashMap<>();
+    /** Of all of them; see {@link Budget#SESSION_BYTES}. */
+    private long sessionBytes;
 
     JoinCalls(final EngineContext ctx, final ObjectStore store, final EngineMetrics metrics) {
         this.ctx = ctx;
@@ -159,11 +161,16 @@ final class JoinCalls {
             throw CallException.invalid("namespace.chunk_tokens is 0; it must be at least 1");
         }
         final Hash256 id = NamespaceId.of(session.tenant.name(), namespace);
+        if (!session.hasOpen(id)) {
+            admit(Budget.NAMESPACE_BYTES, "another namespace");
+        }
+        final int before = session.namespaces().size();
         final int handle = session.open(id, namespace.getChunkTokens());
         if (handle == 0) {
             throw new CallException(
                     Error.Code.RESOURCE_EXHAUSTED, "a session opens at most " + Session.MAX_NAMESPACES + " namespaces");
         }
+        sessionBytes += (session.namespaces().size() - before) * Budget.NAMESPACE_BYTES;
         store.rememberNamespace(id, session.tenant.name(), namespace.toByteArray());
         return Response.newBuilder()
                 .setOpenNamespace(
@@ -177,6 +184,7 @@ final class JoinCalls {
         }
         if (session != null && session.connections.remove(connection) && session.connections.isEmpty()) {
             sessions.remove(session.id);
+            sessionBytes -= session.bytes();
             metrics.sessions.set(sessions.size());
             store.closeHolder(session.holder);
         }
@@ -192,8 +200,22 @@ final class JoinCalls {
                 .build();
     }
 
+    /** Refuses what would take more memory than all sessions together may have. */
+    private void admit(final long bytes, final String what) {
+        if (sessionBytes + bytes > Budget.SESSION_BYTES) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    what + " would take " + bytes + " bytes; the shards, hit rules and namespaces of " + sessions.size()
+                            + " sessions take " + sessionBytes + " of the " + Budget.SESSION_BYTES
+                            + " bytes that all have: declare fewer shards, or end sessions that are not needed");
+        }
+    }
+
     private Session create(final Connection connection, final CreateSession create) {
         text("create.name", create.getName());
+        admit(
+                create.getShardsCount() * Budget.SHARD_BYTES + create.getGroupsCount() * Budget.RULE_BYTES,
+                "a session of " + create.getShardsCount() + " shards and " + create.getGroupsCount() + " hit rules");
         final List<Shard> shards = new ArrayList<>(create.getShardsCount());
         for (final io.kvasir.node.engine.v1.Shard shard : create.getShardsList()) {
             shards.add(new Shard(
@@ -228,6 +250,7 @@ final class JoinCalls {
         }
         final Session session = new Session(id, secret, create.getName(), connection.tenant, holder);
         sessions.put(id, session);
+        sessionBytes += session.bytes();
         return session;
     }
 

@@ -11,7 +11,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.LongConsumer;
 
 /**
  * Writes answers: those that one connection gets in a row are staged and go out in one write. What a socket does not take
@@ -20,22 +23,33 @@ import java.util.function.Consumer;
 final class Outbox {
     private static final int STAGED_BYTES = 256 * 1024;
     /** Unread answers of one connection, in frames of the largest size. */
-    private static final int QUEUED_FRAMES = 4;
+    private static final int QUEUED_FRAMES = 2;
 
     private static final int BUFFERS_IN_A_WRITE = 64;
+    /** The JDK copies what is written from the heap to memory of its own that it keeps: as much as one write has. */
+    private static final int BYTES_IN_A_WRITE = 256 * 1024;
 
     private final EngineContext ctx;
     private final EngineMetrics metrics;
     private final Consumer<Connection> end;
+    private final LongConsumer queued;
     private final ByteString incarnation;
     private final ByteBuffer staged = ByteBuffer.allocateDirect(STAGED_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     private Connection stagedFor;
 
-    /** @param end ends a connection that does not read, or whose socket fails */
-    Outbox(final EngineContext ctx, final EngineMetrics metrics, final Consumer<Connection> end) {
+    /**
+     * @param end ends a connection that does not read, or whose socket fails
+     * @param queued told by how many bytes the unread answers of all connections became more or less
+     */
+    Outbox(
+            final EngineContext ctx,
+            final EngineMetrics metrics,
+            final Consumer<Connection> end,
+            final LongConsumer queued) {
         this.ctx = ctx;
         this.metrics = metrics;
         this.end = end;
+        this.queued = queued;
         incarnation = UnsafeByteOperations.unsafeWrap(ctx.incarnation());
     }
 
@@ -87,12 +101,17 @@ final class Outbox {
     /** The socket takes bytes again. */
     void writeQueued(final Connection connection) {
         try {
-            final ByteBuffer[] batch =
-                    connection.output.stream().limit(BUFFERS_IN_A_WRITE).toArray(ByteBuffer[]::new);
-            final long written = connection.channel.write(batch);
+            final ByteBuffer first = connection.output.peek();
+            if (first == null) {
+                return;
+            }
+            final long written = first.remaining() > BYTES_IN_A_WRITE
+                    ? writeSome(connection.channel, first)
+                    : connection.channel.write(batch(connection));
             metrics.bytesOut.inc((double) written);
             if (written > 0) {
                 connection.outputBytes -= written;
+                queued.accept(-written);
                 connection.outputSinceNs = ctx.nanoClock().nanoTime();
                 while (!connection.output.isEmpty() && !connection.output.peek().hasRemaining()) {
                     connection.output.remove();
@@ -107,10 +126,38 @@ final class Outbox {
         }
     }
 
+    /** The buffers that go out in one write. */
+    private static ByteBuffer[] batch(final Connection connection) {
+        final List<ByteBuffer> batch = new ArrayList<>();
+        int bytes = 0;
+        for (final ByteBuffer each : connection.output) {
+            bytes += each.remaining();
+            if (bytes > BYTES_IN_A_WRITE || batch.size() == BUFFERS_IN_A_WRITE) {
+                break;
+            }
+            batch.add(each);
+        }
+        return batch.toArray(ByteBuffer[]::new);
+    }
+
+    private static int writeSome(final SocketChannel channel, final ByteBuffer bytes) throws IOException {
+        final int end = bytes.limit();
+        bytes.limit(Math.min(end, bytes.position() + BYTES_IN_A_WRITE));
+        try {
+            return channel.write(bytes);
+        } finally {
+            bytes.limit(end);
+        }
+    }
+
     /** Writes at once what the socket takes, keeps a copy of the rest. Nothing is queued before. */
     private void write(final Connection connection, final ByteBuffer bytes) {
         try {
-            metrics.bytesOut.inc(connection.channel.write(bytes));
+            int written;
+            do {
+                written = writeSome(connection.channel, bytes);
+                metrics.bytesOut.inc(written);
+            } while (written > 0 && bytes.hasRemaining());
             if (bytes.hasRemaining()) {
                 connection.outputSinceNs = ctx.nanoClock().nanoTime();
                 queue(
@@ -124,8 +171,15 @@ final class Outbox {
     }
 
     private void queue(final Connection connection, final ByteBuffer bytes) {
+        if (connection.ending) {
+            return;
+        }
         connection.output.add(bytes);
         connection.outputBytes += bytes.remaining();
+        queued.accept(bytes.remaining());
+        if (connection.ending) {
+            return;
+        }
         if (connection.outputBytes > (long) QUEUED_FRAMES * ctx.maxFrameBytes()) {
             metrics.fault(Fault.OUTPUT_LIMIT);
             end.accept(connection);

@@ -18,6 +18,7 @@ import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.ObjectStore.LookupQuery;
 import io.kvasir.storage.SlotStatus;
+import io.kvasir.storage.StoreLimits;
 import java.util.concurrent.TimeUnit;
 
 /** Lookup, Resolve, Renew and Release. */
@@ -54,11 +55,13 @@ final class ReadCalls {
             final long deadlineNs) {
         final Session session = Calls.session(connection);
         final Session.Opened namespace = Calls.namespace(session, lookup.getNamespace());
+        final int declared = session.shards().shards().size();
+        final int chunks = Check.countKeys(lookup.getKeys());
+        final int[] shards = Check.shards(lookup.getShardsList(), declared);
+        final long asked = shards.length == 0 ? declared : shards.length;
+        Check.answerFits(chunks * asked, ctx.maxFrameBytes());
+        Check.work(chunks, declared);
         final byte[] keys = Check.keys(lookup.getKeys());
-        final int[] shards =
-                Check.shards(lookup.getShardsList(), session.shards().shards().size());
-        final long asked = shards.length == 0 ? session.shards().shards().size() : shards.length;
-        Check.answerFits(keys.length / Hash256.BYTES * asked, ctx.maxFrameBytes());
         if (keys.length == 0) {
             return Response.newBuilder().setLookup(LookupResult.getDefaultInstance());
         }
@@ -82,11 +85,14 @@ final class ReadCalls {
                 worthWaitingNs(query, result.pendingChunks()),
                 TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(lookup.getWaitMs())));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ANSWER_NS);
-        final HeldLookup waiting = new HeldLookup(connection, id, arrivedNs, untilNs, query, result);
+        final HeldLookup waiting = new HeldLookup(connection, id, arrivedNs, untilNs, query, result, declared);
         if (!waiting.await()) {
             return answered(connection, waiting.again(), query);
         }
-        held.add(waiting);
+        if (!held.add(waiting)) {
+            waiting.stop();
+            return answered(connection, result, query);
+        }
         return null;
     }
 
@@ -94,6 +100,8 @@ final class ReadCalls {
         final Session session = Calls.session(connection);
         final int[] shards =
                 Check.shards(resolve.getShardsList(), session.shards().shards().size());
+        final long asked = shards.length == 0 ? session.shards().shards().size() : shards.length;
+        Check.answerFits(store.leasedChunks(session.holder, resolve.getLease()) * asked, ctx.maxFrameBytes());
         final ObjectStore.LookupResult result = store.resolve(session.holder, resolve.getLease(), shards);
         if (result == null) {
             throw unknownLease(resolve.getLease());
@@ -109,29 +117,59 @@ final class ReadCalls {
         return Response.newBuilder().setResolve(answer);
     }
 
-    Response.Builder renew(final Connection connection, final Renew renew) {
+    Response.Builder renew(final Connection connection, final Request request, final long arrivedNs) {
         final Session session = Calls.session(connection);
+        final Renew renew = request.getRenew();
         count(renew.getLeasesCount());
         final long leaseNs = Check.nanos(Integer.toUnsignedLong(renew.getLeaseMs()));
         final RenewResult.Builder answer = RenewResult.newBuilder();
-        for (int i = 0; i < renew.getLeasesCount(); i++) {
-            answer.addRenewed(store.renew(session.holder, renew.getLeases(i), leaseNs));
-        }
-        return Response.newBuilder().setRenew(answer);
+        return server.work(
+                connection,
+                new Sliced(request, arrivedNs, renew.getLeasesCount(), 1, renew.getLeasesCount() * 2 * Long.BYTES) {
+                    @Override
+                    void items(final int from, final int to) {
+                        for (int i = from; i < to; i++) {
+                            answer.addRenewed(store.renew(session.holder, renew.getLeases(i), leaseNs));
+                        }
+                    }
+
+                    @Override
+                    Response.Builder answer() {
+                        return Response.newBuilder().setRenew(answer);
+                    }
+                });
     }
 
-    Response.Builder release(final Connection connection, final Release release) {
+    Response.Builder release(final Connection connection, final Request request, final long arrivedNs) {
         final Session session = Calls.session(connection);
+        final Release release = request.getRelease();
         count(release.getLeasesCount());
         final int[] shards =
                 Check.shards(release.getShardsList(), session.shards().shards().size());
-        int released = 0;
-        for (int i = 0; i < release.getLeasesCount(); i++) {
-            if (store.release(session.holder, release.getLeases(i), shards)) {
-                released++;
-            }
-        }
-        return Response.newBuilder().setRelease(ReleaseResult.newBuilder().setReleased(released));
+        Check.work(release.getLeasesCount(), Math.max(1, shards.length));
+        final ReleaseResult.Builder answer = ReleaseResult.newBuilder();
+        return server.work(
+                connection,
+                new Sliced(
+                        request,
+                        arrivedNs,
+                        release.getLeasesCount(),
+                        Math.max(1, shards.length),
+                        release.getLeasesCount() * Long.BYTES + shards.length * Integer.BYTES) {
+                    @Override
+                    void items(final int from, final int to) {
+                        for (int i = from; i < to; i++) {
+                            if (store.release(session.holder, release.getLeases(i), shards)) {
+                                answer.setReleased(answer.getReleased() + 1);
+                            }
+                        }
+                    }
+
+                    @Override
+                    Response.Builder answer() {
+                        return Response.newBuilder().setRelease(answer);
+                    }
+                });
     }
 
     private static void count(final int leases) {
@@ -187,6 +225,7 @@ final class ReadCalls {
         }
         if (!query.peek()) {
             count(result, query.keys().length / Hash256.BYTES);
+            store.answered(connection.session.holder, result);
         }
         return Response.newBuilder().setLookup(answer);
     }
@@ -221,7 +260,9 @@ final class ReadCalls {
     /** Waits until what is pending arrived; keeps the lease on what is here already. */
     private final class HeldLookup extends Held {
         private final LookupQuery query;
-        private ObjectStore.LookupResult result;
+        /** Of what is here already; its records are looked up again at the end, so that they need not be kept. */
+        private long lease;
+
         private long wait;
 
         HeldLookup(
@@ -230,10 +271,19 @@ final class ReadCalls {
                 final long arrivedNs,
                 final long untilNs,
                 final LookupQuery query,
-                final ObjectStore.LookupResult result) {
-            super(connection, requestId, Request.CallCase.LOOKUP, arrivedNs, untilNs);
+                final ObjectStore.LookupResult result,
+                final int shards) {
+            super(
+                    connection,
+                    requestId,
+                    Request.CallCase.LOOKUP,
+                    arrivedNs,
+                    untilNs,
+                    query.keys().length
+                            + (long) StoreLimits.WAIT_BYTES
+                                    * Math.min(StoreLimits.WAITS, (long) result.pendingChunks() * shards));
             this.query = query;
-            this.result = result;
+            lease = result.lease();
         }
 
         /** False when nothing is pending any more. */
@@ -247,16 +297,16 @@ final class ReadCalls {
 
         /** Gives back the earlier lease first, so that its quota is free; nothing is evicted in between. */
         ObjectStore.LookupResult again() {
-            if (result.lease() != 0) {
-                store.release(connection.session.holder, result.lease(), ALL_SHARDS);
-            }
-            result = store.lookup(connection.session.holder, query);
+            giveBack();
+            final ObjectStore.LookupResult result = store.lookup(connection.session.holder, query);
+            lease = result.lease();
             return result;
         }
 
         @Override
         void ready() {
-            if (again().pendingChunks() == 0 || !await()) {
+            final ObjectStore.LookupResult result = again();
+            if (result.pendingChunks() == 0 || !await()) {
                 held.remove(this);
                 server.answer(this, answered(connection, result, query));
             }
@@ -271,8 +321,13 @@ final class ReadCalls {
         @Override
         void drop() {
             stop();
-            if (result.lease() != 0) {
-                store.release(connection.session.holder, result.lease(), ALL_SHARDS);
+            giveBack();
+        }
+
+        private void giveBack() {
+            if (lease != 0) {
+                store.release(connection.session.holder, lease, ALL_SHARDS);
+                lease = 0;
             }
         }
 

@@ -22,6 +22,7 @@ final class Session {
     final TenantGrant tenant;
     final ObjectStore.LeaseHolder holder;
     final Set<Connection> connections = new HashSet<>();
+    private final ShardSet shards;
     private final List<Opened> namespaces = new ArrayList<>();
 
     Session(
@@ -35,10 +36,22 @@ final class Session {
         this.name = name;
         this.tenant = tenant;
         this.holder = holder;
+        shards = holder.shards();
     }
 
     ShardSet shards() {
-        return holder.shards();
+        return shards;
+    }
+
+    /** What it takes of {@link Budget#SESSION_BYTES}. */
+    long bytes() {
+        return shards.shards().size() * Budget.SHARD_BYTES
+                + shards.rules().size() * Budget.RULE_BYTES
+                + namespaces.size() * Budget.NAMESPACE_BYTES;
+    }
+
+    boolean hasOpen(final Hash256 namespace) {
+        return namespaces.stream().anyMatch(opened -> opened.id().equals(namespace));
     }
 
     List<Opened> namespaces() {

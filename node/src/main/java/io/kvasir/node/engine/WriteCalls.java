@@ -1,7 +1,6 @@
 package io.kvasir.node.engine;
 
 import com.google.protobuf.UnsafeByteOperations;
-import io.kvasir.node.engine.v1.Abort;
 import io.kvasir.node.engine.v1.AbortResult;
 import io.kvasir.node.engine.v1.Commit;
 import io.kvasir.node.engine.v1.CommitResult;
@@ -19,6 +18,7 @@ import io.kvasir.storage.Shard;
 import io.kvasir.storage.SlotRecord;
 import io.kvasir.storage.SlotStatus;
 import java.io.ByteArrayOutputStream;
+import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
 
 /** Reserve, Commit, Abort, Pin and Unpin. */
@@ -71,13 +71,16 @@ final class WriteCalls {
                 : TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(reserve.getWaitMs()));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ReadCalls.ANSWER_NS);
         final HeldReserve waiting = new HeldReserve(connection, id, arrivedNs, untilNs, wanted, result);
-        held.add(waiting);
+        if (!held.add(waiting)) {
+            return answered(connection, result);
+        }
         waiting.await();
         return null;
     }
 
-    Response.Builder commit(final Connection connection, final Commit commit) {
+    Response.Builder commit(final Connection connection, final Request request, final long arrivedNs) {
         Calls.session(connection);
+        final Commit commit = request.getCommit();
         final byte[] slots = Check.slots(commit.getSlots());
         final int count = slots.length / SlotRecord.BYTES;
         final int blocks = commit.getBlocks();
@@ -87,48 +90,125 @@ final class WriteCalls {
         }
         final byte[] parents = Check.optional("parents", commit.getParents(), count, Hash256.BYTES);
         final byte[] crc32c = Check.optional("crc32c", commit.getCrc32C(), count, Integer.BYTES);
-        Check.optional("block_hashes", commit.getBlockHashes(), count, blocks * Hash256.BYTES);
+        Check.size("block_hashes", commit.getBlockHashes(), count, blocks * Hash256.BYTES);
         final int[] chunkIndex = Check.chunkIndex(commit.getChunkIndexList(), count);
-        final byte[] statuses = store.commit(
-                connection.attachment,
-                slots,
-                parents,
-                crc32c,
-                chunkIndex,
-                commit.getPriority(),
-                Check.nanos(commit.getTtlMs()));
-        return Response.newBuilder()
-                .setCommit(CommitResult.newBuilder().setStatuses(UnsafeByteOperations.unsafeWrap(statuses)));
+        final int priority = commit.getPriority();
+        final long ttlNs = Check.nanos(commit.getTtlMs());
+        final byte[] statuses = new byte[count];
+        final int bytes = slots.length + parents.length + crc32c.length + Integer.BYTES * chunkIndex.length + count;
+        return server.work(connection, new Sliced(request, arrivedNs, count, 1, bytes) {
+            @Override
+            void items(final int from, final int to) {
+                final byte[] done = store.commit(
+                        connection.attachment,
+                        part(slots, from, to, count),
+                        part(parents, from, to, count),
+                        part(crc32c, from, to, count),
+                        indices(chunkIndex, from, to, count),
+                        priority,
+                        ttlNs);
+                System.arraycopy(done, 0, statuses, from, done.length);
+            }
+
+            @Override
+            Response.Builder answer() {
+                return Response.newBuilder()
+                        .setCommit(CommitResult.newBuilder().setStatuses(UnsafeByteOperations.unsafeWrap(statuses)));
+            }
+        });
     }
 
-    Response.Builder abort(final Connection connection, final Abort abort) {
+    Response.Builder abort(final Connection connection, final Request request, final long arrivedNs) {
         Calls.session(connection);
-        final byte[] statuses = store.abort(connection.attachment, Check.slots(abort.getSlots()));
-        return Response.newBuilder()
-                .setAbort(AbortResult.newBuilder().setStatuses(UnsafeByteOperations.unsafeWrap(statuses)));
+        final byte[] slots = Check.slots(request.getAbort().getSlots());
+        final int count = slots.length / SlotRecord.BYTES;
+        final byte[] statuses = new byte[count];
+        return server.work(connection, new Sliced(request, arrivedNs, count, 1, slots.length + count) {
+            @Override
+            void items(final int from, final int to) {
+                final byte[] done = store.abort(connection.attachment, part(slots, from, to, count));
+                System.arraycopy(done, 0, statuses, from, done.length);
+            }
+
+            @Override
+            Response.Builder answer() {
+                return Response.newBuilder()
+                        .setAbort(AbortResult.newBuilder().setStatuses(UnsafeByteOperations.unsafeWrap(statuses)));
+            }
+        });
     }
 
-    Response.Builder pin(final Connection connection, final Pin pin) {
+    Response.Builder pin(final Connection connection, final Request request, final long arrivedNs) {
         final Session session = Calls.session(connection);
+        final Pin pin = request.getPin();
         final Session.Opened namespace = Calls.namespace(session, pin.getNamespace());
         if (pin.getTtlMs() == 0) {
             throw CallException.invalid("ttl_ms is 0; a pin must have an end");
         }
+        final int shards = session.shards().shards().size();
+        final int count = Check.countKeys(pin.getKeys());
+        Check.work(count, shards);
         final byte[] keys = Check.keys(pin.getKeys());
-        final int pinned =
-                store.pin(session.holder, namespace.id(), keys, Check.nanos(pin.getTtlMs()), pin.getPriority());
-        return Response.newBuilder()
-                .setPin(PinResult.newBuilder().setPinned(pinned).setMissing(keys.length / Hash256.BYTES - pinned));
+        final long ttlNs = Check.nanos(pin.getTtlMs());
+        final int priority = pin.getPriority();
+        final PinResult.Builder answer = PinResult.newBuilder();
+        return server.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
+            @Override
+            void items(final int from, final int to) {
+                answer.setPinned(answer.getPinned()
+                        + store.pin(session.holder, namespace.id(), part(keys, from, to, count), ttlNs, priority));
+            }
+
+            @Override
+            Response.Builder answer() {
+                return Response.newBuilder().setPin(answer.setMissing(count - answer.getPinned()));
+            }
+        });
     }
 
-    Response.Builder unpin(final Connection connection, final Unpin unpin) {
+    Response.Builder unpin(final Connection connection, final Request request, final long arrivedNs) {
         final Session session = Calls.session(connection);
+        final Unpin unpin = request.getUnpin();
         final Session.Opened namespace = Calls.namespace(session, unpin.getNamespace());
-        final int unpinned = store.unpin(session.holder, namespace.id(), Check.keys(unpin.getKeys()));
-        return Response.newBuilder().setUnpin(UnpinResult.newBuilder().setUnpinned(unpinned));
+        final int shards = session.shards().shards().size();
+        final int count = Check.countKeys(unpin.getKeys());
+        Check.work(count, shards);
+        final byte[] keys = Check.keys(unpin.getKeys());
+        final UnpinResult.Builder answer = UnpinResult.newBuilder();
+        return server.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
+            @Override
+            void items(final int from, final int to) {
+                answer.setUnpinned(answer.getUnpinned()
+                        + store.unpin(session.holder, namespace.id(), part(keys, from, to, count)));
+            }
+
+            @Override
+            Response.Builder answer() {
+                return Response.newBuilder().setUnpin(answer);
+            }
+        });
+    }
+
+    /** The bytes of items {@code from} to {@code to - 1} of {@code count}. */
+    private static byte[] part(final byte[] bytes, final int from, final int to, final int count) {
+        if (to - from == count) {
+            return bytes;
+        }
+        final int each = bytes.length / count;
+        return Arrays.copyOfRange(bytes, from * each, to * each);
+    }
+
+    /** None, the index of item {@code from}, or one for each item. */
+    private static int[] indices(final int[] indices, final int from, final int to, final int count) {
+        return indices.length == 0 || to - from == count
+                ? indices
+                : indices.length == count ? Arrays.copyOfRange(indices, from, to) : new int[] {indices[0] + from};
     }
 
     private Response.Builder answered(final Connection connection, final ObjectStore.ReserveResult result) {
+        if (result.noRoom() + result.tooLong() > 0) {
+            store.counters().noRoom.increment();
+        }
         final ReserveResult.Builder answer =
                 ReserveResult.newBuilder().setSlots(UnsafeByteOperations.unsafeWrap(result.slots()));
         for (final int region : result.regions()) {
@@ -146,6 +226,8 @@ final class WriteCalls {
         private final Wanted wanted;
         private ObjectStore.ReserveResult result;
         private long wait;
+        /** Among those that wait for room. */
+        private long place;
 
         HeldReserve(
                 final Connection connection,
@@ -154,16 +236,27 @@ final class WriteCalls {
                 final long untilNs,
                 final Wanted wanted,
                 final ObjectStore.ReserveResult result) {
-            super(connection, requestId, Request.CallCase.RESERVE, arrivedNs, untilNs);
+            super(
+                    connection,
+                    requestId,
+                    Request.CallCase.RESERVE,
+                    arrivedNs,
+                    untilNs,
+                    wanted.keys.length + result.slots().length + (long) Long.BYTES * wanted.lengths.length);
             this.wanted = wanted;
             this.result = result;
         }
 
         void await() {
-            wait = store.whenRoom(() -> {
+            if (result.unfinished()) {
+                held.wake(this);
+                return;
+            }
+            wait = store.whenRoom(place, () -> {
                 wait = 0;
                 held.wake(this);
             });
+            place = wait;
         }
 
         @Override

@@ -34,7 +34,7 @@ class FrameCutterTest {
             stream.writeBytes(frame);
         }
         final List<byte[]> received = new ArrayList<>();
-        final FrameCutter cutter = new FrameCutter(MAX);
+        final FrameCutter cutter = new FrameCutter(MAX, new FrameArrays());
         final byte[] bytes = stream.toByteArray();
         int at = 0;
         int cut = 0;
@@ -58,7 +58,7 @@ class FrameCutterTest {
     void lengthsOutsideTheRuleAreRefusedHoweverTheyArrive(
             @ForAll final int length, @ForAll @IntRange(min = 1, max = 4) final int first) {
         final boolean right = length >= 1 && length <= MAX;
-        final FrameCutter cutter = new FrameCutter(MAX);
+        final FrameCutter cutter = new FrameCutter(MAX, new FrameArrays());
         final byte[] prefix = prefix(length);
         final FrameCutter.Sink none = (array, offset, count) -> true;
         if (right) {
@@ -72,14 +72,14 @@ class FrameCutterTest {
 
     @Example
     void memoryGrowsWithWhatCameNotWithWhatWasAnnounced() throws FrameCutter.LengthException {
-        final FrameCutter cutter = new FrameCutter(64 << 20);
+        final FrameCutter cutter = new FrameCutter(64 << 20, new FrameArrays());
         cutter.feed(ByteBuffer.wrap(prefix(64 << 20)), (array, offset, count) -> true);
         assertEquals(4, cutter.keptBytes());
     }
 
     @Example
     void nothingIsHandedOnAfterTheSinkStopped() throws FrameCutter.LengthException {
-        final FrameCutter cutter = new FrameCutter(MAX);
+        final FrameCutter cutter = new FrameCutter(MAX, new FrameArrays());
         final ByteBuffer two = ByteBuffer.allocate(10).order(ByteOrder.LITTLE_ENDIAN);
         two.putInt(1).put((byte) 1).putInt(1).put((byte) 2).flip();
         final int[] count = {0};

@@ -171,8 +171,8 @@ public final class DramTier implements AutoCloseable {
      * The first step of {@link #find} for many objects at once: the loop has no dependent loads, so the processor waits
      * for many cache lines at a time. {@link #confirm} is the second step.
      */
-    public void probe(final long[] hashes, final int[] candidates) {
-        for (int i = 0; i < hashes.length; i++) {
+    public void probe(final long[] hashes, final int[] candidates, final int from, final int to) {
+        for (int i = from; i < to; i++) {
             candidates[i] = index.first(hashes[i]);
         }
     }
@@ -183,7 +183,7 @@ public final class DramTier implements AutoCloseable {
      */
     public void expect(final long[] hashes) {
         final int[] ignored = new int[hashes.length];
-        probe(hashes, ignored);
+        probe(hashes, ignored, 0, hashes.length);
         policy.expect(hashes, hashes.length);
         final long[] coldest = new long[hashes.length];
         int count = 0;
@@ -191,7 +191,7 @@ public final class DramTier implements AutoCloseable {
         for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
             coldest[count++] = entries.hash[entry];
         }
-        probe(coldest, ignored);
+        probe(coldest, ignored, 0, count);
         policy.expect(coldest, count);
     }
 
@@ -370,6 +370,21 @@ public final class DramTier implements AutoCloseable {
 
     // ---- writing
 
+    /** False when such an object fits into no region that this tier could ever have. */
+    public boolean canFit(final long length) {
+        return SizeClass.slotBytes(length) <= context.capacity();
+    }
+
+    /** What searches for eviction candidates may still look at; a search that has used it up finds no more space. */
+    public void searchBudget(final int steps) {
+        regions.searchBudget(steps);
+    }
+
+    /** What {@link #searchBudget} left; below 1 when a search ended early. */
+    public int searchLeft() {
+        return regions.searchLeft();
+    }
+
     /**
      * A slot for an object that is not here.
      *
@@ -387,7 +402,7 @@ public final class DramTier implements AutoCloseable {
             final int codec,
             final Eviction evicts) {
         final long slotBytes = SizeClass.slotBytes(length);
-        if (slotBytes > context.capacity()) {
+        if (!canFit(length)) {
             return NO_ROOM;
         }
         if (attachment != null && attachment.reservedBytes + slotBytes > context.reserveQuota()) {
@@ -475,13 +490,17 @@ public final class DramTier implements AutoCloseable {
         entries.origin[entry] = tier.code();
     }
 
-    /** Once the tier from which it came: the hit is that tier's. {@link TierKind#DRAM} otherwise. */
-    public TierKind takeOrigin(final int entry) {
+    /** The tier from which it came, until a hit of it was counted; {@link TierKind#DRAM} from then on. */
+    public TierKind origin(final int entry) {
         final byte code = entries.origin[entry];
-        entries.origin[entry] = 0;
         return code == TierKind.SSD.code()
                 ? TierKind.SSD
                 : code == TierKind.REMOTE.code() ? TierKind.REMOTE : TierKind.DRAM;
+    }
+
+    /** The hit of the tier from which it came was counted. */
+    public void originCounted(final int entry) {
+        entries.origin[entry] = 0;
     }
 
     /** An adopted object was verified. */

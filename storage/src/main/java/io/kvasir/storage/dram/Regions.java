@@ -76,6 +76,14 @@ final class Regions implements AutoCloseable {
         }
     }
 
+    void searchBudget(final int steps) {
+        victims.budget(steps);
+    }
+
+    int searchLeft() {
+        return victims.left();
+    }
+
     /** A region of the tenant with a free slot of this size for this writer; null when there is none now. */
     Region withRoom(
             final TenantArena tenant,
@@ -119,7 +127,7 @@ final class Regions implements AutoCloseable {
             return null;
         }
         final int victim = victims.find(tenant, slotBytes, writer, evicts);
-        if (victim == Victims.WAIT) {
+        if (victim == Victims.WAIT || (victim == Entries.NONE && victims.left() <= 0)) {
             return null;
         }
         if (victim != Entries.NONE) {

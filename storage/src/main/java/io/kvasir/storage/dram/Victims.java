@@ -17,6 +17,8 @@ final class Victims {
     private static final int NONE = Entries.NONE;
     /** Objects that are looked at for one region. */
     private static final int LOOKED_AT = 2048;
+    /** Slots of a region are looked at in a row, which costs less than an entry on its own. */
+    private static final int SLOTS_OF_A_STEP = 16;
 
     private final Entries entries;
     private final VictimSearch search;
@@ -42,6 +44,15 @@ final class Victims {
      */
     int find(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
         return search.find(entry -> judge(entry, tenant, slotBytes, writer, evicts), () -> mayLose(evicts));
+    }
+
+    /** For the searches of one call, {@link #regionToMove} included. */
+    void budget(final int steps) {
+        search.budget(steps);
+    }
+
+    int left() {
+        return search.left();
     }
 
     private boolean mayLose(final Eviction evicts) {
@@ -85,7 +96,8 @@ final class Victims {
         seen.clear();
         scan.restart();
         int entry = scan.next();
-        for (int looked = 0; entry != NONE && looked < LOOKED_AT; entry = scan.next(), looked++) {
+        for (int looked = 0; entry != NONE && looked < LOOKED_AT && search.left() > 0; entry = scan.next(), looked++) {
+            search.spend(1);
             final Region region = entries.region[entry];
             if (!seen.add(region.id) || !region.isIdle()) {
                 continue;
@@ -104,6 +116,7 @@ final class Victims {
 
     /** Bytes of slots whose objects are nowhere else; {@code bound} when it is that much or something may not go. */
     private long lostWith(final Region region, final long bound) {
+        search.spend(region.slots / SLOTS_OF_A_STEP);
         long lost = 0;
         for (final int entry : region.entryOf) {
             if (entry != NONE) {

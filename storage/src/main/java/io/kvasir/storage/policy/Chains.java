@@ -20,6 +20,8 @@ public final class Chains {
 
     private int[] nextSibling = new int[INITIAL];
     private int[] previousSibling = new int[INITIAL];
+    /** Steps that the last {@link #end} took. */
+    private int depth;
 
     /** The entry stands for a new object, with no parent and no children. */
     public void add(final int entry) {
@@ -87,10 +89,15 @@ public final class Chains {
     /** The end of the chain below this entry, by the oldest child each time; the entry itself when it has none. */
     public int end(final int entry) {
         int at = entry;
-        for (int depth = 0; depth < DEEPEST && child[at] != NONE; depth++) {
+        for (depth = 0; depth < DEEPEST && child[at] != NONE; depth++) {
             at = child[at];
         }
         return at;
+    }
+
+    /** How far down the last {@link #end} went. */
+    public int lastDepth() {
+        return depth;
     }
 
     private static int[] filled(final int count) {

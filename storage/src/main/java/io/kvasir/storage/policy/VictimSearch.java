@@ -40,11 +40,27 @@ public final class VictimSearch {
     private final CopiesFirst policy;
     private final EvictionPolicy.Scan scan;
     private final Chains chains;
+    private int left = Integer.MAX_VALUE;
 
     public VictimSearch(final CopiesFirst policy, final Chains chains) {
         this.policy = policy;
         scan = policy.scan();
         this.chains = chains;
+    }
+
+    /** Entries that all searches until the next call of this may look at; what they used up ends them early. */
+    public void budget(final int steps) {
+        left = steps;
+    }
+
+    /** What is left of the budget; below 1 when it is used up. */
+    public int left() {
+        return left;
+    }
+
+    /** Something else was looked at, on the same budget. */
+    public void spend(final int steps) {
+        left -= steps;
     }
 
     /**
@@ -61,13 +77,20 @@ public final class VictimSearch {
         int weighed = 0;
         scan.restart();
         int entry = scan.next();
-        for (int looked = 0; entry != NONE && looked < LOOKED_AT && weighed < WEIGHED; entry = scan.next(), looked++) {
+        for (int looked = 0;
+                entry != NONE && looked < LOOKED_AT && weighed < WEIGHED && left > 0;
+                entry = scan.next(), looked++) {
+            left--;
             final boolean copied = policy.isCopied(entry);
             if (!copied && fits != NONE && policy.isCopied(fits)) {
                 // No better place makes up for a copy that stays.
                 return fits;
             }
-            int at = copied ? entry : chains.end(entry);
+            int at = entry;
+            if (!copied) {
+                at = chains.end(entry);
+                left -= chains.lastDepth();
+            }
             Verdict verdict = candidates.judge(at);
             if (at != entry && verdict.compareTo(Verdict.FITS) < 0) {
                 final Verdict above = candidates.judge(entry);

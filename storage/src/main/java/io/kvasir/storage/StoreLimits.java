@@ -1,0 +1,42 @@
+package io.kvasir.storage;
+
+/**
+ * How much one call may ask of the store, and how much of the heap all of them together may take. Every bound has its
+ * reason here; the node adds its own and compares the sum with the heap.
+ */
+public final class StoreLimits {
+    /**
+     * Keys x declared shards of one call. As many as the records of the longest answer that fits the default
+     * {@code engine.max_frame}; a planner's arrays for them are allocated once.
+     */
+    public static final int CELLS = 131_072;
+
+    /** The planner's reused arrays: hash, candidate, entry, held entry and status of each cell. */
+    public static final long PLANNER_BYTES = CELLS * (Long.BYTES + 3L * Integer.BYTES + 1);
+
+    /** Bookkeeping of all leases: half a million leased objects take 2 MiB of it, a hundred thousand leases all. */
+    public static final long LEASE_BYTES = 16L << 20;
+
+    /** Cells that one lookup asks the directory for; what lies behind them is asked for once these are found. */
+    static final int ASKED_AT_ONCE = 8192;
+
+    /** Objects of other nodes that this node remembers something of: the answers of the last 300 ms, and what comes. */
+    static final int REMEMBERED = 1 << 17;
+
+    /** A remembered object with its place in the map. */
+    public static final long REMOTE_BYTES = REMEMBERED * 64L;
+
+    /** Objects that one request waits for at a time; it waits for further ones when these have settled. */
+    public static final int WAITS = 4096;
+
+    /** One of those on the heap. */
+    public static final int WAIT_BYTES = 40;
+
+    /** Namespaces whose tenant is kept in memory; the catalogue knows further ones. As many as the catalogue keeps. */
+    static final int NAMESPACES = 16_384;
+
+    /** What one turn of a Reserve may look at: eviction candidates and keys. About a millisecond. */
+    static final int RESERVE_STEPS = 16_384;
+
+    private StoreLimits() {}
+}

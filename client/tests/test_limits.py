@@ -271,9 +271,14 @@ with Client.connect(sys.argv[1], namespace=Namespace("torch", chunk_tokens=16), 
 
 def test_torch_tensors_are_sources_and_destinations(own_node: Node) -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kvasir"
-    pythons = [place.parents[3] / "bin" / "python" for place in cache.glob("**/lib/python*/site-packages/torch")]
+    found = "import importlib.util as u, sys; sys.exit(not (u.find_spec('torch') and u.find_spec('numpy')))"
+    pythons = [
+        python
+        for python in sorted(cache.glob("environments/*/bin/python"))
+        if subprocess.run([str(python), "-c", found], check=False).returncode == 0
+    ]
     if not pythons:
-        pytest.skip(f"no environment in {cache} has torch")
+        pytest.skip(f"no environment in {cache} has torch and numpy")
     environment = os.environ | {"PYTHONPATH": f"{home()}/client/src"}
     done = subprocess.run(
         [str(pythons[0]), "-c", TORCH, own_node.socket], env=environment, capture_output=True, text=True, timeout=120

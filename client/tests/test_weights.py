@@ -46,9 +46,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = _digests._hash_one
 
-    def noting(path: Path, progress: object) -> object:
+    def noting(path: Path, stamp: str, progress: Any) -> Any:
         names.append(path.name)
-        return real(path, progress)  # type: ignore[arg-type]
+        return real(path, stamp, progress)
 
     monkeypatch.setattr(_digests, "_hash_one", noting)
     return names
@@ -302,9 +302,9 @@ from kvasir import _digests
 real = time.time_ns
 _digests.time.time_ns = lambda: real() + 60 * 10**9
 inner = _digests._hash_one
-def noting(path, progress):
+def noting(path, stamp, progress):
     print("hashed", path.name, flush=True)
-    return inner(path, progress)
+    return inner(path, stamp, progress)
 _digests._hash_one = noting
 from kvasir.weights import digest_of
 for line in sys.stdin:
@@ -365,6 +365,15 @@ def test_long_hashing_says_how_far_it_is(model: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(_digests, "_WORTH_A_LINE", 1 << 20)
     monkeypatch.setattr(_digests, "_PROGRESS_SECONDS", 0.0)
     said: list[str] = []
+
+    class Slow(_digests._Progress):
+        def add(self, count: int) -> None:
+            super().add(count)
+            end = time.monotonic() + 20
+            while len(said) < 2 and time.monotonic() < end:
+                time.sleep(0.001)
+
+    monkeypatch.setattr(_digests, "_Progress", Slow)
     sha256_of([model / "a.safetensors"], said.append, DigestCache(None))
     assert said[0].startswith("hashing 0.0 GB in 1 files of ")
     assert any("s to go" in line for line in said)

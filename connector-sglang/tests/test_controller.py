@@ -188,6 +188,16 @@ def test_cleared_storage_forgets(make: Any) -> None:
     assert engine.prefetch(prompt) == wanted
 
 
+def test_what_an_earlier_engine_stored_after_it_was_cleared_stays_forgotten(make: Any) -> None:
+    earlier, prompt = make(), tokens(4)
+    earlier.storage.clear()
+    earlier.backup(prompt)
+    engine = make()
+    engine.storage.clear()
+    assert engine.query(prompt).storage_hit_count == 0
+    assert earlier.query(prompt).storage_hit_count == len(prompt)
+
+
 def test_statistics_reach_sglang(make: Any) -> None:
     engine, prompt = make(), tokens(6)
     engine.backup(prompt)

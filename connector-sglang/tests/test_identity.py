@@ -71,6 +71,7 @@ def namespace(**changes: Any) -> Any:
         {"weights": {"digest": b"e" * 32}},
         {"weights": {"quantization": "fp8"}},
         {"weights": {"settings": "kv_cache_dtype=fp8_e5m2"}},
+        {"weights": {"adapters": "aa"}},
         {"ranks": {"tp_size": 8}},
         {"ranks": {"pp_size": 2}},
         {"ranks": {"attn_cp_size": 2}},

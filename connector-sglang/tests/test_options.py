@@ -27,6 +27,7 @@ def test_everything_has_a_usual_value(extra: Any) -> None:
         ({"load_deadline_ms": 1.5}, "must be of type int"),
         ({"verify": 1}, "must be of type bool"),
         ({"load_deadline_ms": 0}, "at least 1"),
+        ({"copy_threads": -1}, "not be negative"),
         ({"yield_ms": -1}, "not be negative"),
         ([], "must be an object"),
     ],
@@ -34,6 +35,15 @@ def test_everything_has_a_usual_value(extra: Any) -> None:
 def test_a_wrong_option_is_refused(section: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Options.of({"kvasir": section})
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4), (128, 4)])
+def test_half_of_the_processors_copy_and_at_most_four(
+    monkeypatch: pytest.MonkeyPatch, processors: int, threads: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)))
+    assert Options().threads == threads
+    assert Options(copy_threads=3).threads == 3
 
 
 def test_the_token_is_read_from_its_file(tmp_path: Path) -> None:

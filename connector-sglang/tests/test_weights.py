@@ -5,8 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kvasir.weights import UnknownWeightsError, digest_of
 
-from kvasir_sglang.weights import UnknownWeightsError, digest_of, weights_of
+from kvasir_sglang.weights import weights_of
 
 
 @pytest.fixture
@@ -17,35 +18,6 @@ def model(tmp_path: Path) -> Path:
     (directory / "a.safetensors").write_bytes(bytes(range(256)) * 40_000)
     (directory / "b.safetensors").write_bytes(b"b" * 100)
     return directory
-
-
-def test_the_same_files_in_another_place_have_the_same_digest(model: Path, tmp_path: Path) -> None:
-    copied = shutil.copytree(model, tmp_path / "elsewhere")
-    assert digest_of(model) == digest_of(copied)
-    assert len(digest_of(model)) == 32
-
-
-@pytest.mark.parametrize("change", ["config", "header", "end", "name", "size"])
-def test_other_weights_have_another_digest(model: Path, change: str) -> None:
-    before = digest_of(model)
-    weights = model / "a.safetensors"
-    content = bytearray(weights.read_bytes())
-    if change == "config":
-        (model / "config.json").write_text('{"layers": 3}')
-    elif change == "header":
-        weights.write_bytes(b"x" + content[1:])
-    elif change == "end":
-        weights.write_bytes(content[:-1] + b"x")
-    elif change == "name":
-        weights.rename(model / "c.safetensors")
-    else:
-        weights.write_bytes(content + b"\0")
-    assert digest_of(model) != before
-
-
-def test_a_directory_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownWeightsError, match="holds no weights"):
-        digest_of(tmp_path)
 
 
 def test_the_files_decide_unless_the_user_named_them(model: Path) -> None:
@@ -75,6 +47,55 @@ def test_a_model_that_is_not_here_is_an_error() -> None:
         weights_of(SimpleNamespace(model_path="nobody/has-this"), "")
 
 
-def test_the_digest_of_the_same_files_never_changes(model: Path) -> None:
-    # Another one would make unreachable what engines have stored.
-    assert digest_of(model).hex() == "d7e71346f97280ba318df5fc4812ccb6565d10566b8b78cbe65cc32f242738bd"
+def test_weights_that_change_in_one_byte_are_others(model: Path) -> None:
+    arguments = SimpleNamespace(model_path=str(model))
+    before = weights_of(arguments, "").digest
+    with (model / "a.safetensors").open("r+b") as file:
+        file.seek(3_000_001)
+        file.write(b"x")
+    assert weights_of(arguments, "").digest != before
+
+
+# ------------------------------------------------------------------------------------------------ adapters
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    place = tmp_path / "adapter"
+    place.mkdir()
+    (place / "adapter_config.json").write_text('{"r": 8}')
+    (place / "adapter_model.safetensors").write_bytes(b"a" * 5000)
+    return place
+
+
+def adapters(*paths: object, **more: object) -> str:
+    return weights_of(SimpleNamespace(lora_paths=list(paths), **more), "named").adapters
+
+
+def test_an_adapter_that_was_trained_anew_is_another_engine(adapter: Path) -> None:
+    before = adapters(f"tuned={adapter}")
+    assert len(before) == 64
+    with (adapter / "adapter_model.safetensors").open("r+b") as file:
+        file.seek(2500)
+        file.write(b"b")
+    assert adapters(f"tuned={adapter}") != before
+
+
+def test_adapters_are_the_same_however_they_are_given(adapter: Path) -> None:
+    given = [
+        f"tuned={adapter}",
+        {"lora_name": "tuned", "lora_path": str(adapter)},
+        SimpleNamespace(lora_name="tuned", lora_path=str(adapter)),
+    ]
+    assert len({adapters(one) for one in given}) == 1
+    assert weights_of(SimpleNamespace(lora_paths={"tuned": str(adapter)}), "named").adapters == adapters(given[0])
+    assert adapters(str(adapter)) == adapters(f"{adapter}={adapter}")
+
+
+def test_no_adapters_are_no_difference(adapter: Path) -> None:
+    assert adapters() == adapters(f"tuned={adapter}", enable_lora=False) == ""
+
+
+def test_an_adapter_that_cannot_be_read_is_shared_with_nobody(adapter: Path) -> None:
+    (adapter / "adapter_model.safetensors").unlink()
+    assert adapters(f"tuned={adapter}") != adapters(f"tuned={adapter}")

@@ -74,13 +74,17 @@ class Engine:
         return self._answer()
 
     def generate(
-        self, prompts: list[list[int]], tokens: int = 12, params: dict[str, Any] | None = None
+        self,
+        prompts: list[list[int]],
+        tokens: int = 12,
+        params: dict[str, Any] | None = None,
+        lora: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Greedy continuations: ``tokens``, ``cached`` (tokens that were not computed), ``finish``.
 
-        ``params`` are each request's ``kv_transfer_params``.
+        ``params`` are each request's ``kv_transfer_params``, ``lora`` the fields of its ``LoRARequest``.
         """
-        found: dict[str, Any] = self.ask("generate", prompts=prompts, tokens=tokens, params=params)
+        found: dict[str, Any] = self.ask("generate", prompts=prompts, tokens=tokens, params=params, lora=lora)
         return found
 
     def forget(self) -> None:
@@ -158,10 +162,12 @@ class _Serving:
         self._requests: list[Any] = []
         self._connector.on_new_request = noting
 
-    def generate(self, prompts: list[list[int]], tokens: int, params: dict[str, Any] | None) -> Any:
+    def generate(
+        self, prompts: list[list[int]], tokens: int, params: dict[str, Any] | None, lora: dict[str, Any] | None
+    ) -> Any:
         self._requests = []
         began = time.monotonic()
-        outputs = self._engines.generate(self._llm, prompts, tokens, params)
+        outputs = self._engines.generate(self._llm, prompts, tokens, params, lora)
         return {
             "tokens": self._engines.tokens_of(outputs),
             "cached": [output.num_cached_tokens for output in outputs],

@@ -45,9 +45,16 @@ def start(model: Path, transfer: dict[str, Any] | None = None, **changes: Any) -
 
 
 def generate(
-    engine: Any, prompts: list[list[int]], tokens: int = 12, params: dict[str, Any] | None = None
+    engine: Any,
+    prompts: list[list[int]],
+    tokens: int = 12,
+    params: dict[str, Any] | None = None,
+    lora: dict[str, Any] | None = None,
 ) -> list[Any]:
-    """Greedy continuations; vLLM's request outputs. ``params`` are each request's ``kv_transfer_params``."""
+    """Greedy continuations; vLLM's request outputs.
+
+    ``params`` are each request's ``kv_transfer_params``, ``lora`` the fields of its ``LoRARequest``.
+    """
     from vllm import SamplingParams
     from vllm.inputs import TokensPrompt
 
@@ -56,7 +63,12 @@ def generate(
         extra_args={"kv_transfer_params": params} if params else None,
     )  # fmt: skip
     inputs = [TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-    found: list[Any] = engine.generate(inputs, sampling, use_tqdm=False)
+    adapter = None
+    if lora is not None:
+        from vllm.lora.request import LoRARequest
+
+        adapter = LoRARequest(**lora)
+    found: list[Any] = engine.generate(inputs, sampling, use_tqdm=False, lora_request=adapter)
     return found
 
 

@@ -77,3 +77,26 @@ def write_model(
         }
     save_file(weights, str(place / "model.safetensors"), metadata={"format": "pt"})
     return place
+
+
+def write_adapter(place: Path, *, seed: int = 1, rank: int = 8, strength: float = 0.5) -> Path:
+    """A folder that vLLM loads as a LoRA adapter of such a model: it changes keys and values of every layer."""
+    import torch
+    from safetensors.torch import save_file
+
+    place.mkdir(parents=True, exist_ok=True)
+    outputs = {"q_proj": HIDDEN, "k_proj": KV_HEADS * HIDDEN // HEADS, "v_proj": KV_HEADS * HIDDEN // HEADS}
+    configuration = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0,
+        "bias": "none", "target_modules": list(outputs), "base_model_name_or_path": "tiny",
+    }  # fmt: skip
+    (place / "adapter_config.json").write_text(json.dumps(configuration))
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for layer in range(LAYERS):
+        for name, rows in outputs.items():
+            prefix = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            weights[f"{prefix}.lora_A.weight"] = torch.randn(rank, HIDDEN, generator=generator) * strength
+            weights[f"{prefix}.lora_B.weight"] = torch.randn(rows, rank, generator=generator) * strength
+    save_file(weights, str(place / "adapter_model.safetensors"), metadata={"format": "pt"})
+    return place

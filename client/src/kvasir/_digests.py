@@ -225,7 +225,7 @@ def sha256_of(paths: Sequence[Path], say: Say = lambda _: None, cache: DigestCac
         ):
             missing = look()
             if missing:
-                _hash(missing, digests, say, cache)
+                _hash({path: stamps[path] for path in missing}, digests, say, cache)
     return [digests[path] for path in paths]
 
 
@@ -238,7 +238,8 @@ def _stamp(path: Path) -> str:
         os.close(descriptor)
 
 
-def _hash(paths: Sequence[Path], digests: dict[Path, bytes], say: Say, cache: DigestCache) -> None:
+def _hash(stamps: Mapping[Path, str], digests: dict[Path, bytes], say: Say, cache: DigestCache) -> None:
+    paths = list(stamps)
     total = sum(path.stat().st_size for path in paths)
     threads = max(1, min(len(os.sched_getaffinity(0)), _MOST_THREADS, len(paths)))
     progress = _Progress()
@@ -248,7 +249,10 @@ def _hash(paths: Sequence[Path], digests: dict[Path, bytes], say: Say, cache: Di
         say(f"hashing {_gb(total)} in {len(paths)} files of {paths[0].parent}, {threads} at a time; once for each file")
     pool = ThreadPoolExecutor(threads, "kvasir-hash")
     try:
-        running = {pool.submit(_hash_one, path, progress): path for path in sorted(paths, key=_size, reverse=True)}
+        running = {
+            pool.submit(_hash_one, path, stamps[path], progress): path
+            for path in sorted(paths, key=_size, reverse=True)
+        }
         while _goes_on(running):
             done, seconds = progress.bytes, time.monotonic() - begin
             left = (total - done) / max(done / seconds, 1)
@@ -287,16 +291,15 @@ class _Progress:
             self.bytes += count
 
 
-def _hash_one(path: Path, progress: _Progress) -> tuple[bytes, os.stat_result]:
+def _hash_one(path: Path, stamp: str, progress: _Progress) -> tuple[bytes, os.stat_result]:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     with path.open("rb", buffering=0) as file:
-        before = os.fstat(file.fileno())
         while not progress.stopped and (count := file.readinto(buffer)):
             digest.update(buffer[:count])
             progress.add(count)
         after = os.fstat(file.fileno())
-    if not stamp_of(before) == stamp_of(after) == _stamp(path):
+    if not stamp == stamp_of(after) == _stamp(path):
         raise ChangedError(f"{path} changed while it was read")
     return digest.digest(), after
 

@@ -34,9 +34,12 @@ class UnknownWeightsError(ValueError):
 
 def directory_of(model: str, revision: str | None) -> Path | None:
     """Where a model's files are: a directory, or a repository's snapshot in the Hugging Face cache. None: nowhere."""
-    place = Path(model)
-    if place.is_dir():
-        return place
+    try:
+        place = Path(model).expanduser()
+        if place.is_dir():
+            return place
+    except (RuntimeError, ValueError, OSError):  # a user without a home, or no path at all
+        return None
     try:
         from huggingface_hub import snapshot_download
 
@@ -82,7 +85,7 @@ def digest_of_adapter(path: str, say: Say = lambda _: None, cache: DigestCache |
     Raises:
         UnknownWeightsError: as with a model.
     """
-    directory = directory_of(str(Path(path).expanduser()), None)
+    directory = directory_of(path, None)
     if directory is None:
         raise UnknownWeightsError(f"{path} is no directory, and not in the hub's cache")
     try:

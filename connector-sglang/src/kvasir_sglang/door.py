@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kvasir import Copies, KvasirError, Shard
+from kvasir.weights import UnknownWeightsError
 from sglang.srt.mem_cache import utils as sglang_hashes
 
+from kvasir_sglang.generations import Generations
 from kvasir_sglang.identity import Identity, Ranks
 from kvasir_sglang.metrics import SeldomLog
 from kvasir_sglang.node import Connection
 from kvasir_sglang.options import SECTION, Options
 from kvasir_sglang.pages import PoolPages
 from kvasir_sglang.transfer import Place, Transfer
-from kvasir_sglang.weights import UnknownWeightsError, Weights, weights_of
+from kvasir_sglang.weights import Weights, weights_of
 
 #: SGLang's name of the pool that all others stand beside.
 KV: Final = "kv"
@@ -51,8 +53,10 @@ class Door:
             )
         self.options = Options.of(extra_config)
         self.ranks = ranks
+        server_args = server_args or _server_args()
         self._weights = self._served(model_name, server_args)
         self._generation = self.options.generation
+        self._generations = Generations(ranks, server_args)
         self._name = (
             f"sglang {model_name or self._weights.model} "
             f"tp{ranks.tp_rank}/{ranks.tp_size} pp{ranks.pp_rank}/{ranks.pp_size}"
@@ -64,12 +68,6 @@ class Door:
         self._connections: dict[Shard, Connection] = {}
 
     def _served(self, model_name: str | None, server_args: Any) -> Weights:
-        try:
-            from sglang.srt.runtime_context import get_server_args
-
-            server_args = server_args or get_server_args()
-        except Exception:  # outside a server there are none, and each version says so in its own way
-            server_args = None
         try:
             return weights_of(server_args, self.options.model)
         except UnknownWeightsError as error:
@@ -108,11 +106,20 @@ class Door:
                 self._log.warn("open", f"the namespace is opened later: {error}")
 
     def forget(self) -> None:
-        """What is placed from now on finds nothing that was stored before."""
-        self._generation += 1
+        """What is placed from now on finds nothing that was stored before, by this process or an earlier one."""
+        self._generation = self._generations.draw()
 
     def close(self) -> None:
         """Ends this rank's sessions. Pages stay in the node."""
         self.transfer.close()
         for connection in self._connections.values():
             connection.close()
+
+
+def _server_args() -> Any:
+    try:
+        from sglang.srt.runtime_context import get_server_args
+
+        return get_server_args()
+    except Exception:  # outside a server there are none, and each version says so in its own way
+        return None

@@ -131,5 +131,11 @@ class Identity:
             quantization=self.weights.quantization,
             layout=f"{pages.fingerprint} {parallel}{order}",
             generation=self.generation,
-            extra={"engine": "sglang", "pool": pool_name, "settings": self.weights.settings, "draft": draft},
+            extra={
+                "engine": "sglang",
+                "pool": pool_name,
+                "settings": self.weights.settings,
+                "draft": draft,
+                "adapters": self.weights.adapters,
+            },
         )

@@ -51,7 +51,7 @@ class Connection:
                     token=self._options.token(),
                     deadline=self._options.load_deadline_ms / 1000,
                     attach_deadline=_ATTACH_SECONDS,
-                    copy_threads=self._options.copy_threads,
+                    copy_threads=self._options.threads,
                     spin=self._options.spin_us / 1e6,
                     copier=self._copier() if self._copier is not None else None,
                 )

@@ -1,4 +1,4 @@
-"""Which weights an engine runs: a digest of the configuration and of the weight files' headers and samples.
+"""Which weights an engine runs: a digest of the files of its model and of its adapters, and the settings beside them.
 
 The name under which a model is served is anybody's choice, and two engines that call different weights by one name must
 not exchange pages.
@@ -7,27 +7,21 @@ not exchange pages.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kvasir.weights import digest, directory_of
+from kvasir.weights import UnknownWeightsError, digest_of_adapter, digest_of_model
 
-_SUFFIXES: Final = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-_HEADER_BYTES: Final = 1 << 20
-_SAMPLES: Final = 16
-_SAMPLE_BYTES: Final = 4096
+from kvasir_sglang.metrics import logger
 
 #: Server arguments that change what keys and values a model computes, or how they are coded.
 _SETTINGS: Final = (
     "dtype", "kv_cache_dtype", "quantization_param_path", "json_model_override_args", "rope_scaling",
     "enable_fp32_lm_head", "modelopt_quant", "load_format",
 )  # fmt: skip
-
-
-class UnknownWeightsError(ValueError):
-    """Nothing says which weights the engine runs."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class Weights:
         quantization: of the weights.
         settings: server arguments that change keys and values.
         draft: digest of the draft model, in hexadecimal, for its pools.
+        adapters: digest of the LoRA adapters that the engine starts with, in hexadecimal; empty without any.
     """
 
     model: str
@@ -47,35 +42,41 @@ class Weights:
     quantization: str = ""
     settings: str = ""
     draft: str = ""
+    adapters: str = ""
 
 
-def digest_of(directory: Path) -> bytes:
-    """Digest of a directory of weights. The same files give the same digest on every machine.
+def _say(text: str) -> None:
+    logger.info("Kvasir: %s", text)
 
-    Raises:
-        UnknownWeightsError: there are no weights in it.
+
+def _adapters_of(server_args: Any) -> str:
+    """Digest of the adapters of ``--lora-paths``.
+
+    SGLang's page hashes tell these apart by name and path alone, which another engine may give to other files. Those
+    that are loaded later have a random id instead, which no other engine has.
     """
-    files = [
-        path
-        for path in directory.rglob("*")
-        if path.is_file() and (path.suffix in _SUFFIXES or path.name == "config.json")
-    ]
-    if not any(path.suffix in _SUFFIXES for path in files):
-        raise UnknownWeightsError(f"{directory} holds no weights ({', '.join(_SUFFIXES)})")
-    return digest(directory, files, hashlib.blake2b(digest_size=32, person=b"kvasir-weights"), _samples)
+    if getattr(server_args, "enable_lora", None) is False:
+        return ""
+    try:
+        found = sorted(f"{digest_of_adapter(path, _say).hex()} {name}={path}" for name, path in _named(server_args))
+    except UnknownWeightsError as error:
+        logger.warning("Kvasir: this engine shares pages with no other: of a LoRA adapter, %s", error)
+        return uuid.uuid4().hex
+    return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else ""
 
 
-def _samples(size: int) -> Iterator[tuple[int, int]]:
-    yield 0, _HEADER_BYTES
-    for sample in range(1, _SAMPLES + 1):
-        yield max(0, size * sample // _SAMPLES - _SAMPLE_BYTES), _SAMPLE_BYTES
-
-
-def _directory(model_path: str, revision: str | None) -> Path:
-    found = directory_of(model_path, revision)
-    if found is None:
-        raise UnknownWeightsError(f"{model_path} is no directory, and not in the hub's cache")
-    return found
+def _named(server_args: Any) -> Iterator[tuple[str, str]]:
+    given = getattr(server_args, "lora_paths", None) or ()
+    for one in given.items() if isinstance(given, dict) else given:
+        if isinstance(one, str):
+            name, _, path = one.partition("=")
+            yield name, path or name
+        elif isinstance(one, tuple):
+            yield str(one[0]), str(one[1])
+        elif isinstance(one, dict):
+            yield str(one["lora_name"]), str(one["lora_path"])
+        else:
+            yield str(one.lora_name), str(one.lora_path)
 
 
 def weights_of(server_args: Any, own_name: str) -> Weights:
@@ -93,13 +94,15 @@ def weights_of(server_args: Any, own_name: str) -> Weights:
         f"{name}={getattr(server_args, name)}" for name in _SETTINGS if getattr(server_args, name, None) is not None
     )
     draft_path = getattr(server_args, "speculative_draft_model_path", None)
+    adapters = _adapters_of(server_args)
     if own_name:
-        return Weights(own_name, b"", quantization, settings, str(draft_path or ""))
+        return Weights(own_name, b"", quantization, settings, str(draft_path or ""), adapters)
     model_path = getattr(server_args, "model_path", None)
     if not model_path:
         raise UnknownWeightsError("nothing says which weights this engine runs")
-    weights = digest_of(_directory(model_path, getattr(server_args, "revision", None)))
+    weights = digest_of_model(model_path, getattr(server_args, "revision", None), _say)
     draft = ""
     if draft_path:
-        draft = digest_of(_directory(draft_path, getattr(server_args, "speculative_draft_model_revision", None))).hex()
-    return Weights(Path(model_path).name, weights, quantization, settings, draft)
+        revision = getattr(server_args, "speculative_draft_model_revision", None)
+        draft = digest_of_model(draft_path, revision, _say).hex()
+    return Weights(Path(model_path).name, weights, quantization, settings, draft, adapters)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import time
+import secrets
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -35,6 +37,11 @@ from kvasir_vllm.stats import IDENTITY, KvasirPromMetrics, KvasirStats
 from kvasir_vllm.topology import refuse_what_is_not_served, topology_of
 from kvasir_vllm.worker import WorkerSide
 
+#: The engine's start waits this long for the namespace, and then this long for the node: with both there, the first
+#: prompt is stored already.
+IDENTITY_PATIENCE_S = 5.0
+START_PATIENCE_S = 5.0
+
 _log = logging.getLogger("vllm.kvasir")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -56,6 +63,13 @@ def _never_raises(answer: Callable[[], Any] = lambda: None) -> Callable[[_Method
         return cast(_Method, guarded)
 
     return wrap
+
+
+def _complete(future: Future[Any], make: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        future.set_result(make(*arguments))
+    except Exception as error:
+        future.set_exception(error)
 
 
 class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
@@ -87,6 +101,8 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
         self._events: StoredEvents | None = None
         self._taken: dict[str, int] = {}
         self._identity: Identity | None = None
+        self._identifying: Future[Identity] | None = None
+        self._generation: int | None = None
         self._told = ""
         if role == KVConnectorRole.SCHEDULER:
             self._start_scheduler_side(vllm_config, kv_cache_config)
@@ -261,11 +277,37 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             return
         parallel = f"tp {self._topology.tp_size} pp {self._topology.pp_size}"
         fingerprint = "; ".join([parallel, *(layouts[rank].pop() for rank in sorted(layouts))])
-        identity = identity_of(self._vllm_config, fingerprint, self._chunking.chunk, self._options)
+        # Files that nobody has hashed yet can take minutes: the engine serves meanwhile, and shares nothing.
+        self._identifying = Future()
+        threading.Thread(
+            target=_complete, name="kvasir-identity", daemon=True,
+            args=(self._identifying, identity_of, self._vllm_config, fingerprint, self._chunking.chunk, self._options),
+        ).start()  # fmt: skip
+        if not self._identified(IDENTITY_PATIENCE_S, START_PATIENCE_S):
+            _log.info("Kvasir: the engine starts while its weights are hashed; until then nothing is loaded or stored")
+
+    def _identified(self, seconds: float = 0.0, patience: float = 0.0) -> bool:
+        """Begins to load and store once the namespace is known; False: it is not.
+
+        Args:
+            seconds: to wait for it.
+            patience: seconds to wait for the node then.
+        """
+        identifying = self._identifying
+        if identifying is None:
+            return True
+        if not wait((identifying,), seconds).done:
+            return False
+        self._identifying = None
+        identity = identifying.result()
+        if self._generation is not None:
+            identity = replace(identity, namespace=replace(identity.namespace, generation=self._generation))
         if identity.private:
             _log.warning("Kvasir: this engine shares with no other: %s", identity.private)
+        assert self._scheduler is not None
         self._begin(identity)
-        self._scheduler.begin(identity.namespace)
+        self._scheduler.begin(identity.namespace, patience)
+        return True
 
     def bind_gpu_block_pool(self, gpu_block_pool: Any) -> None:
         """vLLM's block pool."""
@@ -276,6 +318,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     def on_new_request(self, request: Any) -> None:
         """Asks ahead."""
         assert self._scheduler is not None
+        self._identified()
         self._scheduler.on_new_request(request)
 
     @_never_raises(lambda: (0, False))
@@ -294,6 +337,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     def build_connector_meta(self, scheduler_output: Any) -> KvasirMetadata:
         """This step's orders."""
         assert self._scheduler is not None
+        self._identified()
         return self._scheduler.build(scheduler_output)
 
     @_never_raises()
@@ -332,10 +376,13 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
 
         Two engines that got the same update can share again with the same ``generation`` in their options.
         """
-        if self._scheduler is None or self._identity is None:
+        if self._scheduler is None or (self._identity is None and self._identifying is None):
             return False
-        generation = time.time_ns() & (1 << 63) - 1
-        namespace = replace(self._identity.namespace, generation=generation)
+        self._generation = secrets.randbits(63)
+        if self._identity is None:
+            self._scheduler.forget(None)
+            return True  # begins with this generation
+        namespace = replace(self._identity.namespace, generation=self._generation)
         self._begin(replace(self._identity, namespace=namespace))
         self._scheduler.forget(namespace)
         _log.info("Kvasir: a new generation of the namespace: what was stored before is not loaded any more")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kvasir import Namespace
-from kvasir.weights import digest, directory_of
+from kvasir.weights import UnknownWeightsError, digest_of_model
 
 from kvasir_vllm.options import Options
 
-_SAMPLE_BYTES = 64 << 10
-_SAMPLES = 8
+_log = logging.getLogger("vllm.kvasir")
+#: Load formats whose weights are those files; others bring them from elsewhere.
+_FROM_FILES = frozenset({
+    "auto", "hf", "safetensors", "fastsafetensors", "instanttensor", "mistral", "npcache", "pt", "bitsandbytes", "gguf",
+    "runai_streamer", "runai_streamer_sharded", "sharded_state", "dummy",
+})  # fmt: skip
 _NOT_THE_MODEL = frozenset({"_name_or_path", "transformers_version"})
 _REPRODUCIBLE = frozenset({"sha256", "sha256_cbor"})
 
@@ -54,6 +58,11 @@ def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Optio
     else:
         weights, unknown = weights_digest(model.model, getattr(model, "revision", None))
         private = private or unknown
+        if str(vllm_config.load_config.load_format) not in _FROM_FILES:
+            private = private or (
+                f"where load_format {vllm_config.load_config.load_format} has its weights from is not known; "
+                "set weights_digest"
+            )
     extra = {
         "dtype": str(model.dtype),
         "configuration": _digest_of(
@@ -83,26 +92,16 @@ def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Optio
 
 
 def weights_digest(model: str, revision: str | None) -> tuple[bytes, str]:
-    """A digest of a model's files: sizes, headers, and samples of the weights. And why it is unknown, or nothing.
+    """A digest of a model's files. And why it is unknown, or nothing.
 
     Args:
         model: a folder, or a repository's name whose files are in the Hugging Face cache.
         revision: of the repository.
     """
-    place = directory_of(model, revision)
-    if place is None:
-        return b"", f"the files of {model} were not found, so its weights have no digest; set weights_digest"
-    files = (
-        file for file in place.iterdir() if file.suffix in {".json", ".safetensors", ".bin", ".pt", ".gguf"}
-        and not file.name.startswith("tokenizer") and file.is_file()
-    )  # fmt: skip
-    return digest(place, files, hashlib.sha256(), _samples), ""
-
-
-def _samples(size: int) -> Iterable[tuple[int, int]]:
-    if size <= _SAMPLE_BYTES * _SAMPLES:
-        return ((0, size),)
-    return (((size - _SAMPLE_BYTES) * index // (_SAMPLES - 1), _SAMPLE_BYTES) for index in range(_SAMPLES))
+    try:
+        return digest_of_model(model, revision, lambda text: _log.info("Kvasir: %s", text)), ""
+    except UnknownWeightsError as error:
+        return b"", f"{error}, so its weights have no digest; set weights_digest"
 
 
 def _digest_of(values: Any) -> str:

@@ -67,7 +67,7 @@ class StoreOrder:
         keys, parents: n x 32 packed bytes.
         first_chunk: index of the first chunk in its prompt.
         blocks: for each group n x blocks-in-a-chunk ids; of a tail as many as it has.
-        lora: the adapter's name; empty without one.
+        lora: the adapter's digest; empty without one.
         ticket: of the session.
         tail_seconds: 0 for whole chunks. Else this is the one tail of a prompt that is handed off, kept that long.
     """

@@ -42,7 +42,7 @@ class Options:
         token: names the tenant where the node is configured with tokens.
         chunk_tokens: tokens of a chunk, a multiple of the engine's block; 0: the smallest with at least 256 tokens.
         model: the model's identity; empty: what vLLM was given.
-        weights_digest: the identity of the weights; empty: a digest of the files' headers and samples.
+        weights_digest: the identity of the weights; empty: a digest of the files.
         generation: of the namespace; another one shares nothing with those before.
         load, store: whether to do that at all.
         store_generated: also store chunks that hold generated tokens.

@@ -11,6 +11,7 @@ from typing import Any
 
 from kvasir import Namespace
 
+from kvasir_vllm.adapters import Adapters
 from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.events import StoredEvents
@@ -24,8 +25,6 @@ from kvasir_vllm.tracked import Tracked
 
 _log = logging.getLogger("vllm.kvasir")
 
-#: While the engine starts: with a node that lives, the first prompt is stored already.
-_START_PATIENCE_S = 5.0
 #: Beyond a lookup's own time, for the thread to run at all.
 _GRACE_S = 0.25
 
@@ -64,6 +63,7 @@ class SchedulerSide:
         self._tracked: dict[str, Tracked] = {}
         self._loads: list[LoadOrder] = []
         self._waiting_tokens = 0
+        self._adapters = Adapters()
         self._load_breaker = Breaker()
         self._speed = PrefillSpeed()
         self._ticket: Ticket | None = None
@@ -71,10 +71,10 @@ class SchedulerSide:
         self.offered_tokens = 0
         self.failed_loads = 0
 
-    def begin(self, namespace: Namespace) -> None:
-        """The workers have told their layout: from now on there is something to ask for."""
+    def begin(self, namespace: Namespace, patience: float) -> None:
+        """The namespace is known: from now on there is something to ask for. Waits so many seconds for the node."""
         self._namespace = namespace
-        self._lookups.start(namespace, _START_PATIENCE_S)
+        self._lookups.start(namespace, patience)
 
     def bind(self, pool: Any) -> None:
         """vLLM's block pool, for pins and for what the GPU holds."""
@@ -83,6 +83,7 @@ class SchedulerSide:
 
     def close(self) -> None:
         """Ends the session."""
+        self._adapters.close()
         self._lookups.close()
 
     # ---- what can be loaded
@@ -90,16 +91,15 @@ class SchedulerSide:
     def on_new_request(self, request: Any) -> None:
         """Asks ahead, so that the answer is there when the request's turn comes."""
         tracked = self._track(request)
-        if tracked.gives_to:
-            self._hand_off(tracked)
-        if not self._may_load(tracked):
+        self._hand_off(tracked)
+        if not self._may_load(tracked) or not tracked.adapter.known:
             return
         first = self._chunks_in_engine(request)
         if self._end(tracked, first):
             self._ask(tracked, first, first * self._chunking.chunk)
 
     def _track(self, request: Any) -> Tracked:
-        tracked = self._tracked[request.request_id] = Tracked(request, _lora_of(request))
+        tracked = self._tracked[request.request_id] = Tracked(request, self._adapters.of(request))
         handoff = Handoff.of(request)
         if handoff is not None:
             tracked.gives_to, tracked.takes = handoff.node, not handoff.gives
@@ -108,8 +108,11 @@ class SchedulerSide:
 
     def _hand_off(self, tracked: Tracked) -> None:
         """Has the prompt's chunks sent, each as soon as it is stored: before the first of them is computed."""
+        if not tracked.gives_to or tracked.handed_off or not tracked.adapter.known:
+            return
         if self._namespace is None or not self._options.store:
             return
+        tracked.handed_off = True
         request = tracked.request
         chunks = request.num_prompt_tokens // self._chunking.chunk
         keys = self._chunking.keys(request.block_hashes, 0, chunks)
@@ -129,7 +132,7 @@ class SchedulerSide:
         if not self._may_load(tracked):
             return 0, False
         first = computed // self._chunking.chunk
-        if self._end(tracked, first) <= computed:
+        if self._end(tracked, first) <= computed or not (tracked.adapter.known or tracked.adapter.pending):
             self._drop(tracked)
             return 0, False
         lookup = tracked.lookup
@@ -139,7 +142,7 @@ class SchedulerSide:
             lookup = None
         if not tracked.asked_at:
             tracked.asked_at = time.monotonic()
-        if lookup is None:
+        if lookup is None and tracked.adapter.known:
             lookup = self._ask(tracked, first, computed)
         if lookup is None or not lookup.done:
             if time.monotonic() - tracked.asked_at > self._patience(tracked) + _GRACE_S:
@@ -268,12 +271,17 @@ class SchedulerSide:
         stores: list[StoreOrder] = []
         if self._options.store:
             try:
+                for name in step.num_scheduled_tokens:
+                    if name in self._tracked:  # its adapter may have been unknown until now
+                        self._hand_off(self._tracked[name])
                 stores = self._stores.order(step, self._tracked, ticket)
             except Exception:
                 # Loads must reach the workers all the same: vLLM waits for each of them.
                 _log.exception("Kvasir: what is to be stored could not be found out")
         idle = step.total_num_scheduled_tokens == 0
-        asking = idle and any(t.lookup is not None and not t.lookup.done for t in self._tracked.values())
+        asking = idle and any(
+            t.adapter.pending or (t.lookup is not None and not t.lookup.done) for t in self._tracked.values()
+        )
         return KvasirMetadata(ticket, loads, stores, idle, asking, self._measured(step))
 
     def _measured(self, step: Any) -> int:
@@ -331,10 +339,11 @@ class SchedulerSide:
         self._drop(tracked)
         del self._tracked[request.request_id]
 
-    def forget(self, namespace: Namespace) -> None:
-        """From now on another namespace: what was stored before is not found any more."""
+    def forget(self, namespace: Namespace | None) -> None:
+        """From now on another namespace, or one that is not known yet: what was stored before is not found any more."""
         self._namespace = namespace
         self._ticket = None
+        self._adapters.forget()
         self._stores.forget(self._tracked)
         for tracked in self._tracked.values():
             if not tracked.loading:
@@ -374,9 +383,3 @@ class SchedulerSide:
 
 def _opened(namespace: Namespace, lora: str) -> Namespace:
     return Namespace(**namespace_fields(namespace), lora=lora) if lora else namespace  # type: ignore[arg-type]
-
-
-def _lora_of(request: Any) -> str:
-    """Names the adapter so that another one of the same name is another namespace."""
-    lora = request.lora_request
-    return f"{lora.lora_name} {lora.lora_path}" if lora is not None else ""

@@ -81,6 +81,9 @@ class Stores:
                 continue
             if not compat.TABLES_ON_DEMAND:
                 tracked.table = compat.block_table(step, name) or tracked.table
+            self._begin(tracked)
+            if not tracked.adapter.known:
+                continue  # whose KV it is can still come out, while the request has its blocks
             computed = min(tracked.request.num_computed_tokens + scheduled, tracked.request.num_tokens)
             end = self._computed(tracked, computed)
             if ticket is None:
@@ -92,14 +95,17 @@ class Stores:
                 orders += [tail] if tail is not None else []
         return orders
 
-    def _computed(self, tracked: Tracked, computed: int) -> int:
-        """Notes what is complete once this step has run; the chunk after the last that may be stored then."""
-        request, chunking = tracked.request, self._chunking
+    def _begin(self, tracked: Tracked) -> None:
+        """Before the request's first step."""
         if tracked.next_chunk < 0:
             # What was there before this request computed anything is stored by whoever computed it, or found missing;
             # but what is handed off has to be in the node, too.
-            tracked.computed_chunks = request.num_computed_tokens // chunking.chunk
+            tracked.computed_chunks = tracked.request.num_computed_tokens // self._chunking.chunk
             tracked.next_chunk = 0 if tracked.gives_to else tracked.computed_chunks
+
+    def _computed(self, tracked: Tracked, computed: int) -> int:
+        """Notes what is complete once this step has run; the chunk after the last that may be stored then."""
+        request, chunking = tracked.request, self._chunking
         end = min(computed // chunking.chunk, chunking.whole_chunks(request.block_hashes))
         if not self._options.store_generated:
             end = min(end, request.num_prompt_tokens // chunking.chunk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from kvasir_vllm.adapters import Adapter
 from kvasir_vllm.handoff import Tail
 from kvasir_vllm.lookups import Lookup
 from kvasir_vllm.metadata import BlockTable
@@ -15,8 +16,10 @@ class Tracked:
     """One request that vLLM has told of and not ended.
 
     Attributes:
+        adapter: that it is computed with.
         gives_to: the node whose engine this request is computed for; empty for nearly all.
         takes: another engine computes the prompt for this one.
+        handed_off: whether the node was told where its chunks go.
         tail: the prompt's, until it is ordered or taken.
         next_chunk: the first whose store was not ordered, of those that the request computes; -1 before its first step.
         computed_chunks: those ahead of it were seen to be computed, or were in vLLM's cache.
@@ -26,8 +29,9 @@ class Tracked:
     """
 
     request: Any
-    lora: str
+    adapter: Adapter
     gives_to: str = ""
+    handed_off: bool = False
     takes: bool = False
     tail: Tail | None = None
     lookup: Lookup | None = None
@@ -41,3 +45,8 @@ class Tracked:
     session: int = 0
     stale: bool = False
     table: BlockTable = ()
+
+    @property
+    def lora(self) -> str:
+        """The namespace's field, once the adapter is known; empty without one."""
+        return self.adapter.lora

@@ -10,11 +10,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import vllm
 from kvasir import Client, KvasirError, Pieces, SlotStatus
+from kvasir.weights import directory_of
 from vllm.platforms import current_platform
 from vllm.v1.core import kv_cache_utils
 from vllm.v1.kv_offload.base import LookupResult, Medium, RequestOffloadingContext
@@ -60,7 +62,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
             region pinned.
         verify: check CRC32C of everything that is loaded (needs google-crc32c).
         model_id: instead of the model's name in the namespace.
-        weights_digest: the identity of the weights; empty: a digest of the files' headers and samples.
+        weights_digest: the identity of the weights; empty: a digest of the files.
         namespace: further named fields of the namespace.
         backpressure_detector: vLLM's, from 0.32 on.
     """
@@ -134,6 +136,12 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
     @staticmethod
     def _digest_of_files(model: str) -> bytes:
         digest, unknown = digest_of_files(model, None)
+        place = directory_of(model, None)
+        if place is not None and not Path(model).is_dir() and len(list(place.parent.iterdir())) > 1:
+            unknown = (
+                f"the hub's cache has several revisions of {model}, and vLLM does not tell a tier which one runs; "
+                "set weights_digest"
+            )
         if unknown:
             # Only the name tells weights apart then: an engine that met other weights under it would load their KV.
             _log.warning("Kvasir: this engine shares with no other: %s", unknown)

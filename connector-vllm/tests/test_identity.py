@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,47 @@ def test_an_adapter_that_changes_under_a_running_engine_is_not_shared(
     answer = engine.generate([other], lora=lora(adapter))
     assert answer["cached"] == [LOADED]
     assert answer["tokens"] == wanted
+
+
+def test_an_engine_serves_while_its_weights_are_hashed(
+    model: Path, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stepping import Harness
+
+    from kvasir_vllm import connector
+    from kvasir_vllm.fingerprint import identity_of
+
+    hashed = threading.Event()
+    real = identity_of
+
+    def slow(*arguments: Any) -> Any:
+        assert hashed.wait(60)
+        return real(*arguments)
+
+    monkeypatch.setattr(connector, "IDENTITY_PATIENCE_S", 0.0)
+    monkeypatch.setattr(connector, "identity_of", slow)
+    harness = Harness(model, node.socket)
+    try:
+        asked = prompts(1, 500, seed=304)[0]
+        for turn in range(2):
+            harness.add(f"early{turn}", asked, 1)
+            harness.run()
+            harness.forget()
+        assert harness.finished == {"early0": "length", "early1": "length"}
+        assert harness.connector._scheduler.offered_tokens == 0
+        # Weights that were updated before anything was known of them: what is stored is of a generation of its own.
+        assert harness.connector.reset_cache()
+        hashed.set()
+        end = time.monotonic() + 60
+        turn = 0
+        while not harness.connector._scheduler.offered_tokens:
+            assert time.monotonic() < end
+            harness.add(f"late{turn}", asked, 1)
+            harness.run()
+            harness.forget()
+            turn += 1
+        assert harness.connector._identity.namespace.generation > 0
+        assert set(harness.held().values()) == {0}
+    finally:
+        hashed.set()
+        harness.close()

@@ -370,7 +370,7 @@ def test_long_hashing_says_how_far_it_is(model: Path, monkeypatch: pytest.Monkey
         def add(self, count: int) -> None:
             super().add(count)
             end = time.monotonic() + 20
-            while len(said) < 2 and time.monotonic() < end:
+            while "s to go" not in said[-1] and time.monotonic() < end:
                 time.sleep(0.001)
 
     monkeypatch.setattr(_digests, "_Progress", Slow)
@@ -383,3 +383,20 @@ def test_long_hashing_says_how_far_it_is(model: Path, monkeypatch: pytest.Monkey
 def test_digests_are_those_of_sha256(model: Path) -> None:
     paths = [model / "a.safetensors", model / "config.json", model / "encoder" / "b.bin"]
     assert sha256_of(paths, cache=DigestCache(None)) == [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+
+
+def test_a_process_that_ends_does_not_wait_for_its_hashing(model: Path) -> None:
+    code = (
+        PROCESS.partition("for line")[0]
+        + f"""
+import threading
+reading = threading.Event()
+def endless(path, stamp, progress):
+    reading.set()
+    threading.Event().wait()
+_digests._hash_one = endless
+threading.Thread(target=digest_of, args=(Path({str(model)!r}),), daemon=True).start()
+assert reading.wait(20)
+"""
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -14,13 +14,15 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 Say = Callable[[str], None]
+_Hashed = tuple[bytes, os.stat_result]
 
 _BUFFER_BYTES: Final = 4 << 20
 #: More threads than this seldom make a disk faster, and the engine beside them has work to do.
@@ -247,16 +249,27 @@ def _hash(stamps: Mapping[Path, str], digests: dict[Path, bytes], say: Say, cach
     begin = time.monotonic()
     if total >= _WORTH_A_LINE:
         say(f"hashing {_gb(total)} in {len(paths)} files of {paths[0].parent}, {threads} at a time; once for each file")
-    pool = ThreadPoolExecutor(threads, "kvasir-hash")
+    waiting = deque((Future[_Hashed](), path) for path in sorted(paths, key=_size, reverse=True))
+    running = dict(waiting)
+
+    def work() -> None:
+        with suppress(IndexError):
+            while not progress.stopped:
+                future, path = waiting.popleft()
+                try:
+                    future.set_result(_hash_one(path, stamps[path], progress))
+                except BaseException as error:
+                    future.set_exception(error)
+
+    # Daemons: a process that ends does not wait until a terabyte is read.
+    workers = [threading.Thread(target=work, name="kvasir-hash", daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
     try:
-        running = {
-            pool.submit(_hash_one, path, stamps[path], progress): path
-            for path in sorted(paths, key=_size, reverse=True)
-        }
         while _goes_on(running):
             done, seconds = progress.bytes, time.monotonic() - begin
-            left = (total - done) / max(done / seconds, 1)
-            say(f"hashed {_gb(done)} of {_gb(total)} in {seconds:.0f} s, about {left:.0f} s to go")
+            left = f"about {(total - done) / done * seconds:.0f} s to go" if done else "nothing was read yet"
+            say(f"hashed {_gb(done)} of {_gb(total)} in {seconds:.0f} s, {left}")
         for future, path in running.items():
             digest, status = future.result()
             digests[path] = digest
@@ -264,13 +277,14 @@ def _hash(stamps: Mapping[Path, str], digests: dict[Path, bytes], say: Say, cach
                 lasting[stamp_of(status)] = digest
     finally:
         progress.stopped = True
-        pool.shutdown(wait=True, cancel_futures=True)
+        for worker in workers:
+            worker.join()
     cache.add(lasting)
     if total >= _WORTH_A_LINE:
         say(f"hashed {_gb(total)} in {time.monotonic() - begin:.1f} s")
 
 
-def _goes_on(running: Mapping[Future[tuple[bytes, os.stat_result]], Path]) -> bool:
+def _goes_on(running: Mapping[Future[_Hashed], Path]) -> bool:
     """Waits a while; False once all have ended. Raises what one of them raised."""
     ended, rest = wait(running, _PROGRESS_SECONDS, FIRST_EXCEPTION)
     for future in ended:
@@ -291,7 +305,7 @@ class _Progress:
             self.bytes += count
 
 
-def _hash_one(path: Path, stamp: str, progress: _Progress) -> tuple[bytes, os.stat_result]:
+def _hash_one(path: Path, stamp: str, progress: _Progress) -> _Hashed:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(_BUFFER_BYTES))
     with path.open("rb", buffering=0) as file:

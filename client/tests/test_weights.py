@@ -303,7 +303,7 @@ real = time.time_ns
 _digests.time.time_ns = lambda: real() + 60 * 10**9
 inner = _digests._hash_one
 def noting(path, stamp, progress):
-    print("hashed", path.name, flush=True)
+    sys.stdout.write(f"hashed {path.name}\\n")  # in one piece: two threads hash
     return inner(path, stamp, progress)
 _digests._hash_one = noting
 from kvasir.weights import digest_of

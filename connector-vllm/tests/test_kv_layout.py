@@ -176,6 +176,15 @@ def test_backend_that_cannot_have_it_gets_its_own(model: Path, said: Any) -> Non
     assert said(config).endswith("FLEX_ATTENTION can have LBNHC only")
 
 
+def test_default_of_the_model_is_asked_where_the_layers_are_in_another_process(model: Path) -> None:
+    from kvasir_vllm.kvlayout import wanted_layout
+
+    config = configuration(model)
+    assert not config.compilation_config.static_forward_context
+    # vLLM's own choice for this machine, which has no GPU.
+    assert wanted_layout(config).why == "CPU_ATTN can have LBHNC only"
+
+
 def test_kernels_that_work_on_parts_of_a_block_get_what_they_can_have(model: Path, said: Any) -> None:
     class Parts(flash_attention()):  # type: ignore[misc]
         """As FlashMLA is, with blocks larger than its own."""

@@ -81,9 +81,17 @@ final class StoreMetrics extends Collector {
     }
 
     private static void counters(final List<MetricFamilySamples> families, final StorageCounters counters) {
-        counter(families, "kvasir_storage_hits_total", "Objects that lookups found in DRAM.", counters.hits);
-        counter(families, "kvasir_storage_pending_total", "Objects that lookups found on their way.", counters.pending);
-        counter(families, "kvasir_storage_misses_total", "Objects that lookups did not find.", counters.misses);
+        counter(
+                families,
+                "kvasir_storage_hits_total",
+                "Chunks that lookups were answered to be in DRAM.",
+                counters.hits);
+        counter(
+                families,
+                "kvasir_storage_pending_total",
+                "Chunks that lookups were answered to be on their way.",
+                counters.pending);
+        counter(families, "kvasir_storage_misses_total", "Chunks that lookups did not find.", counters.misses);
         counter(families, "kvasir_storage_stored_objects_total", "Objects committed.", counters.stored);
         counter(families, "kvasir_storage_stored_bytes_total", "Bytes committed.", counters.storedBytes);
         counter(families, "kvasir_storage_promoted_objects_total", "Objects read from SSD to DRAM.", counters.promoted);
@@ -134,7 +142,11 @@ final class StoreMetrics extends Collector {
                 "kvasir_storage_quota_refused_total",
                 "Leases and slots refused by a quota.",
                 counters.quotaRefused);
-        counter(families, "kvasir_storage_no_room_total", "Slots refused for want of room.", counters.noRoom);
+        counter(
+                families,
+                "kvasir_storage_no_room_total",
+                "Reserve calls that were answered without space for an object.",
+                counters.noRoom);
         counter(families, "kvasir_storage_faults_total", "Failed operations of files or tiers.", counters.faults);
     }
 

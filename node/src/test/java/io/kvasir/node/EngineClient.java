@@ -136,6 +136,20 @@ final class EngineClient implements AutoCloseable {
         }
     }
 
+    /** Whether the node has closed; of a channel that does not block. */
+    boolean hasEnded() {
+        final ByteBuffer sink = ByteBuffer.allocate(64 * 1024);
+        try {
+            int count;
+            do {
+                count = channel.read(sink.clear());
+            } while (count > 0);
+            return count < 0;
+        } catch (final IOException reset) {
+            return true;
+        }
+    }
+
     private ByteBuffer fill(final int count) throws IOException {
         final ByteBuffer buffer = ByteBuffer.allocate(count).order(ByteOrder.LITTLE_ENDIAN);
         while (buffer.hasRemaining()) {

@@ -14,7 +14,9 @@ import org.agrona.collections.Long2ObjectHashMap;
  */
 final class Handoffs {
     /** Objects that are waited for; more are not taken. */
-    private static final int MOST = 1 << 18;
+    private static final int MOST = 1 << 17;
+    /** Objects that are handed to the link or will be in the next turn; more are not sent. */
+    private static final int MOST_SENDING = 1 << 16;
 
     private static final long PUSH_NS = 10_000_000_000L;
     private static final long LOOK_NS = 1_000_000_000L;
@@ -25,6 +27,7 @@ final class Handoffs {
     private final Map<Peer, List<ObjectId>> ready = new HashMap<>();
     private final Transfers transfers;
     private long lookAtNs;
+    private int sending;
 
     Handoffs(final Transfers transfers) {
         this.transfers = transfers;
@@ -33,9 +36,16 @@ final class Handoffs {
     /** @param here it can be sent at once */
     void add(final ObjectId id, final boolean here, final Peer target, final long untilNs) {
         if (here) {
-            ready.computeIfAbsent(target, ignored -> new ArrayList<>()).add(id);
+            send(target, id);
         } else if (wanted.size() < MOST) {
             wanted.put(id.hash64(), new Wanted(target, untilNs));
+        }
+    }
+
+    private void send(final Peer target, final ObjectId id) {
+        if (sending < MOST_SENDING) {
+            sending++;
+            ready.computeIfAbsent(target, ignored -> new ArrayList<>()).add(id);
         }
     }
 
@@ -43,7 +53,7 @@ final class Handoffs {
         if (!wanted.isEmpty()) {
             final Wanted by = wanted.remove(id.hash64());
             if (by != null) {
-                ready.computeIfAbsent(by.target, ignored -> new ArrayList<>()).add(id);
+                send(by.target, id);
             }
         }
     }
@@ -57,7 +67,7 @@ final class Handoffs {
                         List.copyOf(each.getValue()),
                         nowNs + PUSH_NS,
                         Priority.LOAD,
-                        (id, outcome) -> {});
+                        (id, outcome) -> sending--);
                 work++;
             }
             ready.clear();

@@ -21,16 +21,17 @@ final class Calls {
     Calls(
             final EngineContext ctx,
             final EngineServer server,
+            final Turns turns,
             final ObjectStore store,
             final HeldRequests held,
             final EngineMetrics metrics) {
         this.ctx = ctx;
         this.held = held;
         joins = new JoinCalls(ctx, store, metrics);
-        reads = new ReadCalls(ctx, server, store, held, metrics);
-        writes = new WriteCalls(ctx, server, store, held);
+        reads = new ReadCalls(ctx, server, turns, store, held, metrics);
+        writes = new WriteCalls(ctx, server, turns, store, held);
         events = new EventCalls(ctx, server, store, held);
-        cluster = new ClusterCalls(ctx, server, store, held);
+        cluster = new ClusterCalls(ctx, server, turns, store, held);
     }
 
     /** Null when the answer comes later. */

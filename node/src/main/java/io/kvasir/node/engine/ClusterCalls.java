@@ -28,12 +28,19 @@ final class ClusterCalls {
 
     private final EngineContext ctx;
     private final EngineServer server;
+    private final Turns turns;
     private final ObjectStore store;
     private final HeldRequests held;
 
-    ClusterCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+    ClusterCalls(
+            final EngineContext ctx,
+            final EngineServer server,
+            final Turns turns,
+            final ObjectStore store,
+            final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
+        this.turns = turns;
         this.store = store;
         this.held = held;
     }
@@ -56,7 +63,7 @@ final class ClusterCalls {
         final byte[] keys = Check.keys(handoff.getKeys());
         final long ttlNs = handoff.getTtlMs() == 0 ? DEFAULT_TTL_NS : Check.nanos(handoff.getTtlMs());
         final String target = handoff.getTarget();
-        return server.work(connection, new Sliced(request, arrivedNs, count, shards.size(), keys.length) {
+        return turns.work(connection, new Sliced(request, arrivedNs, count, shards.size(), keys.length) {
             @Override
             void items(final int from, final int to) {
                 final byte[] part = Arrays.copyOfRange(keys, from * Hash256.BYTES, to * Hash256.BYTES);

@@ -1,28 +1,19 @@
 package io.kvasir.node.engine;
 
-import com.google.protobuf.CodedInputStream;
-import com.google.protobuf.DiscardUnknownFieldsParser;
-import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.Parser;
-import com.google.protobuf.UnsafeByteOperations;
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.storage.ObjectStore;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Supplier;
 import org.agrona.concurrent.Agent;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -33,14 +24,7 @@ import org.slf4j.LoggerFactory;
  */
 public final class EngineServer implements Agent, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(EngineServer.class);
-    private static final int BUFFER_BYTES = 256 * 1024;
-    /** Reads of one connection before the others have their turn. */
-    private static final int READS_IN_A_ROW = 4;
-
     private static final int ACCEPTS_IN_A_ROW = 16;
-    /** What one connection's turn may take, a call that is under way excepted, before others have theirs. */
-    private static final long TURN_NS = 250_000;
-
     private static final long ACCEPT_PAUSE_NS = 100_000_000;
     private static final long DUTY_FAILURE_NS = 1_000_000_000;
 
@@ -50,18 +34,11 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final ServerSocketChannel listener;
     private final SelectionKey listenerKey;
     private final ObjectStore store;
-    private final Calls calls;
     private final HeldRequests held;
     private final Outbox outbox;
-    private final ByteBuffer in = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final Turns turns;
     private final Set<Connection> connections = new LinkedHashSet<>();
     private final List<Connection> ending = new ArrayList<>();
-    /** Connections that get a turn though nothing arrives from them: they are behind. */
-    private final ArrayDeque<Connection> behind = new ArrayDeque<>();
-
-    private final FrameArrays arrays = new FrameArrays();
-    private final Parser<Request> parser = DiscardUnknownFieldsParser.wrap(Request.parser());
-    private final FrameCutter.Sink sink = this::onFrame;
     private volatile boolean asleep;
     /** The clocks were read before a sleep that has ended. */
     private boolean slept;
@@ -69,11 +46,9 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final long spinNs;
     private final long busySpinNs;
 
-    private Connection reading;
     /** See {@link Budget#socketBytes}. */
     private long socketBytes;
 
-    private long turnEndsNs;
     private long nowNs;
     private long nowMs;
     private long sweptNs;
@@ -101,7 +76,8 @@ public final class EngineServer implements Agent, AutoCloseable {
         store = ctx.store().apply(this::wakeup);
         store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
         held = new HeldRequests(this, metrics, nowNs);
-        calls = new Calls(ctx, this, store, held, metrics);
+        turns = new Turns(ctx, this, outbox, metrics);
+        turns.calls(new Calls(ctx, this, turns, store, held, metrics));
         final String shortfall =
                 Budget.shortfall(ctx.maxFrameBytes(), Runtime.getRuntime().maxMemory());
         if (shortfall != null) {
@@ -131,7 +107,7 @@ public final class EngineServer implements Agent, AutoCloseable {
             throw new UncheckedIOException("the engine API's selector failed", e);
         }
         work += driveStore();
-        work += serveBehind();
+        work += turns.doWork();
         work += held.doWork(nowNs);
         outbox.flush();
         sweep();
@@ -144,7 +120,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         asleep = true;
         int work = 0;
         try {
-            work += driveStore() + behind.size();
+            work += driveStore() + turns.waiting();
             if (work == 0) {
                 slept = true;
                 work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
@@ -224,21 +200,6 @@ public final class EngineServer implements Agent, AutoCloseable {
         return ctx.nanoClock().nanoTime();
     }
 
-    /** Works on the call until it is done or its connection's turn is over; null when the answer comes later. */
-    Response.Builder work(final Connection connection, final Sliced task) {
-        while (!task.step()) {
-            if (isTurnOver()) {
-                connection.task = task;
-                return null;
-            }
-        }
-        return task.answer();
-    }
-
-    private boolean isTurnOver() {
-        return readClock() - turnEndsNs >= 0;
-    }
-
     /** Unix ms at the beginning of this turn: many events happen in one. */
     long nowMs() {
         return nowMs;
@@ -287,6 +248,30 @@ public final class EngineServer implements Agent, AutoCloseable {
         nowMs = ctx.epochClock().time();
     }
 
+    /** Counts; when all connections together have too much, the one that has most is ended. */
+    void socketBytes(final long more) {
+        socketBytes += more;
+        while (more > 0 && socketBytes > Budget.socketBytes(ctx.maxFrameBytes())) {
+            Connection most = null;
+            for (final Connection each : connections) {
+                if (!each.ending && (most == null || each.socketBytes() > most.socketBytes())) {
+                    most = each;
+                }
+            }
+            if (most == null || most.socketBytes() == 0) {
+                return;
+            }
+            breakOff(
+                    most,
+                    most.outputBytes > 0 ? Fault.OUTPUT_LIMIT : Fault.FRAME_MEMORY,
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "unfinished requests and unread answers of all connections together exceed "
+                            + Budget.socketBytes(ctx.maxFrameBytes()) + " bytes; this one had most: "
+                            + most.socketBytes());
+        }
+        metrics.socketBytes.set((double) socketBytes);
+    }
+
     private int driveStore() {
         try {
             return store.doWork();
@@ -323,40 +308,15 @@ public final class EngineServer implements Agent, AutoCloseable {
     private void serve(final Connection connection, final SelectionKey key) {
         if (key.isWritable()) {
             outbox.writeQueued(connection);
-            if (connection.isBehind()) {
-                later(connection);
-            }
+            turns.later(connection);
         }
         if (!connection.ending && key.isValid() && key.isReadable() && !connection.isBehind()) {
-            turn(connection);
+            turns.take(connection);
         }
     }
 
-    /** It gets its next turn when all others have had one; who does not read answers waits until it does. */
-    private void later(final Connection connection) {
-        if (!connection.queued && !connection.ending && connection.outputBytes == 0) {
-            connection.queued = true;
-            behind.add(connection);
-        }
-    }
-
-    private int serveBehind() {
-        final int count = behind.size();
-        for (int left = count; left > 0; left--) {
-            final Connection connection = behind.poll();
-            connection.queued = false;
-            if (!connection.ending && connection.outputBytes == 0) {
-                try {
-                    turn(connection);
-                } catch (final RuntimeException e) {
-                    failed(connection, e);
-                }
-            }
-        }
-        return count;
-    }
-
-    private void failed(final Connection connection, final RuntimeException e) {
+    /** A connection's turn, or one of the listener (null), failed. */
+    void failed(final Connection connection, final RuntimeException e) {
         metrics.fault(Fault.INTERNAL);
         LOG.error("A connection's turn failed inside the node", e);
         if (connection != null) {
@@ -402,197 +362,20 @@ public final class EngineServer implements Agent, AutoCloseable {
             return;
         }
         final SelectionKey key = channel.register(selector, SelectionKey.OP_READ);
-        final Connection connection = new Connection(channel, key, new FrameCutter(ctx.maxFrameBytes(), arrays), nowNs);
+        final Connection connection = new Connection(channel, key, turns.cutter(), nowNs);
         key.attach(connection);
         connections.add(connection);
         metrics.connections.set(connections.size());
     }
 
-    /** The call that is under way, then what was read before, then what has arrived, for {@link #TURN_NS}. */
-    private void turn(final Connection connection) {
-        turnEndsNs = readClock() + TURN_NS;
-        reading = connection;
-        try {
-            goOn(connection);
-            readSome(connection);
-        } catch (final FrameCutter.LengthException e) {
-            breakOff(connection, Fault.FRAME_LENGTH, Error.Code.INVALID_ARGUMENT, e.getMessage());
-        } catch (final IOException e) {
-            metrics.fault(Fault.SOCKET_ERROR);
-            end(connection);
-        } finally {
-            reading = null;
-        }
-        outbox.flush();
-        if (connection.isBehind()) {
-            later(connection);
-        }
-    }
-
-    private void goOn(final Connection connection) throws FrameCutter.LengthException {
-        final Sliced task = connection.task;
-        if (task != null) {
-            connection.task = null;
-            finish(connection, task.requestId, task.call, task.arrivedNs, () -> work(connection, task));
-        }
-        if (connection.rest != null && connection.task == null && !connection.ending) {
-            feed(connection, connection.rest);
-        }
-    }
-
-    private void readSome(final Connection connection) throws IOException, FrameCutter.LengthException {
-        for (int i = 0; i < READS_IN_A_ROW; i++) {
-            if (connection.isBehind() || connection.ending || connection.outputBytes > 0 || (i > 0 && isTurnOver())) {
-                return;
-            }
-            in.clear();
-            final int count = connection.channel.read(in);
-            if (count < 0) {
-                if (connection.cutter.keptBytes() > 0) {
-                    metrics.fault(Fault.TRUNCATED_FRAME);
-                }
-                end(connection);
-                return;
-            }
-            if (count == 0) {
-                return;
-            }
-            metrics.bytesIn.inc(count);
-            feed(connection, in.flip());
-            if (count < in.capacity()) {
-                return;
-            }
-        }
-    }
-
-    /** Hands on the frames until the turn is over; the others are kept for the next one. */
-    private void feed(final Connection connection, final ByteBuffer bytes) throws FrameCutter.LengthException {
-        final boolean between = connection.cutter.keptBytes() == 0;
-        final long frames = connection.cutter.frames();
-        connection.cutter.feed(bytes, sink);
-        if (!bytes.hasRemaining()) {
-            connection.rest = null;
-        } else if (connection.rest == null && !connection.ending) {
-            connection.rest = ByteBuffer.allocate(bytes.remaining()).put(bytes).flip();
-        }
-        if (connection.cutter.keptBytes() > 0 && (between || connection.cutter.frames() != frames)) {
-            connection.frameSinceNs = nowNs;
-        }
-        countKept(connection);
-    }
-
-    private void countKept(final Connection connection) {
-        if (!connection.ending) {
-            final int kept = connection.keptBytes();
-            final int more = kept - connection.countedBytes;
-            connection.countedBytes = kept;
-            socketBytes(more);
-        }
-    }
-
-    /** Counts; when all connections together have too much, the one that has most is ended. */
-    private void socketBytes(final long more) {
-        socketBytes += more;
-        while (more > 0 && socketBytes > Budget.socketBytes(ctx.maxFrameBytes())) {
-            Connection most = null;
-            for (final Connection each : connections) {
-                if (!each.ending && (most == null || each.socketBytes() > most.socketBytes())) {
-                    most = each;
-                }
-            }
-            if (most == null || most.socketBytes() == 0) {
-                return;
-            }
-            breakOff(
-                    most,
-                    most.outputBytes > 0 ? Fault.OUTPUT_LIMIT : Fault.FRAME_MEMORY,
-                    Error.Code.RESOURCE_EXHAUSTED,
-                    "unfinished requests and unread answers of all connections together exceed "
-                            + Budget.socketBytes(ctx.maxFrameBytes()) + " bytes; this one had most: "
-                            + most.socketBytes());
-        }
-        metrics.socketBytes.set((double) socketBytes);
-    }
-
-    private boolean onFrame(final byte[] bytes, final int offset, final int length) {
-        final Connection connection = reading;
-        final Request request;
-        try {
-            Outline.check(bytes, offset, length);
-            final CodedInputStream input =
-                    UnsafeByteOperations.unsafeWrap(bytes, offset, length).newCodedInput();
-            input.enableAliasing(true);
-            request = parser.parseFrom(input);
-        } catch (final Outline.RefusedException e) {
-            if (isFree(connection, e.id)) {
-                refuse(connection, e.id, Error.Code.INVALID_ARGUMENT, e.getMessage());
-            }
-            return goesOn(connection);
-        } catch (final InvalidProtocolBufferException e) {
-            breakOff(
-                    connection,
-                    Fault.UNDECODABLE_FRAME,
-                    Error.Code.INVALID_ARGUMENT,
-                    "a frame of " + length + " bytes is no Request: " + e.getMessage());
-            return false;
-        }
-        final long id = request.getId();
-        if (!isFree(connection, id)) {
-            return false;
-        }
-        final long arrivedNs = readClock();
-        finish(connection, id, request.getCallCase(), arrivedNs, () -> calls.call(connection, request, arrivedNs));
-        return goesOn(connection);
-    }
-
-    /** False ends the connection. */
-    private boolean isFree(final Connection connection, final long id) {
-        if (id != 0 && !connection.held.containsKey(id)) {
-            return true;
-        }
-        breakOff(
-                connection,
-                Fault.UNDECODABLE_FRAME,
-                Error.Code.INVALID_ARGUMENT,
-                "id is " + Long.toUnsignedString(id) + "; it must not be 0 and not be in use by a held request");
-        return false;
-    }
-
-    /** Whether the connection's next frame has its turn now. */
-    private boolean goesOn(final Connection connection) {
-        return !connection.ending && connection.task == null && connection.outputBytes == 0 && !isTurnOver();
-    }
-
-    /** Runs the call, or goes on with it, and answers when it is done. */
-    private void finish(
-            final Connection connection,
-            final long id,
-            final Request.CallCase call,
-            final long arrivedNs,
-            final Supplier<Response.Builder> work) {
-        try {
-            final Response.Builder response = work.get();
-            if (response != null) {
-                answer(connection, id, call, arrivedNs, response);
-            }
-        } catch (final CallException e) {
-            refuse(connection, id, e.code(), e.getMessage());
-        } catch (final IllegalArgumentException e) {
-            refuse(connection, id, Error.Code.INVALID_ARGUMENT, e.getMessage());
-        } catch (final RuntimeException e) {
-            internal(connection, id, call, e);
-        }
-    }
-
-    private void internal(
-            final Connection connection, final long id, final Request.CallCase call, final RuntimeException e) {
+    void internal(final Connection connection, final long id, final Request.CallCase call, final RuntimeException e) {
         metrics.fault(Fault.INTERNAL);
         LOG.error("A call of {} failed inside the node", call, e);
         refuse(connection, id, Error.Code.INTERNAL, call + " failed inside the node; its log says why");
     }
 
     /** Says why, then ends this connection. */
-    private void breakOff(final Connection connection, final Fault fault, final Error.Code code, final String message) {
+    void breakOff(final Connection connection, final Fault fault, final Error.Code code, final String message) {
         metrics.fault(fault);
         LOG.atInfo()
                 .addKeyValue("reason", fault)
@@ -602,7 +385,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         end(connection);
     }
 
-    private void end(final Connection connection) {
+    void end(final Connection connection) {
         if (!connection.ending) {
             connection.ending = true;
             ending.add(connection);
@@ -622,7 +405,7 @@ public final class EngineServer implements Agent, AutoCloseable {
             connections.remove(connection);
             try {
                 held.dropAll(connection);
-                calls.connectionEnded(connection);
+                turns.connectionEnded(connection);
             } catch (final RuntimeException e) {
                 metrics.fault(Fault.INTERNAL);
                 LOG.error("A connection's end failed", e);

@@ -16,6 +16,7 @@ final class Outline {
 
     private static final int ID = 1;
     private static final int FIRST_CALL = 10;
+    private static final int BEHIND_CALLS = 64;
     private static final int ATTACH = 11;
     private static final int OPEN_NAMESPACE = 12;
 
@@ -73,6 +74,7 @@ final class Outline {
 
     private void request() throws RefusedException {
         String refusal = null;
+        boolean hasCall = false;
         for (int fields = 0; at < limit && !broken; fields++) {
             if (fields == MOST_FIELDS) {
                 throw new RefusedException(id, "the request has more than " + MOST_FIELDS + " fields");
@@ -81,11 +83,12 @@ final class Outline {
             final long field = tag >>> 3;
             if (field == ID && (tag & 7) == VARINT) {
                 id = varint();
-            } else if (field >= FIRST_CALL && (tag & 7) == BYTES) {
+            } else if (field >= FIRST_CALL && field < BEHIND_CALLS && (tag & 7) == BYTES) {
                 final int end = end();
                 if (!broken && refusal == null) {
-                    refusal = call((int) Math.min(field, MOST_FIELDS), end);
+                    refusal = hasCall ? "the request has more than one call" : call((int) field, end);
                 }
+                hasCall = true;
                 at = end;
             } else {
                 skip((int) (tag & 7));

@@ -30,6 +30,7 @@ final class ReadCalls {
 
     private final EngineContext ctx;
     private final EngineServer server;
+    private final Turns turns;
     private final ObjectStore store;
     private final HeldRequests held;
     private final EngineMetrics metrics;
@@ -37,11 +38,13 @@ final class ReadCalls {
     ReadCalls(
             final EngineContext ctx,
             final EngineServer server,
+            final Turns turns,
             final ObjectStore store,
             final HeldRequests held,
             final EngineMetrics metrics) {
         this.ctx = ctx;
         this.server = server;
+        this.turns = turns;
         this.store = store;
         this.held = held;
         this.metrics = metrics;
@@ -123,7 +126,7 @@ final class ReadCalls {
         count(renew.getLeasesCount());
         final long leaseNs = Check.nanos(Integer.toUnsignedLong(renew.getLeaseMs()));
         final RenewResult.Builder answer = RenewResult.newBuilder();
-        return server.work(
+        return turns.work(
                 connection,
                 new Sliced(request, arrivedNs, renew.getLeasesCount(), 1, renew.getLeasesCount() * 2 * Long.BYTES) {
                     @Override
@@ -148,7 +151,7 @@ final class ReadCalls {
                 Check.shards(release.getShardsList(), session.shards().shards().size());
         Check.work(release.getLeasesCount(), Math.max(1, shards.length));
         final ReleaseResult.Builder answer = ReleaseResult.newBuilder();
-        return server.work(
+        return turns.work(
                 connection,
                 new Sliced(
                         request,

@@ -28,12 +28,19 @@ final class WriteCalls {
 
     private final EngineContext ctx;
     private final EngineServer server;
+    private final Turns turns;
     private final ObjectStore store;
     private final HeldRequests held;
 
-    WriteCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+    WriteCalls(
+            final EngineContext ctx,
+            final EngineServer server,
+            final Turns turns,
+            final ObjectStore store,
+            final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
+        this.turns = turns;
         this.store = store;
         this.held = held;
     }
@@ -96,7 +103,7 @@ final class WriteCalls {
         final long ttlNs = Check.nanos(commit.getTtlMs());
         final byte[] statuses = new byte[count];
         final int bytes = slots.length + parents.length + crc32c.length + Integer.BYTES * chunkIndex.length + count;
-        return server.work(connection, new Sliced(request, arrivedNs, count, 1, bytes) {
+        return turns.work(connection, new Sliced(request, arrivedNs, count, 1, bytes) {
             @Override
             void items(final int from, final int to) {
                 final byte[] done = store.commit(
@@ -123,7 +130,7 @@ final class WriteCalls {
         final byte[] slots = Check.slots(request.getAbort().getSlots());
         final int count = slots.length / SlotRecord.BYTES;
         final byte[] statuses = new byte[count];
-        return server.work(connection, new Sliced(request, arrivedNs, count, 1, slots.length + count) {
+        return turns.work(connection, new Sliced(request, arrivedNs, count, 1, slots.length + count) {
             @Override
             void items(final int from, final int to) {
                 final byte[] done = store.abort(connection.attachment, part(slots, from, to, count));
@@ -152,7 +159,7 @@ final class WriteCalls {
         final long ttlNs = Check.nanos(pin.getTtlMs());
         final int priority = pin.getPriority();
         final PinResult.Builder answer = PinResult.newBuilder();
-        return server.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
+        return turns.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
             @Override
             void items(final int from, final int to) {
                 answer.setPinned(answer.getPinned()
@@ -175,7 +182,7 @@ final class WriteCalls {
         Check.work(count, shards);
         final byte[] keys = Check.keys(unpin.getKeys());
         final UnpinResult.Builder answer = UnpinResult.newBuilder();
-        return server.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
+        return turns.work(connection, new Sliced(request, arrivedNs, count, shards, keys.length) {
             @Override
             void items(final int from, final int to) {
                 answer.setUnpinned(answer.getUnpinned()

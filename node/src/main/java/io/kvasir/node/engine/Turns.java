@@ -1,0 +1,259 @@
+package io.kvasir.node.engine;
+
+import com.google.protobuf.CodedInputStream;
+import com.google.protobuf.DiscardUnknownFieldsParser;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Parser;
+import com.google.protobuf.UnsafeByteOperations;
+import io.kvasir.node.engine.v1.Error;
+import io.kvasir.node.engine.v1.Request;
+import io.kvasir.node.engine.v1.Response;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.function.Supplier;
+
+/**
+ * Gives each connection its turn: a bounded part of what it has sent is read and worked off, then others have theirs.
+ * Owned by the server's thread.
+ */
+final class Turns {
+    private static final int BUFFER_BYTES = 256 * 1024;
+    private static final int READS_IN_A_ROW = 4;
+    /** What a turn may take, a call that is under way excepted. */
+    private static final long TURN_NS = 250_000;
+
+    private final EngineContext ctx;
+    private final EngineServer server;
+    private final Outbox outbox;
+    private final EngineMetrics metrics;
+    private final ByteBuffer in = ByteBuffer.allocate(BUFFER_BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    private final FrameArrays arrays = new FrameArrays();
+    private final Parser<Request> parser = DiscardUnknownFieldsParser.wrap(Request.parser());
+    private final FrameCutter.Sink sink = this::onFrame;
+    /** Connections that get a turn though nothing arrives from them. */
+    private final ArrayDeque<Connection> behind = new ArrayDeque<>();
+
+    private Calls calls;
+    private Connection reading;
+    private long turnEndsNs;
+
+    Turns(final EngineContext ctx, final EngineServer server, final Outbox outbox, final EngineMetrics metrics) {
+        this.ctx = ctx;
+        this.server = server;
+        this.outbox = outbox;
+        this.metrics = metrics;
+    }
+
+    /** Set once, before the first turn. */
+    void calls(final Calls value) {
+        calls = value;
+    }
+
+    void connectionEnded(final Connection connection) {
+        calls.connectionEnded(connection);
+    }
+
+    FrameCutter cutter() {
+        return new FrameCutter(ctx.maxFrameBytes(), arrays);
+    }
+
+    /** Connections that wait for a turn. */
+    int waiting() {
+        return behind.size();
+    }
+
+    /** Works on the call until it is done or its connection's turn is over; null when the answer comes later. */
+    Response.Builder work(final Connection connection, final Sliced task) {
+        while (!task.step()) {
+            if (isTurnOver()) {
+                connection.task = task;
+                return null;
+            }
+        }
+        return task.answer();
+    }
+
+    private boolean isTurnOver() {
+        return server.readClock() - turnEndsNs >= 0;
+    }
+
+    /**
+     * A connection that is behind gets its next turn when all others have had one; one that has not read its answers when
+     * it has.
+     */
+    void later(final Connection connection) {
+        if (connection.isBehind() && !connection.queued && !connection.ending && connection.outputBytes == 0) {
+            connection.queued = true;
+            behind.add(connection);
+        }
+    }
+
+    /** The turns of those that are behind. */
+    int doWork() {
+        final int count = behind.size();
+        for (int left = count; left > 0; left--) {
+            final Connection connection = behind.poll();
+            connection.queued = false;
+            if (!connection.ending && connection.outputBytes == 0) {
+                try {
+                    take(connection);
+                } catch (final RuntimeException e) {
+                    server.failed(connection, e);
+                }
+            }
+        }
+        return count;
+    }
+
+    /** The call that is under way, then what was read before, then what has arrived, for {@link #TURN_NS}. */
+    void take(final Connection connection) {
+        turnEndsNs = server.readClock() + TURN_NS;
+        reading = connection;
+        try {
+            goOn(connection);
+            readSome(connection);
+        } catch (final FrameCutter.LengthException e) {
+            server.breakOff(connection, Fault.FRAME_LENGTH, Error.Code.INVALID_ARGUMENT, e.getMessage());
+        } catch (final IOException e) {
+            metrics.fault(Fault.SOCKET_ERROR);
+            server.end(connection);
+        } finally {
+            reading = null;
+        }
+        outbox.flush();
+        later(connection);
+    }
+
+    private void goOn(final Connection connection) throws FrameCutter.LengthException {
+        final Sliced task = connection.task;
+        if (task != null) {
+            connection.task = null;
+            finish(connection, task.requestId, task.call, task.arrivedNs, () -> work(connection, task));
+        }
+        if (connection.rest != null && connection.task == null && !connection.ending) {
+            feed(connection, connection.rest);
+        }
+    }
+
+    private void readSome(final Connection connection) throws IOException, FrameCutter.LengthException {
+        for (int i = 0; i < READS_IN_A_ROW; i++) {
+            if (connection.isBehind() || connection.ending || connection.outputBytes > 0 || (i > 0 && isTurnOver())) {
+                return;
+            }
+            in.clear();
+            final int count = connection.channel.read(in);
+            if (count < 0) {
+                if (connection.cutter.keptBytes() > 0) {
+                    metrics.fault(Fault.TRUNCATED_FRAME);
+                }
+                server.end(connection);
+                return;
+            }
+            if (count == 0) {
+                return;
+            }
+            metrics.bytesIn.inc(count);
+            feed(connection, in.flip());
+            if (count < in.capacity()) {
+                return;
+            }
+        }
+    }
+
+    /** Hands on the frames until the turn is over; the others are kept for the next one. */
+    private void feed(final Connection connection, final ByteBuffer bytes) throws FrameCutter.LengthException {
+        final boolean between = connection.cutter.keptBytes() == 0;
+        final long frames = connection.cutter.frames();
+        connection.cutter.feed(bytes, sink);
+        if (!bytes.hasRemaining()) {
+            connection.rest = null;
+        } else if (connection.rest == null && !connection.ending) {
+            connection.rest = ByteBuffer.allocate(bytes.remaining()).put(bytes).flip();
+        }
+        if (connection.cutter.keptBytes() > 0 && (between || connection.cutter.frames() != frames)) {
+            connection.frameSinceNs = server.nowNs();
+        }
+        countKept(connection);
+    }
+
+    private void countKept(final Connection connection) {
+        if (!connection.ending) {
+            final int kept = connection.keptBytes();
+            final int more = kept - connection.countedBytes;
+            connection.countedBytes = kept;
+            server.socketBytes(more);
+        }
+    }
+
+    private boolean onFrame(final byte[] bytes, final int offset, final int length) {
+        final Connection connection = reading;
+        final Request request;
+        try {
+            Outline.check(bytes, offset, length);
+            final CodedInputStream input =
+                    UnsafeByteOperations.unsafeWrap(bytes, offset, length).newCodedInput();
+            input.enableAliasing(true);
+            request = parser.parseFrom(input);
+        } catch (final Outline.RefusedException e) {
+            if (isFree(connection, e.id)) {
+                server.refuse(connection, e.id, Error.Code.INVALID_ARGUMENT, e.getMessage());
+            }
+            return goesOn(connection);
+        } catch (final InvalidProtocolBufferException e) {
+            server.breakOff(
+                    connection,
+                    Fault.UNDECODABLE_FRAME,
+                    Error.Code.INVALID_ARGUMENT,
+                    "a frame of " + length + " bytes is no Request: " + e.getMessage());
+            return false;
+        }
+        final long id = request.getId();
+        if (!isFree(connection, id)) {
+            return false;
+        }
+        final long arrivedNs = server.readClock();
+        finish(connection, id, request.getCallCase(), arrivedNs, () -> calls.call(connection, request, arrivedNs));
+        return goesOn(connection);
+    }
+
+    /** False ends the connection. */
+    private boolean isFree(final Connection connection, final long id) {
+        if (id != 0 && !connection.held.containsKey(id)) {
+            return true;
+        }
+        server.breakOff(
+                connection,
+                Fault.UNDECODABLE_FRAME,
+                Error.Code.INVALID_ARGUMENT,
+                "id is " + Long.toUnsignedString(id) + "; it must not be 0 and not be in use by a held request");
+        return false;
+    }
+
+    /** Whether the connection's next frame has its turn now. */
+    private boolean goesOn(final Connection connection) {
+        return !connection.ending && connection.task == null && connection.outputBytes == 0 && !isTurnOver();
+    }
+
+    /** Runs the call, or goes on with it, and answers when it is done. */
+    private void finish(
+            final Connection connection,
+            final long id,
+            final Request.CallCase call,
+            final long arrivedNs,
+            final Supplier<Response.Builder> work) {
+        try {
+            final Response.Builder response = work.get();
+            if (response != null) {
+                server.answer(connection, id, call, arrivedNs, response);
+            }
+        } catch (final CallException e) {
+            server.refuse(connection, id, e.code(), e.getMessage());
+        } catch (final IllegalArgumentException e) {
+            server.refuse(connection, id, Error.Code.INVALID_ARGUMENT, e.getMessage());
+        } catch (final RuntimeException e) {
+            server.internal(connection, id, call, e);
+        }
+    }
+}

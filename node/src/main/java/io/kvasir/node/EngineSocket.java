@@ -1,5 +1,6 @@
 package io.kvasir.node;
 
+import io.kvasir.storage.OwnDirectory;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
@@ -21,7 +22,7 @@ final class EngineSocket implements AutoCloseable {
     /** Any user may connect; what the kernel says of it decides the tenant. */
     private static final String SOCKET_MODE = "rw-rw-rw-";
 
-    private static final String DIRECTORY_MODE = "rwxr-xr-x";
+    private static final String LOCK_MODE = "rw-------";
     /** Connections that the kernel keeps until they are accepted. */
     private static final int BACKLOG = 4096;
 
@@ -41,12 +42,14 @@ final class EngineSocket implements AutoCloseable {
         try {
             final Path directory = path.toAbsolutePath().getParent();
             if (!Files.exists(directory)) {
-                Files.createDirectories(directory);
-                Files.setPosixFilePermissions(directory, PosixFilePermissions.fromString(DIRECTORY_MODE));
+                OwnDirectory.create(directory);
             }
+            OwnDirectory.checkShared(directory, "engine.socket");
             final Path lockPath = path.resolveSibling(path.getFileName() + ".lock");
             lockFile = FileChannel.open(
                     lockPath, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
+            // Who may read a file may hold a shared lock on it, and so keep its owner out.
+            Files.setPosixFilePermissions(lockPath, PosixFilePermissions.fromString(LOCK_MODE));
             final FileLock lock = tryLock(lockFile);
             if (lock == null) {
                 throw new NodeException("another node runs on " + path + " (it holds the lock on " + lockPath

@@ -139,6 +139,11 @@ final class StoreMetrics extends Collector {
         counter(families, "kvasir_storage_corrupt_total", "Objects dropped for a wrong checksum.", counters.corrupt);
         counter(
                 families,
+                "kvasir_storage_regions_ruined_total",
+                "Regions given up because an engine truncated their files or punched holes in them.",
+                counters.regionsRuined);
+        counter(
+                families,
                 "kvasir_storage_quota_refused_total",
                 "Leases and slots refused by a quota.",
                 counters.quotaRefused);

@@ -2,9 +2,11 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.Eviction;
+import io.kvasir.storage.dram.Payload;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.StoredObject;
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -78,22 +80,32 @@ final class Arrivals {
         private final int serial;
         private final StoredObject object;
         private final boolean copy;
+        private final Payload bytes;
 
         Slot(final int entry, final StoredObject object, final boolean copy) {
             this.copy = copy;
             this.entry = entry;
             this.object = object;
             serial = dram.serial(entry);
+            bytes = dram.payload(entry, object.length());
         }
 
         @Override
-        public MemorySegment bytes() {
-            return dram.payload(entry, object.length());
+        public void write(final long position, final MemorySegment from) {
+            try {
+                bytes.write(position, from);
+            } catch (final PosixException gone) {
+                throw new UncheckedIOException(gone);
+            }
         }
 
         @Override
         public void commit() {
             assert dram.is(entry, serial) : "a slot that another node writes was taken away";
+            if (dram.isRuined(entry)) {
+                dram.abort(null, entry);
+                return;
+            }
             dram.setCrc32c(entry, object.crc32c());
             dram.came(entry, TierKind.REMOTE);
             dram.commit(null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
@@ -107,6 +119,7 @@ final class Arrivals {
         @Override
         public void abort() {
             assert dram.is(entry, serial) : "a slot that another node writes was taken away";
+            dram.inspect(entry);
             dram.abort(null, entry);
         }
     }

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.dram.Payload;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -7,13 +8,18 @@ import java.util.concurrent.PriorityBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.zip.CRC32C;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Sums payload on a thread of its own: what somebody waits for first, the rest in the order it came. The caller holds
  * the bytes until the answer, which comes on the owner's thread.
  */
 public final class Checksums implements AutoCloseable {
-    private record Job(boolean urgent, long sequence, MemorySegment[] objects, Consumer<int[]> answer)
+    /** From {@link #sum}: the bytes are not there. */
+    static final long LOST = -1;
+
+    private record Job(boolean urgent, long sequence, Payload[] objects, Consumer<long[]> answer)
             implements Comparable<Job> {
         @Override
         public int compareTo(final Job other) {
@@ -21,6 +27,7 @@ public final class Checksums implements AutoCloseable {
         }
     }
 
+    private static final Logger LOG = LoggerFactory.getLogger(Checksums.class);
     private static final int SLICE = 1 << 26;
 
     private final PriorityBlockingQueue<Job> queue = new PriorityBlockingQueue<>();
@@ -34,7 +41,7 @@ public final class Checksums implements AutoCloseable {
         this.completions = completions;
     }
 
-    /** CRC32C of the segment. */
+    /** CRC32C of the segment, which must be memory that no other process can take away. */
     public static int of(final MemorySegment bytes) {
         final CRC32C crc = new CRC32C();
         for (long at = 0; at < bytes.byteSize(); at += SLICE) {
@@ -43,8 +50,8 @@ public final class Checksums implements AutoCloseable {
         return (int) crc.getValue();
     }
 
-    /** Answers the checksums of all these objects at once: one wake-up for a batch. */
-    void sum(final MemorySegment[] objects, final boolean urgent, final Consumer<int[]> answer) {
+    /** Answers the checksums of all these objects at once, or {@link #LOST}: one wake-up for a batch. */
+    void sum(final Payload[] objects, final boolean urgent, final Consumer<long[]> answer) {
         queue.add(new Job(urgent, sequence.getAndIncrement(), objects, answer));
         worker.execute(this::work);
     }
@@ -53,11 +60,20 @@ public final class Checksums implements AutoCloseable {
     private void work() {
         final Job job = queue.poll();
         if (job != null) {
-            final int[] sums = new int[job.objects.length];
+            final long[] sums = new long[job.objects.length];
             for (int i = 0; i < sums.length; i++) {
-                sums[i] = of(job.objects[i]);
+                sums[i] = sum(job.objects[i]);
             }
             completions.execute(() -> job.answer.accept(sums));
+        }
+    }
+
+    private static long sum(final Payload object) {
+        try {
+            return Integer.toUnsignedLong(object.crc32c(object.byteSize()));
+        } catch (final PosixException gone) {
+            LOG.debug("payload cannot be summed", gone);
+            return LOST;
         }
     }
 

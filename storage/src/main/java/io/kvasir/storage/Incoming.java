@@ -7,8 +7,8 @@ import java.lang.foreign.MemorySegment;
  * is written into it any more.
  */
 public interface Incoming {
-    /** Of at least the object's length; any thread may write. */
-    MemorySegment bytes();
+    /** Any thread; throws when an engine has taken the slot's memory away. */
+    void write(long position, MemorySegment from);
 
     /** The bytes are there, and were verified. */
     void commit();

@@ -1,8 +1,10 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.Payload;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.ssd.StoredObject;
+import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
@@ -102,7 +104,8 @@ final class Lending {
         dram.hold(entry);
         final long stamp = dram.stamp(entry);
         final java.util.function.LongSupplier stampNow = dram.stampReader(entry);
-        final MemorySegment bytes = dram.payload(entry, dram.length(entry));
+        final Payload bytes = dram.payload(entry, dram.length(entry));
+        final int serial = dram.serial(entry);
         final StoredObject object = new StoredObject(
                 dram.length(entry),
                 dram.crc32c(entry),
@@ -118,8 +121,17 @@ final class Lending {
             }
 
             @Override
-            public MemorySegment bytes() {
-                return bytes;
+            public void read(final long position, final MemorySegment into) {
+                try {
+                    bytes.read(position, into);
+                } catch (final PosixException gone) {
+                    owner.execute(() -> {
+                        if (dram.is(entry, serial)) {
+                            dram.inspect(entry);
+                        }
+                    });
+                    throw new UncheckedIOException(gone);
+                }
             }
 
             @Override

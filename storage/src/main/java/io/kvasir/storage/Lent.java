@@ -7,7 +7,8 @@ import java.lang.foreign.MemorySegment;
 public interface Lent {
     StoredObject object();
 
-    MemorySegment bytes();
+    /** Fills {@code into}; throws when an engine has taken the bytes away. */
+    void read(long position, MemorySegment into);
 
     /** True while the bytes are what was lent. */
     boolean isUnchanged();

@@ -33,7 +33,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
+        /** Names it in header tables and lock files, where every process of the tenant can read it. */
         long id();
+
+        /** Known to its process alone: proof that it is the one that says {@link #quiesced}. */
+        long secret();
 
         Tenant tenant();
 
@@ -212,9 +216,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return ((Attachments.Entry) attachment).isHeld();
     }
 
-    /** The process says that all its copies under this earlier attachment id have stopped. Unknown ids are ignored. */
-    public void quiesced(final Tenant tenant, final long attachmentId) {
-        dram.quiesced((TenantArena) tenant, attachmentId);
+    /** The process says that all its copies as the attachment with this secret have stopped. Unknown ones are ignored. */
+    public void quiesced(final Tenant tenant, final long secret) {
+        dram.quiesced((TenantArena) tenant, secret);
     }
 
     /**

@@ -23,8 +23,12 @@ public final class Posix {
     public static final int O_EXCL = 0x80;
     public static final int O_TRUNC = 0x200;
     public static final int O_CLOEXEC = 0x80000;
-    /** The one flag here that differs between processors. */
-    public static final int O_DIRECT = "aarch64".equals(System.getProperty("os.arch")) ? 0x10000 : 0x4000;
+    public static final int O_NONBLOCK = 0x800;
+    private static final boolean AARCH64 = "aarch64".equals(System.getProperty("os.arch"));
+    /** This flag and the next differ between processors. */
+    public static final int O_DIRECT = AARCH64 ? 0x10000 : 0x4000;
+
+    public static final int O_NOFOLLOW = AARCH64 ? 0x8000 : 0x20000;
 
     /** Puts a range on huge pages now, whatever the machine's setting for shared memory says short of "deny" (Linux 6.1). */
     public static final int MADV_COLLAPSE = 25;
@@ -42,6 +46,11 @@ public final class Posix {
     private static final int MAP_FIXED = 0x10;
     private static final int MAP_ANONYMOUS = 0x20;
     private static final int MAP_NORESERVE = 0x4000;
+    private static final int AT_EMPTY_PATH = 0x1000;
+    private static final int STATX_BASIC = 0x7ff;
+    private static final int STATX_BYTES = 256;
+    private static final int FILE_TYPE = 0xf000;
+    private static final int REGULAR_FILE = 0x8000;
     private static final Linker LINKER = Linker.nativeLinker();
     private static final Linker.Option ERRNO = Linker.Option.captureCallState("errno");
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;
@@ -66,6 +75,15 @@ public final class Posix {
     private static final MethodHandle MMAP = bind("mmap", FunctionDescriptor.of(PTR, PTR, LONG, INT, INT, INT, LONG));
     private static final MethodHandle MUNMAP = bind("munmap", FunctionDescriptor.of(INT, PTR, LONG));
     private static final MethodHandle MADVISE = bind("madvise", FunctionDescriptor.of(INT, PTR, LONG, INT));
+    private static final MethodHandle FTRUNCATE = bind("ftruncate", FunctionDescriptor.of(INT, INT, LONG));
+    private static final MethodHandle GETEUID = bind("geteuid", FunctionDescriptor.of(INT));
+    private static final MethodHandle GETEGID = bind("getegid", FunctionDescriptor.of(INT));
+    /** Unlike fstat() the same structure on every processor, and a symbol of every C library. */
+    private static final MethodHandle STATX = bind("statx", FunctionDescriptor.of(INT, INT, PTR, INT, INT, PTR));
+
+    private static final MethodHandle WRITE_MEMORY =
+            bind("process_vm_writev", FunctionDescriptor.of(LONG, INT, PTR, LONG, PTR, LONG, LONG));
+    private static final int OWN_PID = (int) ProcessHandle.current().pid();
 
     /** Where errno of this thread's last call is kept, and the iovec array of its pwritev. */
     private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
@@ -230,6 +248,78 @@ public final class Posix {
             sync(fd);
         } finally {
             close(fd);
+        }
+    }
+
+    /**
+     * What an open file is.
+     *
+     * @param allocated bytes of the file that have memory or blocks; fewer than {@code size} where it has holes
+     */
+    public record FileState(boolean regular, int uid, long size, long allocated) {}
+
+    /** Of an open file. */
+    public static FileState state(final int fd) throws PosixException {
+        try (Arena arena = Arena.ofConfined()) {
+            final MemorySegment stat = arena.allocate(STATX_BYTES, 8);
+            check("statx", () -> (int)
+                    STATX.invokeExact(SCRATCH.get().errno, fd, arena.allocate(1), AT_EMPTY_PATH, STATX_BASIC, stat));
+            return new FileState(
+                    (stat.get(ValueLayout.JAVA_SHORT, 28) & FILE_TYPE) == REGULAR_FILE,
+                    stat.get(INT, 20),
+                    stat.get(LONG, 40),
+                    stat.get(LONG, 48) * 512);
+        }
+    }
+
+    public static void truncate(final int fd, final long bytes) throws PosixException {
+        check("ftruncate", () -> (int) FTRUNCATE.invokeExact(SCRATCH.get().errno, fd, bytes));
+    }
+
+    /** The user that this process acts as. */
+    public static int user() {
+        try {
+            return (int) GETEUID.invokeExact(SCRATCH.get().errno);
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    /** The group that this process acts as. */
+    public static int group() {
+        try {
+            return (int) GETEGID.invokeExact(SCRATCH.get().errno);
+        } catch (final Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    /**
+     * Copies into memory of this process by way of the kernel, so that a page which is not there any more (of a file that
+     * somebody truncated, say) is the error EFAULT instead of a signal.
+     */
+    public static void writeMemory(final MemorySegment destination, final MemorySegment source) throws PosixException {
+        final Scratch scratch = SCRATCH.get();
+        final MemorySegment vectors = scratch.vectors(2);
+        final long bytes = source.byteSize();
+        long done = 0;
+        try {
+            while (done < bytes) {
+                vectors.setAtIndex(LONG, 0, source.address() + done);
+                vectors.setAtIndex(LONG, 1, bytes - done);
+                vectors.setAtIndex(LONG, 2, destination.address() + done);
+                vectors.setAtIndex(LONG, 3, bytes - done);
+                final long moved = (long)
+                        WRITE_MEMORY.invokeExact(scratch.errno, OWN_PID, vectors, 1L, vectors.asSlice(16), 1L, 0L);
+                if (moved <= 0) {
+                    throw new PosixException("process_vm_writev", moved == 0 ? 14 : scratch.code());
+                }
+                done += moved;
+            }
+        } catch (final PosixException e) {
+            throw e;
+        } catch (final Throwable e) {
+            throw unexpected(e);
         }
     }
 

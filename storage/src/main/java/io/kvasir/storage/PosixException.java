@@ -42,6 +42,12 @@ public final class PosixException extends IOException {
         this.error = Errno.of(code);
     }
 
+    /** The same failure under another number. */
+    public PosixException(final PosixException cause, final Errno error) {
+        super(cause.getMessage(), cause);
+        this.error = error;
+    }
+
     public Errno error() {
         return error;
     }

@@ -202,6 +202,11 @@ final class Reservations {
                 statuses[i] = SlotStatus.NOT_RESERVED;
                 continue;
             }
+            if (dram.isRuined(entry)) {
+                dram.abort(writer, entry);
+                statuses[i] = SlotStatus.NOT_RESERVED;
+                continue;
+            }
             if (crc32c.length > 0) {
                 dram.setCrc32c(entry, sums.getInt(i * Integer.BYTES));
             }

@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.Eviction;
+import io.kvasir.storage.dram.Payload;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.ReadOutcome;
@@ -218,7 +219,8 @@ final class SsdShelf implements SsdListener {
         readsInFlight++;
         readBytesInFlight += length;
         final int serial = dram.serial(entry);
-        tier.read(new ReadRequest(id, dram.payload(entry, dram.slotBytes(entry)), outcome -> {
+        final Payload payload = dram.payload(entry, dram.slotBytes(entry));
+        tier.read(new ReadRequest(id, payload.forSystemCalls(), payload::crc32c, outcome -> {
             assert dram.is(entry, serial) : "a promotion's slot was taken away";
             readsInFlight--;
             readBytesInFlight -= length;
@@ -229,6 +231,11 @@ final class SsdShelf implements SsdListener {
 
     private void arrived(
             final int entry, final ObjectId id, final long length, final long startedNs, final ReadOutcome outcome) {
+        if (dram.isRuined(entry) || (outcome instanceof ReadOutcome.Failed && dram.inspect(entry))) {
+            // Not the disk failed: the object is still there, and a later lookup brings it to another region.
+            dram.abort(null, entry);
+            return;
+        }
         switch (outcome) {
             case ReadOutcome.Loaded(StoredObject object)
             when object.length() == length -> {
@@ -367,7 +374,7 @@ final class SsdShelf implements SsdListener {
         writeBytesInFlight += length;
         tier.write(new WriteRequest(
                 id,
-                dram.payload(entry, SizeClass.pageBytes(length)),
+                dram.payload(entry, SizeClass.pageBytes(length)).forSystemCalls(),
                 new StoredObject(
                         length,
                         dram.crc32c(entry),
@@ -379,18 +386,23 @@ final class SsdShelf implements SsdListener {
                 outcome -> {
                     writesInFlight--;
                     writeBytesInFlight -= length;
+                    final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
                     dram.unhold(entry);
-                    written(hash, length, outcome);
+                    written(hash, length, outcome, ruined);
                 }));
     }
 
-    private void written(final long hash, final long length, final WriteOutcome outcome) {
+    private void written(final long hash, final long length, final WriteOutcome outcome, final boolean ruined) {
         if (outcome.status() == WriteOutcome.Status.DURABLE) {
             progressNs = System.nanoTime();
             counters.demoted.increment();
             counters.demotedBytes.add(length);
         } else if (!outcome.isStored()) {
             lengths.remove(hash);
+            if (ruined) {
+                // Not the disk failed: the objects of other regions go on.
+                return;
+            }
             notBeforeNs = System.nanoTime() + PAUSE_NS;
             if (outcome.status() == WriteOutcome.Status.FAILED) {
                 counters.faults.increment();

@@ -47,6 +47,8 @@ public final class StorageCounters {
     public final LongAdder verified = new LongAdder();
     /** Objects whose bytes do not fit their checksum; each was dropped. */
     public final LongAdder corrupt = new LongAdder();
+    /** Regions that were given up because an engine truncated or punched their files. */
+    public final LongAdder regionsRuined = new LongAdder();
     /** Leases and reservations refused because a quota was used up. */
     public final LongAdder quotaRefused = new LongAdder();
 

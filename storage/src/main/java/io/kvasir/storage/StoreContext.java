@@ -4,9 +4,9 @@ import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.ssd.SsdTier;
 import java.nio.file.Path;
+import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
-import java.util.SplittableRandom;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
@@ -36,7 +36,7 @@ public final class StoreContext {
     private Runnable wakeup = () -> {};
     private EpochClock clock = SystemEpochClock.INSTANCE;
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
-    private RandomGenerator random = new SplittableRandom();
+    private RandomGenerator random = new SecureRandom();
     private Function<String, ExecutorService> workers = StoreContext::thread;
 
     /** Directory of the arena, on a tmpfs. */

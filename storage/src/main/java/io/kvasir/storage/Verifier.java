@@ -1,7 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
-import java.lang.foreign.MemorySegment;
+import io.kvasir.storage.dram.Payload;
 import java.util.Arrays;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -62,7 +62,7 @@ final class Verifier implements AutoCloseable {
         }
         verifying.put(entry, serial);
         dram.hold(entry);
-        checksums.sum(new MemorySegment[] {dram.payload(entry, dram.length(entry))}, true, sums -> {
+        checksums.sum(new Payload[] {dram.payload(entry, dram.length(entry))}, true, sums -> {
             verifying.remove(entry);
             released(entry, serial, sums[0]);
         });
@@ -95,7 +95,7 @@ final class Verifier implements AutoCloseable {
     }
 
     private void check(final int[] batch) {
-        final MemorySegment[] objects = new MemorySegment[batch.length];
+        final Payload[] objects = new Payload[batch.length];
         final int[] serials = new int[batch.length];
         for (int i = 0; i < batch.length; i++) {
             dram.hold(batch[i]);
@@ -111,19 +111,22 @@ final class Verifier implements AutoCloseable {
         });
     }
 
-    private void released(final int entry, final int serial, final int crc) {
+    private void released(final int entry, final int serial, final long sum) {
+        // Before the hold ends: it may be the last thing that keeps the entry.
+        final boolean ruined = sum == Checksums.LOST && dram.inspect(entry);
         dram.unhold(entry);
         // It may have been condemned by an earlier answer, and gone with this hold.
         if (dram.is(entry, serial)) {
-            summed(entry, crc);
+            summed(entry, sum, ruined);
         }
     }
 
-    private void summed(final int entry, final int crc) {
-        if (dram.isCondemned(entry)) {
+    private void summed(final int entry, final long sum, final boolean ruined) {
+        if (ruined || dram.isCondemned(entry)) {
             return;
         }
-        if (dram.isSummed(entry) && dram.crc32c(entry) != crc) {
+        final int crc = (int) sum;
+        if (sum == Checksums.LOST || (dram.isSummed(entry) && dram.crc32c(entry) != crc)) {
             LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
             counters.corrupt.increment();
             dram.dropOrCondemn(entry);

@@ -7,10 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.stream.LongStream;
@@ -203,8 +205,76 @@ class ObjectStoreTest {
         fixture.reserve(MIB, 1, 2, 3);
         fixture.store.closeAttachment(fixture.attachment);
         assertEquals(3L * MIB, fixture.store.quarantinedBytes());
-        fixture.store.quiesced(fixture.tenant, fixture.attachment.id());
+        fixture.store.quiesced(fixture.tenant, fixture.attachment.secret());
         assertEquals(0, fixture.store.quarantinedBytes());
+    }
+
+    @Test
+    void shouldFreeNothingForWhoKnowsOnlyAFileName() {
+        fixture.reserve(MIB, 1, 2, 3);
+        fixture.store.closeAttachment(fixture.attachment);
+        // Every process of the tenant can list the directory, and read the writer's number in the header table.
+        final String name = fixture.attachment.lockFile();
+        final long number = Long.parseUnsignedLong(name.substring(name.indexOf('-') + 1, name.indexOf('.')), 16);
+        fixture.store.quiesced(fixture.tenant, number);
+        fixture.store.quiesced(fixture.tenant, fixture.attachment.id());
+        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
+    }
+
+    @Test
+    void shouldFreeNothingWhenSomebodyRemovesTheLockFileOfALivingProcess() throws IOException {
+        assertTrue(fixture.store.isAlive(fixture.attachment));
+        fixture.reserve(MIB, 1, 2, 3);
+        Files.delete(Path.of(fixture.tenant.directory(), fixture.attachment.lockFile()));
+        fixture.store.closeAttachment(fixture.attachment);
+        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
+    }
+
+    @Test
+    void shouldGiveNothingToAnAttachmentThatEnded() throws IOException {
+        fixture.store.closeAttachment(fixture.attachment);
+        fixture.killEngine();
+        fixture.until("the attachment ended", () -> !fixture.store.isAlive(fixture.attachment));
+        fixture.until("there is a region", () -> fixture.store.doWork() == 0);
+        final ObjectStore.ReserveResult late = fixture.store.reserve(
+                fixture.attachment,
+                StoreFixture.NAMESPACE,
+                StoreFixture.SHARD,
+                StoreFixture.keys(1, 2),
+                new long[] {MIB},
+                0);
+        assertEquals(2, late.noRoom());
+        assertEquals(0, fixture.store.dramUsedBytes());
+    }
+
+    @Test
+    void shouldShareWhatAnEarlierNodeLeftWithTheTenantsGroup() throws IOException {
+        assumeTrue(
+                Files.getAttribute(Path.of("/proc/self"), "unix:uid").equals(0), "only root gives files to any group");
+        assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
+        fixture.killNode();
+        final int group = 65_534;
+        try (ObjectStore next = new ObjectStore(context())) {
+            final ObjectStore.Tenant tenant = next.openTenant("tests", group);
+            final ObjectStore.Attachment attachment = next.openAttachment(tenant);
+            final Path directory = Path.of(tenant.directory());
+            assertEquals(group, Files.getAttribute(directory, "unix:gid"));
+            assertEquals(group, Files.getAttribute(directory.resolve(attachment.lockFile()), "unix:gid"));
+            for (final RegionInfo region : next.regions(tenant)) {
+                assertEquals(group, Files.getAttribute(directory.resolve(region.dataFile()), "unix:gid"));
+                assertEquals(group, Files.getAttribute(directory.resolve(region.headerFile()), "unix:gid"));
+            }
+            // Who comes later with another group does not take it from the first.
+            next.openTenant("tests", group - 1);
+            assertEquals(group, Files.getAttribute(directory, "unix:gid"));
+        }
+        try (ObjectStore third = new ObjectStore(context())) {
+            // What it makes before anybody came is the tenant's too.
+            final ObjectStore.Tenant tenant = third.openTenant("tests", -1);
+            final Path lock =
+                    Path.of(tenant.directory(), third.openAttachment(tenant).lockFile());
+            assertEquals(group, Files.getAttribute(lock, "unix:gid"));
+        }
     }
 
     /** In one process the JVM sees its own lock as held, so another process plays the engine. */

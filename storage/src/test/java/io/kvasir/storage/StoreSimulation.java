@@ -402,7 +402,7 @@ final class StoreSimulation implements AutoCloseable {
     private void quiesce() throws IOException {
         if (!silent.isEmpty()) {
             final SimulatedEngine engine = silent.remove(random.nextInt(silent.size()));
-            store.quiesced(tenant, engine.attachment.id());
+            store.quiesced(tenant, engine.attachment.secret());
             engine.die();
         }
     }

@@ -1,7 +1,6 @@
 package io.kvasir.transport;
 
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
 import java.util.zip.CRC32C;
 import org.agrona.DirectBuffer;
 
@@ -10,9 +9,6 @@ import org.agrona.DirectBuffer;
  * same version goes on from there. Slices are taken in order only, so {@code received} is all there is to know of them.
  */
 final class InboundObject {
-    /** Copied, and then summed where it came from, which is still in the processor's first cache. */
-    private static final int PIECE = 8 << 10;
-
     /** Of the list that was asked for; in a peer's push, of the transfer. */
     final int index;
 
@@ -46,7 +42,6 @@ final class InboundObject {
     long excludedHolders;
     Outcome lastFailure = Outcome.UNREACHABLE;
     boolean ended;
-    private MemorySegment slot;
     private final CRC32C crc = new CRC32C();
 
     InboundObject(final int index, final ObjectName name, final Pull pull, final ObjectSink sink) {
@@ -59,7 +54,6 @@ final class InboundObject {
     void reserve(final Reservation newReservation, final ObjectVersion version) {
         reservation = newReservation;
         reservedVersion = version;
-        slot = newReservation.bytes().asSlice(0, version.length());
         restart();
     }
 
@@ -68,7 +62,6 @@ final class InboundObject {
         final Reservation given = reservation;
         reservation = null;
         reservedVersion = null;
-        slot = null;
         return given;
     }
 
@@ -81,15 +74,10 @@ final class InboundObject {
     void append(final DirectBuffer buffer, final int offset, final int length) {
         final MemorySegment payload =
                 MemorySegment.ofAddress(buffer.addressOffset() + offset).reinterpret(length);
-        // A sum of the slot would wait for each piece's stores: a shared arena's memory is summed between two atomic
-        // operations. Nobody writes into what a stream has handed over, so both are the same bytes.
-        final ByteBuffer toSum = payload.asByteBuffer();
-        for (int at = 0; at < length; at += PIECE) {
-            final int piece = Math.min(PIECE, length - at);
-            MemorySegment.copy(payload, at, slot, received, piece);
-            crc.update(toSum.limit(at + piece).position(at));
-            received += piece;
-        }
+        reservation.write(received, payload);
+        // Nobody writes into what a stream has handed over, so this is what the slot got.
+        crc.update(payload.asByteBuffer());
+        received += length;
     }
 
     boolean intact() {

@@ -8,8 +8,8 @@ import java.lang.foreign.MemorySegment;
  * {@code failed}. After either call no byte is written any more, however late it arrives.
  */
 public interface Reservation {
-    /** Off-heap, of at least the offered version's length, writable from the link's thread. */
-    MemorySegment bytes();
+    /** Inside the offered version's length. Throws when the slot's memory is gone: the object is then given back. */
+    void write(long position, MemorySegment from);
 
     /** All bytes are there, their checksum is the version's, and the holder confirmed them: commit. Must not block. */
     void complete();

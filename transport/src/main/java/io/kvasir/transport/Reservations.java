@@ -104,12 +104,7 @@ final class Reservations {
     private void onReserved(final InboundObject object, final ObjectVersion version, final Reservation reservation) {
         object.asked = null;
         context.counters().add(Counter.RESERVATIONS, 1);
-        if (!object.ended && reservation.bytes().byteSize() < version.length()) {
-            context.errors()
-                    .onError("the sink reserved " + reservation.bytes().byteSize() + " bytes for " + version.length());
-            finish(object, reservation, Outcome.REFUSED);
-            receiver.endHere(object, Outcome.REFUSED);
-        } else if (object.ended) {
+        if (object.ended) {
             finish(object, reservation, Outcome.CANCELLED);
         } else {
             object.reserve(reservation, version);

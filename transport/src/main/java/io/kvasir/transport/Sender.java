@@ -317,10 +317,8 @@ final class Sender {
         final ObjectVersion version = source.version();
         if (object.phase == OutboundObject.Phase.ENDED) {
             release(object);
-        } else if (version.length() < 1 || source.bytes().byteSize() < version.length()) {
-            context.errors()
-                    .onError("the source gave " + source.bytes().byteSize() + " bytes of an object of "
-                            + version.length());
+        } else if (version.length() < 1) {
+            context.errors().onError("the source gave an object of " + version.length() + " bytes");
             missing(object, Outcome.MISSING);
         } else {
             object.version = version;
@@ -416,13 +414,10 @@ final class Sender {
                     .flags(0)
                     .authTag0(0)
                     .authTag1(0);
-            MemorySegment.copy(
-                    object.source.bytes(),
+            object.source.read(
                     object.sent,
                     MemorySegment.ofAddress(buffer.addressOffset() + at + SLICE_AHEAD)
-                            .reinterpret(payload),
-                    0,
-                    payload);
+                            .reinterpret(payload));
         } catch (final RuntimeException sourceIsGone) {
             // The owner broke its promise; what is in the claim must not be taken for the object.
             claim.abort();

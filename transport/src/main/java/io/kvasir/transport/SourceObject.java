@@ -6,8 +6,11 @@ import java.lang.foreign.MemorySegment;
 public interface SourceObject {
     ObjectVersion version();
 
-    /** Off-heap, of {@code version().length()} bytes, readable from the link's thread until {@link #release()}. */
-    MemorySegment bytes();
+    /**
+     * Fills {@code into} from {@code position} on; the bytes stay until {@link #release()}. Throws when they are gone all
+     * the same: the object is then missing.
+     */
+    void read(long position, MemorySegment into);
 
     /**
      * Whether the bytes were this version's all along (the slot's generation is still the one that was leased). Asked

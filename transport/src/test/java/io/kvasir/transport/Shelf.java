@@ -92,8 +92,8 @@ final class Shelf implements ObjectSource, ObjectSink {
         }
 
         @Override
-        public MemorySegment bytes() {
-            return object.bytes;
+        public void read(final long position, final MemorySegment into) {
+            into.copyFrom(object.bytes.asSlice(position, into.byteSize()));
         }
 
         @Override
@@ -136,8 +136,8 @@ final class Shelf implements ObjectSource, ObjectSink {
 
     private record Slot(Shelf shelf, ObjectName name, Held slot) implements Reservation {
         @Override
-        public MemorySegment bytes() {
-            return slot.bytes;
+        public void write(final long position, final MemorySegment from) {
+            MemorySegment.copy(from, 0, slot.bytes, position, from.byteSize());
         }
 
         @Override

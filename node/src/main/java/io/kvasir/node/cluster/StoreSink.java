@@ -92,16 +92,14 @@ final class StoreSink implements ObjectSink {
 
     private final class Slot implements Reservation {
         private final Incoming incoming;
-        private final MemorySegment bytes;
 
         Slot(final Incoming incoming) {
             this.incoming = incoming;
-            bytes = incoming.bytes();
         }
 
         @Override
-        public MemorySegment bytes() {
-            return bytes;
+        public void write(final long position, final MemorySegment from) {
+            incoming.write(position, from);
         }
 
         @Override

@@ -88,8 +88,8 @@ final class StoreSource implements ObjectSource {
         }
 
         @Override
-        public MemorySegment bytes() {
-            return lent.bytes();
+        public void read(final long position, final MemorySegment into) {
+            lent.read(position, into);
         }
 
         @Override

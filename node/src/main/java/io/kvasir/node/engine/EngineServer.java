@@ -75,6 +75,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         sweptNs = nowNs;
         store = ctx.store().apply(this::wakeup);
         store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
+        store.onProcessEnded(this::endOf);
         held = new HeldRequests(this, metrics, nowNs);
         turns = new Turns(ctx, this, outbox, metrics);
         turns.calls(new Calls(ctx, this, turns, store, held, metrics));
@@ -372,6 +373,20 @@ public final class EngineServer implements Agent, AutoCloseable {
         metrics.fault(Fault.INTERNAL);
         LOG.error("A call of {} failed inside the node", call, e);
         refuse(connection, id, Error.Code.INTERNAL, call + " failed inside the node; its log says why");
+    }
+
+    /** What it had is not its own any more, so nothing that it asked for may run. */
+    private void endOf(final ObjectStore.Attachment attachment) {
+        for (final Connection connection : connections) {
+            if (connection.attachment != null && connection.attachment.id() == attachment.id() && !connection.ending) {
+                held.dropAll(connection);
+                breakOff(
+                        connection,
+                        Fault.PROCESS_ENDED,
+                        Error.Code.NOT_ATTACHED,
+                        "the lock on " + attachment.lockFile() + " is free: its process has ended or gave it up");
+            }
+        }
     }
 
     /** Says why, then ends this connection. */

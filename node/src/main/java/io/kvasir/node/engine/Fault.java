@@ -18,6 +18,8 @@ enum Fault {
     OUTPUT_LIMIT,
     /** No Hello within the stall limit. */
     NO_HELLO,
+    /** The process that said Hello is dead or gave its lock up, and somebody keeps its socket open. */
+    PROCESS_ENDED,
     CONNECTION_LIMIT,
     /** The kernel refused to accept: no more file descriptors, most likely. */
     ACCEPT_FAILED,

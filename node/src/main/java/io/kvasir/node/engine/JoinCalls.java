@@ -98,7 +98,7 @@ final class JoinCalls {
                         .setNode(ctx.nodeName())
                         .setTenant(connection.tenant.name())
                         .setDirectory(connection.storeTenant.directory())
-                        .setAttachment(connection.attachment.id())
+                        .setAttachment(connection.attachment.secret())
                         .setLockFile(connection.attachment.lockFile())
                         .setMaxFrameBytes(ctx.maxFrameBytes()));
     }

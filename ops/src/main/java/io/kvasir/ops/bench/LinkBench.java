@@ -1,5 +1,7 @@
 package io.kvasir.ops.bench;
 
+import io.kvasir.storage.PosixException;
+import io.kvasir.storage.dram.Payload;
 import io.kvasir.transport.Incarnation;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
@@ -21,6 +23,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
@@ -151,8 +154,9 @@ final class LinkBench implements Callable<Integer> {
         final PrintStream out = System.out;
         final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         try (Arena arena = Arena.ofShared()) {
-            final MemorySegment memory = SharedBytes.random(arena, MEMORY, 1);
-            final Source source = new Source(memory, size);
+            final SharedBytes bytes = SharedBytes.random(arena, MEMORY, 1);
+            final MemorySegment memory = bytes.mapped();
+            final Source source = new Source(bytes, size);
             out.println("ready");
             for (String command = in.readLine(); command != null; command = in.readLine()) {
                 final BooleanSupplier stopped = nextLine(in);
@@ -161,7 +165,7 @@ final class LinkBench implements Callable<Integer> {
                         final PeerLink link =
                                 PeerLink.open(context(peer(towardsThere == null ? there : towardsThere, THERE))
                                         .source(source)
-                                        .sink(new Slots(memory, size)));
+                                        .sink(new Slots(bytes.payload(), size)));
                         final IdleStrategy idle = new BackoffIdleStrategy(100, 20, 1_000, 100_000);
                         out.println("ready");
                         while (!stopped.getAsBoolean()) {
@@ -204,15 +208,16 @@ final class LinkBench implements Callable<Integer> {
     }
 
     private static final class Source implements ObjectSource {
-        private final List<MemorySegment> objects = new ArrayList<>();
+        private final List<Payload> objects = new ArrayList<>();
         private final List<ObjectVersion> versions = new ArrayList<>();
 
-        Source(final MemorySegment memory, final int size) {
+        Source(final SharedBytes bytes, final int size) {
+            final MemorySegment memory = bytes.mapped();
             for (long at = 0; at + size <= memory.byteSize(); at += size) {
                 final MemorySegment object = memory.asSlice(at, size);
                 final CRC32C crc = new CRC32C();
                 crc.update(object.asByteBuffer());
-                objects.add(object);
+                objects.add(bytes.payload().slice(at, size));
                 versions.add(new ObjectVersion(size, (int) crc.getValue(), 0, 0, 0, 0, 0, 0, 0, 0));
             }
         }
@@ -228,8 +233,12 @@ final class LinkBench implements Callable<Integer> {
                 }
 
                 @Override
-                public MemorySegment bytes() {
-                    return objects.get(index);
+                public void read(final long position, final MemorySegment into) {
+                    try {
+                        objects.get(index).read(position, into);
+                    } catch (final PosixException e) {
+                        throw new UncheckedIOException(e);
+                    }
                 }
 
                 @Override
@@ -259,18 +268,18 @@ final class LinkBench implements Callable<Integer> {
                 PrintStream commands = new PrintStream(process.getOutputStream(), true, StandardCharsets.UTF_8);
                 BufferedReader answers =
                         new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-            final MemorySegment memory = SharedBytes.random(arena, MEMORY, 2);
+            final SharedBytes memory = SharedBytes.random(arena, MEMORY, 2);
             await(answers, "ready");
             for (int run = -WARM_ROUNDS; run < runs; run++) {
                 final long warmNs = run < 0 ? WARM_NS : ms * 500_000L;
                 final double rawFigure;
                 final double linkFigure;
                 if (run % 2 == 0) {
-                    rawFigure = raw(memory, commands, answers, warmNs);
-                    linkFigure = link(memory, commands, answers, warmNs);
+                    rawFigure = raw(memory.mapped(), commands, answers, warmNs);
+                    linkFigure = link(memory.payload(), commands, answers, warmNs);
                 } else {
-                    linkFigure = link(memory, commands, answers, warmNs);
-                    rawFigure = raw(memory, commands, answers, warmNs);
+                    linkFigure = link(memory.payload(), commands, answers, warmNs);
+                    rawFigure = raw(memory.mapped(), commands, answers, warmNs);
                 }
                 System.err.printf(
                         "link %.3f raw %.3f GB/s, ratio %.3f%n", linkFigure, rawFigure, linkFigure / rawFigure);
@@ -282,7 +291,7 @@ final class LinkBench implements Callable<Integer> {
             figures.put("link", link);
             figures.put("raw", raw);
             if (firstBytes > 0) {
-                figures.put("first_byte_us", firstBytes(memory, commands, answers));
+                figures.put("first_byte_us", firstBytes(memory.payload(), commands, answers));
             }
         } finally {
             if (!process.waitFor(5, TimeUnit.SECONDS)) {
@@ -340,7 +349,7 @@ final class LinkBench implements Callable<Integer> {
     }
 
     private double link(
-            final MemorySegment memory, final PrintStream commands, final BufferedReader answers, final long warmNs)
+            final Payload memory, final PrintStream commands, final BufferedReader answers, final long warmNs)
             throws IOException {
         final Slots slots = new Slots(memory, size);
         final PeerLink link = open(slots, new LinkCounters());
@@ -374,12 +383,12 @@ final class LinkBench implements Callable<Integer> {
     private PeerLink open(final Slots slots, final LinkCounters counters) {
         return PeerLink.open(context(peer(towardsHere == null ? here : towardsHere, HERE))
                 .counters(counters)
-                .source(new Source(MemorySegment.NULL, size))
+                .source(new Source(new SharedBytes(MemorySegment.NULL, null), size))
                 .sink(slots));
     }
 
     /** Microseconds from a pull of one object to the first of its bytes in the slot, over a link that is open. */
-    private double[] firstBytes(final MemorySegment memory, final PrintStream commands, final BufferedReader answers)
+    private double[] firstBytes(final Payload memory, final PrintStream commands, final BufferedReader answers)
             throws IOException {
         final Slots slots = new Slots(memory, size);
         final LinkCounters counters = new LinkCounters();
@@ -453,12 +462,12 @@ final class LinkBench implements Callable<Integer> {
 
     /** Gives slots of one size, over and over. */
     private static final class Slots implements ObjectSink {
-        private final ArrayDeque<MemorySegment> free = new ArrayDeque<>();
+        private final ArrayDeque<Payload> free = new ArrayDeque<>();
         private long completedBytes;
 
-        Slots(final MemorySegment memory, final int size) {
+        Slots(final Payload memory, final int size) {
             for (long at = 0; at + size <= memory.byteSize(); at += size) {
-                free.add(memory.asSlice(at, size));
+                free.add(memory.slice(at, size));
             }
         }
 
@@ -470,11 +479,15 @@ final class LinkBench implements Callable<Integer> {
                 final long deadlineNs,
                 final Priority priority,
                 final SinkAnswer answer) {
-            final MemorySegment slot = free.poll();
+            final Payload slot = free.poll();
             answer.accept(new Reservation() {
                 @Override
-                public MemorySegment bytes() {
-                    return slot;
+                public void write(final long position, final MemorySegment from) {
+                    try {
+                        slot.write(position, from);
+                    } catch (final PosixException e) {
+                        throw new UncheckedIOException(e);
+                    }
                 }
 
                 @Override

@@ -1,5 +1,6 @@
 package io.kvasir.storage.dram;
 
+import io.kvasir.storage.OwnDirectory;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.StorageException;
 import java.io.IOException;
@@ -9,6 +10,7 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -39,13 +41,13 @@ final class ArenaFiles implements AutoCloseable {
     ArenaFiles(final Path root) {
         this.root = root;
         try {
-            Files.createDirectories(root);
+            OwnDirectory.make(root, "dram.directory");
             permissions(root, "rwx--x--x");
-            Files.createDirectories(root.resolve("tenants"));
+            OwnDirectory.make(root.resolve("tenants"), "dram.directory");
             permissions(root.resolve("tenants"), "rwx--x--x");
             lockChannel = lock(root.resolve("arena.lock"));
             final Path spare = root.resolve("spare");
-            Files.createDirectories(spare);
+            OwnDirectory.make(spare, "dram.directory");
             permissions(spare, "rwx------");
             for (final Path left : list(spare)) {
                 Files.delete(left);
@@ -59,9 +61,12 @@ final class ArenaFiles implements AutoCloseable {
     }
 
     private static FileChannel lock(final Path file) throws IOException {
-        final FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        final FileChannel channel =
+                FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
         FileLock lock = null;
         try {
+            // Who may read a file may hold a shared lock on it, and so keep its owner out.
+            permissions(file, "rw-------");
             lock = channel.tryLock();
         } catch (final OverlappingFileLockException sameProcess) {
             LOG.debug("arena is open in this process", sameProcess);
@@ -87,14 +92,35 @@ final class ArenaFiles implements AutoCloseable {
     }
 
     void createTenant(final TenantArena tenant) throws IOException {
-        Files.createDirectories(tenant.path);
+        OwnDirectory.make(tenant.path, "dram.directory");
         share(tenant.path, tenant.gid);
         permissions(tenant.path, "rwxr-x---");
     }
 
+    /** Gives everything that the tenant has here to another group: an earlier node left it, or did not know the group. */
+    void shareAnew(final TenantArena tenant, final int gid) throws IOException {
+        for (final Path file : list(tenant.path)) {
+            share(file, gid);
+        }
+        // Last: while it is the old group's, nobody meets a file of the old group in it.
+        share(tenant.path, gid);
+    }
+
+    /** The group that an earlier node gave the tenant's directory to; -1 when there is none yet. */
+    int group(final String tenant) {
+        try {
+            final Path directory = tenantDirectory(tenant);
+            return Files.exists(directory)
+                    ? (Integer) Files.getAttribute(directory, "unix:gid", LinkOption.NOFOLLOW_LINKS)
+                    : -1;
+        } catch (final IOException failure) {
+            throw new StorageException("cannot read the group of tenant " + tenant + ": " + failure, failure);
+        }
+    }
+
     List<String> tenants() {
         return list(root.resolve("tenants")).stream()
-                .filter(Files::isDirectory)
+                .filter(path -> Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS))
                 .map(path -> path.getFileName().toString())
                 .toList();
     }
@@ -164,6 +190,8 @@ final class ArenaFiles implements AutoCloseable {
         final Path unfinished = tenant.path.resolve(name(id) + ".new");
         Files.deleteIfExists(unfinished);
         final Arena memory = sharedArena();
+        RegionFile data = null;
+        Region region = null;
         try {
             allocate(unfinished, HeaderTable.fileBytes(slots));
             share(unfinished, tenant.gid);
@@ -173,17 +201,22 @@ final class ArenaFiles implements AutoCloseable {
             Files.move(spare.file, dataFile);
             share(dataFile, tenant.gid);
             permissions(dataFile, "rw-rw----");
-            final MemorySegment data = mapPayload(dataFile, spare.bytes, memory);
+            data = RegionFile.open(dataFile, spare.bytes, HUGE_PAGE, memory);
             Files.move(unfinished, headerFile);
-            final Region region = new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
+            region = new Region(id, tenant, slotBytes, slots, dataFile, headerFile, memory, data, headers);
             for (int slot = slots - 1; slot >= 0; slot--) {
                 region.putFree(slot);
             }
             return region;
-        } catch (final IOException failure) {
-            memory.close();
-            Files.deleteIfExists(unfinished);
-            throw failure;
+        } finally {
+            if (region == null) {
+                if (data != null) {
+                    data.close();
+                }
+                memory.close();
+                delete(unfinished);
+                delete(dataFile);
+            }
         }
     }
 
@@ -225,11 +258,13 @@ final class ArenaFiles implements AutoCloseable {
 
     private static Region adopt(final TenantArena tenant, final Path headerFile, final Path dataFile)
             throws IOException {
-        if (!Files.exists(dataFile) || Files.size(headerFile) < HeaderTable.PREAMBLE) {
+        if (!isOwnFile(headerFile)
+                || !Files.exists(dataFile, LinkOption.NOFOLLOW_LINKS)
+                || Files.size(headerFile) < HeaderTable.PREAMBLE) {
             return null;
         }
         final Arena memory = sharedArena();
-        boolean kept = false;
+        Region region = null;
         try {
             final HeaderTable headers = new HeaderTable(map(headerFile, memory));
             final HeaderTable.Preamble preamble = headers.readPreamble();
@@ -239,12 +274,10 @@ final class ArenaFiles implements AutoCloseable {
                     || preamble.slotBytes() < 1
                     || preamble.slotBytes() > preamble.dataBytes() / preamble.slots()
                     || Files.size(headerFile) != HeaderTable.fileBytes(preamble.slots())
-                    || Files.size(dataFile) != preamble.dataBytes()
                     || !headerFile.getFileName().toString().equals(name(preamble.region()) + HEAD)) {
                 return null;
             }
-            kept = true;
-            return new Region(
+            region = new Region(
                     preamble.region(),
                     tenant,
                     preamble.slotBytes(),
@@ -252,13 +285,19 @@ final class ArenaFiles implements AutoCloseable {
                     dataFile,
                     headerFile,
                     memory,
-                    mapPayload(dataFile, preamble.dataBytes(), memory),
+                    RegionFile.open(dataFile, preamble.dataBytes(), HUGE_PAGE, memory),
                     headers);
+            return region;
         } finally {
-            if (!kept) {
+            if (region == null) {
                 memory.close();
             }
         }
+    }
+
+    private static boolean isOwnFile(final Path file) throws IOException {
+        return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
+                && Posix.user() == (Integer) Files.getAttribute(file, "unix:uid", LinkOption.NOFOLLOW_LINKS);
     }
 
     /** Ends a region for every engine that has it mapped; its payload file becomes a spare of the same tenant. */
@@ -307,17 +346,9 @@ final class ArenaFiles implements AutoCloseable {
         return "region-" + String.format("%08x", id);
     }
 
-    private static MemorySegment mapPayload(final Path file, final long bytes, final Arena memory) throws IOException {
-        final int fd = Posix.open(file, Posix.O_RDWR, 0);
-        try {
-            return Posix.map(fd, bytes, HUGE_PAGE, memory);
-        } finally {
-            Posix.close(fd);
-        }
-    }
-
     private static MemorySegment map(final Path file, final Arena memory) throws IOException {
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+        try (FileChannel channel =
+                FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS)) {
             return channel.map(FileChannel.MapMode.READ_WRITE, 0, channel.size(), memory);
         }
     }

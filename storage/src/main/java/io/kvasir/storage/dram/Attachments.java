@@ -1,6 +1,11 @@
 package io.kvasir.storage.dram;
 
 import io.kvasir.storage.ObjectStore;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -27,9 +32,22 @@ public final class Attachments {
 
         Region last;
 
+        private final long secret;
+
+        /** Of an earlier node, whose secret only its process knows. */
         Entry(final long id, final TenantArena tenant) {
+            this(id, tenant, 0);
+        }
+
+        Entry(final long id, final TenantArena tenant, final long secret) {
             this.id = id;
             this.tenant = tenant;
+            this.secret = secret;
+        }
+
+        @Override
+        public long secret() {
+            return secret;
         }
 
         @Override
@@ -53,7 +71,9 @@ public final class Attachments {
 
         /** True while some process holds the lock. */
         public boolean isHeld() {
-            final boolean held = AttachmentLock.isHeld(tenant.path.resolve(lockFile()));
+            final Path lock = tenant.path.resolve(lockFile());
+            // A file that somebody removed proves nothing of the process that had locked it.
+            final boolean held = (confirmed && Files.notExists(lock)) || AttachmentLock.isHeld(lock);
             confirmed |= held;
             return held;
         }
@@ -70,9 +90,20 @@ public final class Attachments {
         return (long) region << 32 | slot;
     }
 
-    Entry open(final long id, final TenantArena tenant) {
-        final Entry entry = new Entry(id, tenant);
-        live.put(id, entry);
+    /** The id that goes with a secret, also after a restart of the node; nobody finds the secret from it. */
+    static long idOf(final long secret) {
+        final byte[] bytes = ByteBuffer.allocate(Long.BYTES).putLong(secret).array();
+        try {
+            return ByteBuffer.wrap(MessageDigest.getInstance("SHA-256").digest(bytes))
+                    .getLong();
+        } catch (final NoSuchAlgorithmException e) {
+            throw new IllegalStateException("every Java platform has SHA-256", e);
+        }
+    }
+
+    Entry open(final long secret, final TenantArena tenant) {
+        final Entry entry = new Entry(idOf(secret), tenant, secret);
+        live.put(entry.id, entry);
         return entry;
     }
 

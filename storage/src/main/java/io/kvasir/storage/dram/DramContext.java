@@ -24,7 +24,7 @@ import org.agrona.concurrent.EpochClock;
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
  * @param copyGivesWay whether a copy that was used so often here still gives way before what is no copy
- * @param random of the numbers of attachments and regions
+ * @param random of the secrets of attachments and the numbers of regions
  * @param allocator runs the allocation of region files, which touches every page; the tier closes it
  * @param completions runs what other threads finished on the owner's thread
  */

@@ -10,18 +10,20 @@ import io.kvasir.storage.TierKind;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.LongSupplier;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
  * the owner thread of {@link io.kvasir.storage.ObjectStore} alone.
  */
 public final class DramTier implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
     /** No entry. */
     public static final int NONE = Entries.NONE;
     /** From {@link #reserve}: nothing could be evicted. */
@@ -40,6 +42,9 @@ public final class DramTier implements AutoCloseable {
     /** For walks that end within the call that began them. */
     private final EvictionPolicy.Scan coldestFirst;
 
+    /** Regions whose files engines have damaged, until nobody uses them. */
+    private final List<Region> ruined = new ArrayList<>();
+
     private long usedBytes;
     private int held;
     private int writing;
@@ -53,7 +58,9 @@ public final class DramTier implements AutoCloseable {
         try {
             final Adoption adoption = new Adoption(this, context, files, regions, attachments);
             for (final String tenant : files.tenants()) {
-                adoption.adopt(openTenant(tenant, -1));
+                final TenantArena adopted = openTenant(tenant, files.group(tenant));
+                adopted.adopted = true;
+                adoption.adopt(adopted);
             }
             regions.requireSpace();
         } catch (final RuntimeException failure) {
@@ -68,6 +75,7 @@ public final class DramTier implements AutoCloseable {
     public TenantArena openTenant(final String name, final int gid) {
         final TenantArena known = tenants.get(name);
         if (known != null) {
+            share(known, gid);
             return known;
         }
         final TenantArena tenant = new TenantArena(name, files.tenantDirectory(name), gid);
@@ -80,22 +88,42 @@ public final class DramTier implements AutoCloseable {
         return tenant;
     }
 
+    /**
+     * An earlier node's files may be of another group than the tenant has now, and those made before anybody came of the
+     * node's own. Later the first group stays: two users of one tenant would else take it from each other.
+     */
+    private void share(final TenantArena tenant, final int gid) {
+        if (gid < 0 || !(tenant.adopted || tenant.gid < 0)) {
+            return;
+        }
+        try {
+            files.shareAnew(tenant, gid);
+            tenant.gid = gid;
+            tenant.adopted = false;
+        } catch (final IOException failure) {
+            throw new StorageException(
+                    "cannot give the files of tenant " + tenant.name + " to group " + gid + ": " + failure, failure);
+        }
+    }
+
     /** Null when nobody has opened it. */
     public TenantArena tenant(final String name) {
         return tenants.get(name);
     }
 
     public Attachments.Entry openAttachment(final TenantArena tenant) {
-        long id = context.random().nextLong();
-        while (id == Region.NODE || attachments.mayTouch(id)) {
-            id = context.random().nextLong();
+        long secret = context.random().nextLong();
+        long id = Attachments.idOf(secret);
+        while (secret == 0 || id == Region.NODE || attachments.mayTouch(id)) {
+            secret = context.random().nextLong();
+            id = Attachments.idOf(secret);
         }
         try {
             files.createLock(tenant, id);
         } catch (final IOException failure) {
             throw new StorageException("cannot make an attachment's lock file: " + failure.getMessage(), failure);
         }
-        return attachments.open(id, tenant);
+        return attachments.open(secret, tenant);
     }
 
     /** The connection is gone: what it had reserved is quarantined, and other writers may store those objects anew. */
@@ -116,8 +144,8 @@ public final class DramTier implements AutoCloseable {
     }
 
     /** The process says that its copies have stopped. */
-    public void quiesced(final TenantArena tenant, final long id) {
-        final Attachments.Entry attachment = attachments.departed(id);
+    public void quiesced(final TenantArena tenant, final long secret) {
+        final Attachments.Entry attachment = attachments.departed(Attachments.idOf(secret));
         if (attachment != null && attachment.tenant == tenant) {
             end(attachment);
         }
@@ -130,6 +158,7 @@ public final class DramTier implements AutoCloseable {
             depart(attachment);
             context.listener().processEnded(attachment);
         }
+        regions.inspectSome(region -> inspect(region));
     }
 
     /** Ends what a departed process had, if its lock is free. */
@@ -307,7 +336,7 @@ public final class DramTier implements AutoCloseable {
     }
 
     /** The payload, or the first {@code bytes} of its slot. Valid while the entry is held. */
-    public MemorySegment payload(final int entry, final long bytes) {
+    public Payload payload(final int entry, final long bytes) {
         return entries.region[entry].payload(entries.slot[entry], bytes);
     }
 
@@ -402,7 +431,7 @@ public final class DramTier implements AutoCloseable {
             final int codec,
             final Eviction evicts) {
         final long slotBytes = SizeClass.slotBytes(length);
-        if (!canFit(length)) {
+        if (!canFit(length) || (attachment != null && attachment.departed)) {
             return NO_ROOM;
         }
         if (attachment != null && attachment.reservedBytes + slotBytes > context.reserveQuota()) {
@@ -548,7 +577,65 @@ public final class DramTier implements AutoCloseable {
 
     /** Polls the allocation of further regions; true when something happened. */
     public boolean poll() {
+        if (!ruined.isEmpty()) {
+            ruined.removeIf(this::discard);
+        }
         return regions.poll();
+    }
+
+    // ---- damage
+
+    /**
+     * The bytes of this entry's slot could not be read or written: an engine may have truncated the region's file, or
+     * punched holes in it. Then nothing in the region counts any more.
+     *
+     * @return whether that is so
+     */
+    public boolean inspect(final int entry) {
+        return isLive(entry) && inspect(entries.region[entry]);
+    }
+
+    /** The region of this reserved slot was damaged: whatever was written there must not be committed. */
+    public boolean isRuined(final int entry) {
+        return entries.region[entry].isRuined();
+    }
+
+    private boolean inspect(final Region region) {
+        if (region.isRuined()) {
+            return true;
+        }
+        final String damage = region.damage();
+        if (damage.isEmpty()) {
+            return false;
+        }
+        region.ruined();
+        ruined.add(region);
+        context.counters().regionsRuined.increment();
+        int dropped = 0;
+        for (final int entry : region.entryOf.clone()) {
+            // What is being written ends with its commit or abort.
+            if (entry != NONE && !isWriting(entry) && !isCondemned(entry)) {
+                dropOrCondemn(entry);
+                dropped++;
+            }
+        }
+        LOG.error(
+                "{} of tenant {} {}: a process of this tenant did that. The {} objects in it are dropped;"
+                        + " all other regions are as they were",
+                region.dataFile,
+                region.tenant.name,
+                damage,
+                dropped);
+        return true;
+    }
+
+    private boolean discard(final Region region) {
+        if (!region.isIdle()) {
+            return false;
+        }
+        regions.discard(region);
+        context.listener().roomMade();
+        return true;
     }
 
     // ---- entries and slots

@@ -2,7 +2,6 @@ package io.kvasir.storage.dram;
 
 import io.kvasir.storage.RegionInfo;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
 
@@ -26,13 +25,15 @@ final class Region {
     final int[] entryOf;
 
     private final Arena memory;
-    private final MemorySegment data;
+    private final RegionFile data;
     private final int[] free;
     private int freeCount;
     private int reserved;
     private int quarantined;
     private int held;
     private long writer = NODE;
+    /** The payload file is not what it was. */
+    private boolean ruined;
 
     Region(
             final int id,
@@ -42,7 +43,7 @@ final class Region {
             final Path dataFile,
             final Path headerFile,
             final Arena memory,
-            final MemorySegment data,
+            final RegionFile data,
             final HeaderTable headers) {
         this.id = id;
         this.tenant = tenant;
@@ -69,15 +70,30 @@ final class Region {
 
     /** File bytes that this region takes from the tier's capacity. */
     long bytes() {
-        return data.byteSize() + HeaderTable.fileBytes(slots);
+        return data.bytes() + HeaderTable.fileBytes(slots);
     }
 
     long dataBytes() {
-        return data.byteSize();
+        return data.bytes();
     }
 
-    MemorySegment payload(final int slot, final long length) {
-        return data.asSlice(slot * slotBytes, length);
+    Payload payload(final int slot, final long length) {
+        return new Payload(data, slot * slotBytes, length);
+    }
+
+    /** What an engine did to the payload file; empty when nothing. */
+    String damage() {
+        return data.damage();
+    }
+
+    /** No slot is given out any more, and the region ends when nobody writes or reads here. */
+    void ruined() {
+        ruined = true;
+        data.trim();
+    }
+
+    boolean isRuined() {
+        return ruined;
     }
 
     /** A slot from the free ones, or -1. */
@@ -97,7 +113,7 @@ final class Region {
     }
 
     boolean hasFree() {
-        return freeCount > 0;
+        return freeCount > 0 && !ruined;
     }
 
     /** True when this attachment may be given slots here: one attachment writes in a region at a time. */
@@ -145,11 +161,12 @@ final class Region {
     }
 
     boolean isEmpty() {
-        return freeCount == slots;
+        return freeCount == slots && !ruined;
     }
 
     void close() {
         memory.close();
+        data.close();
     }
 
     private void vacate() {

@@ -3,6 +3,9 @@ package io.kvasir.storage.dram;
 import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.util.Collection;
+import java.util.Iterator;
+import java.util.List;
+import java.util.function.Consumer;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -13,6 +16,7 @@ import org.slf4j.LoggerFactory;
  */
 final class Regions implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Regions.class);
+    private static final int INSPECTED_AT_ONCE = 64;
 
     /** Takes an object out that nobody holds, so that its slot is free. */
     @FunctionalInterface
@@ -27,6 +31,7 @@ final class Regions implements AutoCloseable {
     private final Victims victims;
     private final Evictor evictor;
     private final Int2ObjectHashMap<Region> byId = new Int2ObjectHashMap<>();
+    private Iterator<Region> turn = List.<Region>of().iterator();
     private long bytes;
     /** Random at each start: a name of an earlier node's region never comes again. */
     private int next;
@@ -176,6 +181,26 @@ final class Regions implements AutoCloseable {
             files.delete(spare.file());
             return null;
         }
+    }
+
+    /** Looks at some regions in each call, all of them within seconds; an engine may have truncated one. */
+    void inspectSome(final Consumer<Region> ruined) {
+        if (!turn.hasNext()) {
+            turn = List.copyOf(byId.values()).iterator();
+        }
+        for (int i = 0; i < INSPECTED_AT_ONCE && turn.hasNext(); i++) {
+            final Region region = turn.next();
+            if (byId.get(region.id) == region
+                    && !region.isRuined()
+                    && !region.damage().isEmpty()) {
+                ruined.accept(region);
+            }
+        }
+    }
+
+    /** The file goes, and with it what an engine did to it. */
+    void discard(final Region region) {
+        files.delete(retire(region).file());
     }
 
     private ArenaFiles.Spare retire(final Region region) {

@@ -12,6 +12,9 @@ public final class TenantArena implements ObjectStore.Tenant {
     /** Group that may read the directory and write the payload files; -1: the node's own. */
     int gid;
 
+    /** The group is what an earlier node left, and nobody has come yet. */
+    boolean adopted;
+
     final List<Region> regions = new ArrayList<>();
 
     TenantArena(final String name, final Path path, final int gid) {

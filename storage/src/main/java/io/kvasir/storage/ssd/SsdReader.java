@@ -119,10 +119,14 @@ final class SsdReader implements Runnable {
             } finally {
                 device.release();
             }
-            bad = SlotHeader.checksum(destination.asSlice(0, object.length())) != object.crc32c();
+            bad = request.checksum().of(object.length()) != object.crc32c();
             return bad ? ReadOutcome.CORRUPT : new ReadOutcome.Loaded(object);
         } catch (final PosixException e) {
-            LOG.warn("ssd {}: {} cannot be read at {}", context.directory(), extent.path, offset, e);
+            if (e.error() == PosixException.Errno.EFAULT) {
+                LOG.debug("ssd {}: the memory to read into is gone", context.directory(), e);
+            } else {
+                LOG.warn("ssd {}: {} cannot be read at {}", context.directory(), extent.path, offset, e);
+            }
             // The medium failed, again and again: what cannot be read is not offered again. Other errors, of memory or
             // of the process, say nothing about the object, which stays.
             bad = e.error() == PosixException.Errno.EIO;

@@ -349,14 +349,7 @@ final class SsdWriter implements Runnable {
         final String[] failures = new String[members.size()];
         for (final Run run : runs()) {
             stepBack();
-            try {
-                write(run);
-            } catch (final PosixException e) {
-                LOG.error("ssd {}: a write to {} failed", context.directory(), run.extent().path, e);
-                for (final int member : run.members()) {
-                    failures[member] = (e.isNoSpace() ? "full: " : "") + e.getMessage();
-                }
-            }
+            write(run, failures);
         }
         submit(failures);
         members.clear();
@@ -428,6 +421,34 @@ final class SsdWriter implements Runnable {
             state.lock.unlock();
         }
         return runs;
+    }
+
+    private void write(final Run run, final String[] failures) {
+        try {
+            write(run);
+        } catch (final PosixException e) {
+            if (e.error() == PosixException.Errno.EFAULT && run.members().size() > 1) {
+                // An engine took one object's memory away; the others of the run are not to blame.
+                for (int i = 0; i < run.members().size(); i++) {
+                    write(
+                            new Run(
+                                    run.extent(),
+                                    run.firstSlot() + i,
+                                    run.sources().subList(i, i + 1),
+                                    run.members().subList(i, i + 1)),
+                            failures);
+                }
+                return;
+            }
+            if (e.error() == PosixException.Errno.EFAULT) {
+                LOG.debug("ssd {}: an object's memory is gone", context.directory(), e);
+            } else {
+                LOG.error("ssd {}: a write to {} failed", context.directory(), run.extent().path, e);
+            }
+            for (final int member : run.members()) {
+                failures[member] = (e.isNoSpace() ? "full: " : "") + e.getMessage();
+            }
+        }
     }
 
     private void write(final Run run) throws PosixException {

@@ -1,16 +1,21 @@
 package io.kvasir.storage.dram;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
+import io.kvasir.storage.StorageException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -35,6 +40,85 @@ class ArenaFilesTest {
                     paths.sorted(java.util.Comparator.reverseOrder()).toList()) {
                 Files.delete(path);
             }
+        }
+    }
+
+    @Test
+    void aDirectoryThatSomebodyElseMadeIsRefused() throws IOException {
+        assumeTrue(Files.getAttribute(Path.of("/proc/self"), "unix:uid").equals(0), "only root gives files away");
+        final Path theirs = Files.createDirectory(root.resolve("theirs"));
+        Files.setAttribute(theirs, "unix:uid", 65_534);
+        refused(theirs, "of uid 65534");
+    }
+
+    @Test
+    void aDirectoryThatOthersMayWriteIsRefused() throws IOException {
+        final Path open = Files.createDirectory(root.resolve("open"));
+        Files.setPosixFilePermissions(open, PosixFilePermissions.fromString("rwxrwxrwx"));
+        refused(open, "mode 777");
+    }
+
+    @Test
+    void aLinkInTheDirectorysPlaceIsRefused() throws IOException {
+        final Path target = Files.createDirectory(root.resolve("target"));
+        refused(Files.createSymbolicLink(root.resolve("link"), target), "a symbolic link");
+        final Path arena = Files.createDirectory(root.resolve("arena"));
+        Files.createSymbolicLink(arena.resolve("tenants"), target);
+        refused(arena, "tenants is a symbolic link");
+    }
+
+    private static void refused(final Path directory, final String why) {
+        final StorageException refused = assertThrows(StorageException.class, () -> new ArenaFiles(directory));
+        assertTrue(refused.getMessage().contains(why), refused.getMessage());
+        assertTrue(refused.getMessage().contains("dram.directory"), refused.getMessage());
+    }
+
+    @Test
+    void whoMayNotWriteTheArenasLockMayNotHoldItEither() throws IOException {
+        assertEquals(
+                "rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(root.resolve("arena.lock"))));
+    }
+
+    @Test
+    void aRegionThatCannotBeFinishedLeavesNoFile() throws IOException {
+        final TenantArena tenant = tenant();
+        // The header table's name is taken.
+        final Path taken = tenant.path.resolve("region-00000007.head");
+        Files.createDirectories(taken.resolve("full"));
+        final ArenaFiles.Spare spare = files.allocateSpare(1, 1 << 20);
+        assertThrows(IOException.class, () -> files.cut(spare, tenant, 7, 4096));
+        assertEquals(List.of(taken), list(tenant.path));
+        assertEquals(List.of(), list(root.resolve("spare")));
+    }
+
+    @Test
+    void whatIsNoFileOfThisNodeIsNotTakenOver() throws Exception {
+        final TenantArena tenant = tenant();
+        for (int id = 1; id <= 3; id++) {
+            files.cut(files.allocateSpare(id, 1 << 20), tenant, id, 4096).close();
+        }
+        final Path file = tenant.path.resolve("region-00000001.data");
+        Files.move(file, root.resolve("elsewhere"));
+        Files.createSymbolicLink(file, root.resolve("elsewhere"));
+        final Path fifo = tenant.path.resolve("region-00000002.data");
+        Files.delete(fifo);
+        assertEquals(0, new ProcessBuilder("mkfifo", fifo.toString()).start().waitFor());
+        final int[] lost = {0};
+        final List<Region> regions = files.adopt(tenant, () -> lost[0]++);
+        assertEquals(List.of(3), regions.stream().map(region -> region.id).toList());
+        assertEquals(2, lost[0]);
+        regions.forEach(Region::close);
+    }
+
+    private TenantArena tenant() throws IOException {
+        final TenantArena tenant = new TenantArena("tests", files.tenantDirectory("tests"), -1);
+        files.createTenant(tenant);
+        return tenant;
+    }
+
+    private static List<Path> list(final Path directory) throws IOException {
+        try (var paths = Files.list(directory)) {
+            return paths.sorted().toList();
         }
     }
 

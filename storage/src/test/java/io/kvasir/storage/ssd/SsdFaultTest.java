@@ -8,16 +8,19 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.Hash256;
+import io.kvasir.storage.Posix;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.TestObjects;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
 import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -202,6 +205,42 @@ class SsdFaultTest {
         }
         assertTrue(ssd.contains(TestObjects.id(1)));
         assertFalse(ssd.contains(TestObjects.id(40)));
+    }
+
+    /** Objects that arrive together are written together; an engine took the memory of one away. */
+    @Test
+    void shouldWriteTheOthersOfABatchWhenTheMemoryOfOneIsGone() throws IOException {
+        final Path file = Files.createTempFile(Path.of("/dev/shm"), "kvasir-gone-", ".data");
+        final int fd = Posix.open(file, Posix.O_RDWR, 0);
+        try (Arena arena = Arena.ofShared()) {
+            Posix.allocate(fd, 0, 4096);
+            final MemorySegment gone = Posix.map(fd, 4096, 4096, arena);
+            Posix.truncate(fd, 0);
+            final List<CompletableFuture<WriteOutcome>> outcomes = new ArrayList<>();
+            for (int number = 0; number < 64; number++) {
+                final MemorySegment payload = number % 8 == 5 ? gone : TestObjects.payload(arena, number, 4096);
+                final int sum = number % 8 == 5 ? 0 : SlotHeader.checksum(payload);
+                final CompletableFuture<WriteOutcome> outcome = new CompletableFuture<>();
+                outcomes.add(outcome);
+                ssd.tier.write(new WriteRequest(
+                        TestObjects.id(number),
+                        payload,
+                        new StoredObject(4096, sum, 0, Hash256.ZERO, 0, 0, 0),
+                        outcome::complete));
+            }
+            for (int number = 0; number < 64; number++) {
+                assertEquals(
+                        number % 8 == 5 ? WriteOutcome.Status.FAILED : WriteOutcome.Status.DURABLE,
+                        SsdUnderTest.join(outcomes.get(number)).status(),
+                        "object " + number);
+            }
+            for (int number = 0; number < 64; number++) {
+                assertEquals(number % 8 != 5, ssd.get(TestObjects.id(number)).isPresent(), "object " + number);
+            }
+        } finally {
+            Posix.close(fd);
+            Files.delete(file);
+        }
     }
 
     @Test

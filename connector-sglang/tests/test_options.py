@@ -18,6 +18,12 @@ def test_everything_has_a_usual_value(extra: Any) -> None:
     assert Options.of(extra) == Options()
 
 
+def test_the_socket_of_the_environment_is_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVASIR_SOCKET", "/somewhere/engine.sock")
+    assert Options.of(None).socket_path == "/somewhere/engine.sock"
+    assert Options(socket="/run/x.sock").socket_path == "/run/x.sock"
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

@@ -18,6 +18,14 @@ class AttachmentLock:
     def __init__(self, path: Path) -> None:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError as error:
+            # The node told this path a moment ago, over its socket: it runs, and this process sees another file system.
+            raise NodeUnavailableError(
+                f"the node answers, but its shared memory is not here: {path} does not exist in this process's file "
+                "system. Containers must share the file system of the node's dram.directory, usually /dev/shm: mount "
+                "one volume there in both (docker: --ipc=host, or --ipc=container:NODE; Kubernetes: an emptyDir of "
+                "medium Memory)"
+            ) from error
         except OSError as error:
             raise NodeUnavailableError(
                 f"the attachment's lock file {path} cannot be opened: {error.strerror}"

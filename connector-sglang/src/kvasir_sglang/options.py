@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
+
+from kvasir.places import default_socket
 
 #: The name of our object in SGLang's extra config; what lies beside it is SGLang's.
 SECTION: Final = "kvasir"
@@ -16,20 +17,12 @@ SECTION: Final = "kvasir"
 _MOST_COPY_THREADS: Final = 4
 
 
-def default_socket() -> str:
-    """Where a node named ``local`` listens unless it is configured otherwise."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return f"{runtime}/kvasir/local.sock"
-    return "/run/kvasir/local.sock" if os.geteuid() == 0 else f"/tmp/kvasir-{getpass.getuser()}/local.sock"  # noqa: S108
-
-
 @dataclass(frozen=True)
 class Options:
     """Options of one engine; every rank has the same.
 
     Attributes:
-        socket: the node's Unix domain socket; empty: that of a node named ``local``.
+        socket: the node's Unix domain socket; empty: ``KVASIR_SOCKET``, or that of a node named ``local``.
         token_file: file with this tenant's token, where the node asks for one.
         model: names model and weights, instead of what the weight files say. Two engines with the same name here have
             to have the same weights.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import getpass
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
+
+from kvasir.places import default_socket
 
 from kvasir_vllm.errors import ConfigurationError
 
@@ -19,18 +18,6 @@ THE_FLAG = (
 """What a user gives ``vllm serve``."""
 
 _SECONDS = ("lookup_timeout", "load_timeout", "store_timeout", "lease_seconds", "handoff_timeout", "handoff_seconds")
-
-
-def default_socket() -> str:
-    """``KVASIR_SOCKET``, or where a node named ``local`` of this user opens its socket."""
-    named = os.environ.get("KVASIR_SOCKET")
-    if named:
-        return named
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        return str(Path(runtime) / "kvasir" / "local.sock")
-    user = getpass.getuser()
-    return "/run/kvasir/local.sock" if user == "root" else f"/tmp/kvasir-{user}/local.sock"  # noqa: S108
 
 
 @dataclass(frozen=True)

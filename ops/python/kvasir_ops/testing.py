@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +38,8 @@ class Node(NodeProcess):
         ssd: capacity in bytes; 0: no SSD tier.
         region: bytes of one of the arena's files.
         settings: what else the node is told, by section.
+        within: the beginning of a command line that runs the rest of it somewhere, and becomes it (``exec``).
+        jvm_options: of this node's JVM.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Node(NodeProcess):
         ssd: int = 0,
         region: int = 16 * MIB,
         settings: Mapping[str, Any] | None = None,
+        within: Sequence[str] = (),
+        jvm_options: str = "",
     ) -> None:
         places = NodePlaces(
             Path(tempfile.mkdtemp(prefix="kvasir-test-", dir="/dev/shm")), Path(tempfile.mkdtemp(prefix="kvasir-test-"))
@@ -56,8 +59,8 @@ class Node(NodeProcess):
         for section, values in (settings or {}).items():
             told[section] = told.get(section, {}) | values if isinstance(values, Mapping) else values
         self._told = told
-        super().__init__(home(), places, told)
-        self.socket = os.fspath(places.socket)
+        super().__init__(home(), places, told, within, jvm_options)
+        self.socket = told["engine"]["socket"]
 
     def start(self) -> None:
         """Starts, and waits until it answers."""

@@ -7,11 +7,12 @@ import itertools
 import sys
 from collections.abc import Sequence
 
+from kvasir.places import default_socket
+
 from kvasir_vllm.doctor import configuration
 from kvasir_vllm.doctor.engine import Engine, check, compare
 from kvasir_vllm.doctor.findings import Finding, Grade
 from kvasir_vllm.errors import ConfigurationError
-from kvasir_vllm.options import default_socket
 
 
 def parser() -> argparse.ArgumentParser:

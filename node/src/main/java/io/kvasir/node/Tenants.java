@@ -2,6 +2,7 @@ package io.kvasir.node;
 
 import io.kvasir.node.config.ConfigException;
 import io.kvasir.node.config.NodeConfig;
+import io.kvasir.node.config.OwnUser;
 import io.kvasir.node.engine.TenantGrant;
 import io.kvasir.node.engine.TenantPolicy;
 import java.nio.charset.StandardCharsets;
@@ -26,7 +27,7 @@ final class Tenants implements TenantPolicy {
 
     private final List<Configured> configured = new ArrayList<>();
     private final Map<String, Optional<TenantGrant>> byUser = new HashMap<>();
-    private final String ownUser = System.getProperty("user.name");
+    private final String ownUser = OwnUser.name();
 
     /** Throws {@link ConfigException} for users and groups that this machine does not have. */
     Tenants(final List<NodeConfig.Tenant> tenants) {

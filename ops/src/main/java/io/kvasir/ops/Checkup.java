@@ -1,6 +1,10 @@
 package io.kvasir.ops;
 
+import io.kvasir.node.NodeException;
+import io.kvasir.node.TemporaryDirectory;
 import io.kvasir.node.config.ByteSize;
+import io.kvasir.node.config.MemoryLimit;
+import io.kvasir.node.config.MemoryNeed;
 import io.kvasir.node.config.NodeConfig;
 import io.kvasir.storage.Posix;
 import java.io.IOException;
@@ -27,6 +31,9 @@ final class Checkup {
     private static final int JDK_FEATURE = 25;
     private static final long MIN_OPEN_FILES = 8192;
     private static final int MAX_SOCKET_PATH_BYTES = 103;
+    /** A chunk of a usual model; smaller ones are common too. */
+    private static final long USUAL_OBJECT_BYTES = 32L << 20;
+
     private static final int DIRECT_BLOCK = 4096;
     private static final Path LIMITS = Path.of("/proc/self/limits");
     private static final Path MEMINFO = Path.of("/proc/meminfo");
@@ -42,9 +49,12 @@ final class Checkup {
         return List.of(
                 checkup.jdk(),
                 checkup.sharedMemory(),
+                checkup.memoryLimit(),
+                checkup.largestObject(),
                 checkup.lockedMemory(),
                 checkup.directIo(),
                 checkup.diskSpace(),
+                checkup.temporaryDirectory(),
                 checkup.hugePages(),
                 checkup.openFiles(),
                 checkup.gpu(),
@@ -88,6 +98,48 @@ final class Checkup {
                             "set dram.directory to a directory on a tmpfs; elsewhere the kernel writes regions to disk");
         } catch (final IOException e) {
             return Finding.fail("shared memory", directory + ": " + e, "set dram.directory to a directory on a tmpfs");
+        }
+    }
+
+    /** The start refuses what does not fit. */
+    private Finding memoryLimit() {
+        final MemoryNeed need = MemoryNeed.of(config.cluster());
+        final String process = ByteSize.human(need.total()) + " for the process, "
+                + ByteSize.human(config.dram().capacityBytes()) + " for DRAM";
+        return MemoryLimit.current()
+                .map(limit -> Finding.ok(
+                        "memory limit",
+                        ByteSize.human(limit.bytes()) + " (" + limit.file() + "), " + process + ", at most "
+                                + ByteSize.human(need.leaves(limit))))
+                .orElseGet(() -> Finding.ok("memory limit", "none; " + process));
+    }
+
+    private Finding largestObject() {
+        final long most = config.largestObjectBytes();
+        final String value = ByteSize.human(most) + " (dram.capacity "
+                + ByteSize.human(config.dram().capacityBytes()) + ", reserve.quota "
+                + ByteSize.human(config.reserveBytes()) + ")";
+        return most >= USUAL_OBJECT_BYTES
+                ? Finding.ok("largest object", value)
+                : Finding.warn(
+                        "largest object",
+                        value,
+                        "larger ones are refused, and chunks of usual models have 2 MiB to 32 MiB: raise dram.capacity (on"
+                                + " a larger file system: mount -o remount,size=<bytes> /dev/shm, docker run --shm-size,"
+                                + " in Kubernetes an emptyDir of medium Memory), or reserve.quota");
+    }
+
+    private Finding temporaryDirectory() {
+        if (!TemporaryDirectory.isNeeded(config)) {
+            return Finding.ok("native libraries", "none are unpacked (no SSD tier, no cluster)");
+        }
+        try {
+            return Finding.ok("native libraries", "are unpacked in " + TemporaryDirectory.place(config));
+        } catch (final NodeException e) {
+            return Finding.fail(
+                    "native libraries",
+                    e.getMessage(),
+                    "set node.temporary_directory to a directory that this user may write, not mounted noexec");
         }
     }
 

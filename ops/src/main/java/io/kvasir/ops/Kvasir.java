@@ -17,6 +17,11 @@ public final class Kvasir {
 
     /** Exit codes: 0 success, 1 failure, 2 wrong arguments or configuration. */
     public static void main(final String[] args) {
+        final String missing = RuntimeModules.missing();
+        if (!missing.isEmpty()) {
+            System.err.println("kvasir: " + missing);
+            System.exit(1);
+        }
         Logs.configure(new NodeConfig.Log("warn", "text"));
         System.exit(commandLine().execute(args));
     }

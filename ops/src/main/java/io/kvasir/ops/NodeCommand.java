@@ -2,6 +2,7 @@ package io.kvasir.ops;
 
 import io.kvasir.node.Node;
 import io.kvasir.node.NodeException;
+import io.kvasir.node.TemporaryDirectory;
 import io.kvasir.node.config.ConfigException;
 import io.kvasir.node.config.ConfigLoader;
 import io.kvasir.storage.StorageException;
@@ -55,9 +56,10 @@ final class NodeCommand implements Callable<Integer> {
         Logs.configure(loaded.config().log());
         final CollectorRegistry registry = new CollectorRegistry(true);
         DefaultExports.register(registry);
-        try (Node node = Node.start(loaded.config(), registry);
+        try (TemporaryDirectory temporary = TemporaryDirectory.open(loaded.config());
+                Node node = Node.start(loaded.config(), registry);
                 MetricsServer metrics = MetricsServer.start(loaded.config().http(), node)) {
-            Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(node), "stop"));
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(node, temporary), "stop"));
             if (metrics.address() != null) {
                 LOG.atInfo().addKeyValue("address", metrics.address()).log("Metrics and health are served");
             }
@@ -75,7 +77,7 @@ final class NodeCommand implements Callable<Integer> {
     }
 
     /** On a signal. Without halting, the JVM would end with the signal's exit code although all went well. */
-    private void stop(final Node node) {
+    private void stop(final Node node, final TemporaryDirectory temporary) {
         if (returning) {
             return;
         }
@@ -86,6 +88,7 @@ final class NodeCommand implements Callable<Integer> {
             LOG.error("The node did not stop in order", e);
             code = FAILED;
         }
+        temporary.close();
         Runtime.getRuntime().halt(code);
     }
 

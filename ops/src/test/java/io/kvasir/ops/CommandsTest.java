@@ -56,7 +56,7 @@ class CommandsTest {
     void theDoctorSaysWhatToDo() {
         assertEquals(1, run("doctor", "--json", "--set", "dram.capacity=4096TiB", "--set", "ssd.capacity=0"));
         final JsonNode findings = JsonMapper.shared().readTree(out.toString());
-        assertEquals(10, findings.size());
+        assertEquals(13, findings.size());
         for (final JsonNode finding : findings) {
             assertEquals(
                     "ok".equals(finding.get("status").asString()),

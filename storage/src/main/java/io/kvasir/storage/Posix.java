@@ -16,6 +16,9 @@ import java.util.List;
  * or throw. Segments are native or mapped; the callers keep them alive for the length of a call.
  */
 public final class Posix {
+    /** System property: the process's own directory for native libraries that come in jars; without it the JVM's. */
+    public static final String LIBRARIES = "kvasir.native.directory";
+
     public static final int O_RDONLY = 0;
     public static final int O_WRONLY = 1;
     public static final int O_RDWR = 2;
@@ -41,6 +44,7 @@ public final class Posix {
     private static final int EINTR = 4;
     private static final int PROT_NONE = 0;
     private static final int PROT_READ_WRITE = 3;
+    private static final int PROT_READ_EXECUTE = 5;
     private static final int MAP_SHARED = 0x01;
     private static final int MAP_PRIVATE = 0x02;
     private static final int MAP_FIXED = 0x10;
@@ -370,6 +374,19 @@ public final class Posix {
             throw e;
         } catch (final Throwable e) {
             throw unexpected(e);
+        }
+    }
+
+    /** Whether code of this file may run, as a library's has to: not on a file system that is mounted noexec. */
+    public static boolean isExecutable(final int fd) throws PosixException {
+        try {
+            unmap(map(MemorySegment.NULL, PAGE, PROT_READ_EXECUTE, MAP_PRIVATE, fd), PAGE);
+            return true;
+        } catch (final PosixException e) {
+            if (e.error() == PosixException.Errno.EPERM) {
+                return false;
+            }
+            throw e;
         }
     }
 

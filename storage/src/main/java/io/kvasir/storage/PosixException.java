@@ -8,6 +8,7 @@ public final class PosixException extends IOException {
 
     /** Errors that callers treat differently; everything else is {@link #OTHER}. */
     public enum Errno {
+        EPERM(1),
         EINTR(4),
         EIO(5),
         EAGAIN(11),

@@ -21,6 +21,7 @@ final class Reservations {
     private final Verifier verifier;
     private final StoreContext context;
     private final StorageCounters counters;
+    private final TooLarge tooLarge;
 
     Reservations(
             final DramTier dram,
@@ -33,6 +34,7 @@ final class Reservations {
         this.verifier = verifier;
         this.context = context;
         this.counters = counters;
+        tooLarge = new TooLarge(context.dramCapacity(), context.reserveQuotaBytes());
     }
 
     /**
@@ -48,6 +50,9 @@ final class Reservations {
             final long[] lengths,
             final int codec,
             final ObjectStore.ReserveResult before) {
+        if (before == null) {
+            tooLarge.check(lengths);
+        }
         dram.searchBudget(StoreLimits.RESERVE_STEPS);
         try {
             return new Turn(writer, namespace, shard, keys, lengths, codec, before).run();

@@ -25,6 +25,7 @@ final class Links implements Wire.ControlHandler {
     private final Wire wire;
     private final Messages messages;
     private final LinkKeys helloKeys;
+    private final Greetings greetings;
     private final List<Link> all = new ArrayList<>();
     /** When links closed whose buffers the driver still keeps, to send again what gets lost: they count as memory. */
     private final ArrayDeque<Long> lingering = new ArrayDeque<>();
@@ -48,6 +49,7 @@ final class Links implements Wire.ControlHandler {
         this.messages = messages;
         helloKeys = LinkKeys.hello(context.secret());
         nowNs = context.nanoClock().nanoTime();
+        greetings = new Greetings(nowNs);
     }
 
     void join(final Receiver newReceiver, final Sender newSender) {
@@ -69,7 +71,7 @@ final class Links implements Wire.ControlHandler {
         if (!makeRoom()) {
             return null;
         }
-        return add(peer, true, context.random().getAsLong());
+        return add(peer, true, greetings.next(context.nanoClock().nanoTime()));
     }
 
     private Link add(final Peer peer, final boolean initiator, final long number) {
@@ -396,13 +398,14 @@ final class Links implements Wire.ControlHandler {
                     "this node is " + context.self().incarnation() + ", not " + expected + " that " + peer + " means");
             return;
         }
+        // Before a link's place is taken for it: a recording takes none and pushes no idle link out.
+        if (!greetings.isNew(from, number)) {
+            refuse(source, Counter.REFUSED_MESSAGES, Outcome.REFUSED, "a Hello of " + peer + " that was sent before");
+            return;
+        }
         int halfOpen = 0;
         for (final Link link : all) {
             halfOpen += link.initiator || link.phase == Link.Phase.UP ? 0 : 1;
-            if (link.number == number) {
-                refuse(source, Counter.REFUSED_MESSAGES, Outcome.REFUSED, "link number of another link");
-                return;
-            }
         }
         if (halfOpen > context.maxLinks() / 4 || !makeRoom()) {
             refuse(source, Counter.REFUSED_MESSAGES, Outcome.BUSY, "this node has all the links that it may have");

@@ -143,10 +143,10 @@ class LinkNetworkTest {
                 sent[0] = sent[0] || (out.state() == Wire.State.UP && out.offer(message, 0, 200));
                 return out.rejection() != null;
             });
-            assertTrue(out.rejection().startsWith("OTHER_PROTOCOL: protocol version 2"), out.rejection());
+            assertTrue(out.rejection().startsWith("OTHER_PROTOCOL: protocol version 3"), out.rejection());
         }
         assertEquals(1, here.count(Counter.REFUSED_PROTOCOL));
-        assertTrue(here.errors.stream().anyMatch(error -> error.contains("protocol version 2")));
+        assertTrue(here.errors.stream().anyMatch(error -> error.contains("protocol version 3")));
     }
 
     @Test

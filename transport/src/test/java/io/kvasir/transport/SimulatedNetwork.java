@@ -57,6 +57,16 @@ final class SimulatedNetwork {
         return inThousand > 0 && random.nextInt(1000) < inThousand;
     }
 
+    /** Control messages that were on the network, in their order. */
+    List<byte[]> heard() {
+        return heard;
+    }
+
+    /** Somebody who recorded a message sends it to a node, over a stream of its own. */
+    void play(final Peer to, final byte[] message) {
+        new SimulatedControl(wires.get(to.endpoint()), nextSource++).strange(message);
+    }
+
     Wire wire(final Peer self) {
         final SimulatedWire wire = new SimulatedWire(self.endpoint());
         wires.put(self.endpoint(), wire);

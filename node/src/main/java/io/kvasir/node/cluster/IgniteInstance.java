@@ -28,7 +28,7 @@ import org.slf4j.LoggerFactory;
 /** One start of Ignite, until it is stopped; {@link Membership} replaces it. */
 final class IgniteInstance implements AutoCloseable {
     /** Of what nodes say to each other; nodes of two versions do not join. */
-    static final String VERSION = "1";
+    static final String VERSION = "2";
 
     static final String INCARNATION = "kvasir.incarnation";
     static final String NAME = "kvasir.name";

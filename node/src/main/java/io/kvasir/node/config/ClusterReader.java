@@ -2,6 +2,7 @@ package io.kvasir.node.config;
 
 import java.io.IOException;
 import java.net.DatagramSocket;
+import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.UnknownHostException;
@@ -105,7 +106,7 @@ final class ClusterReader {
         try (DatagramSocket socket = new DatagramSocket()) {
             final InetAddress there = InetAddress.getByName(host(seed));
             if (there.isLoopbackAddress()) {
-                return "127.0.0.1";
+                return there instanceof Inet6Address ? "::1" : "127.0.0.1";
             }
             socket.connect(new InetSocketAddress(there, DEFAULT_PORT));
             return socket.getLocalAddress().getHostAddress();

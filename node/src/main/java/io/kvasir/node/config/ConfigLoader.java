@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
@@ -27,6 +28,8 @@ import tools.jackson.dataformat.yaml.YAMLMapper;
 public final class ConfigLoader {
     /** What Kubernetes sets for a service called kvasir or kvasir-node. */
     private static final Pattern SERVICE_LINK = Pattern.compile("KVASIR_(.*_)?(SERVICE_HOST|(SERVICE_)?PORT(_.*)?)");
+
+    private static final Pattern BARE_IPV6 = Pattern.compile("(^|[\\s,:-])\\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\\]");
 
     private static final YAMLMapper YAML = YAMLMapper.builder(YAMLFactory.builder()
                     .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -49,6 +52,12 @@ public final class ConfigLoader {
      * @throws ConfigException with every problem
      */
     public static Loaded load(final Path file, final Map<String, String> environment, final List<String> sets) {
+        return load(file, environment, sets, Path.of("/"));
+    }
+
+    /** @param root of the file system in which this machine's limits are looked up */
+    static Loaded load(
+            final Path file, final Map<String, String> environment, final List<String> sets, final Path root) {
         final ConfigLoader loader = new ConfigLoader();
         if (file != null) {
             loader.readFile(file);
@@ -58,7 +67,8 @@ public final class ConfigLoader {
         loader.validate();
         loader.stopOnProblems();
         loader.addDefaults();
-        final NodeConfig config = new ConfigReader(loader.merged, loader.sources, environment, loader.problems).read();
+        final NodeConfig config =
+                new ConfigReader(loader.merged, loader.sources, environment, loader.problems, root).read();
         loader.stopOnProblems();
         return new Loaded(config, loader.print());
     }
@@ -77,9 +87,22 @@ public final class ConfigLoader {
             }
         } catch (final JacksonException e) {
             final long line = e.getLocation() == null ? 0 : e.getLocation().getLineNr();
-            problems.add(file + ":" + line + ": not YAML: " + e.getOriginalMessage());
+            problems.add(file + ":" + line + ": not YAML: " + e.getOriginalMessage() + advice(file, line));
         } catch (final IOException e) {
             problems.add(file + ": cannot be read: " + e);
+        }
+    }
+
+    /** On a line with an IPv6 address that YAML takes for the beginning of a list. */
+    private static String advice(final Path file, final long line) {
+        try (Stream<String> lines = Files.lines(file)) {
+            return lines.skip(Math.max(0, line - 2))
+                            .limit(2)
+                            .anyMatch(each -> BARE_IPV6.matcher(each).find())
+                    ? "; an IPv6 address in brackets needs quotes here, such as \"[fd00::1]:7800\""
+                    : "";
+        } catch (final IOException gone) {
+            return "";
         }
     }
 
@@ -147,17 +170,23 @@ public final class ConfigLoader {
     private void set(final String key, final String value, final String source) {
         sources.put(key, source);
         JsonNode node;
-        final JsonNode types = schema.keyword(schema.leaves().get(key), "type");
+        final boolean isText =
+                "string".equals(schema.keyword(schema.leaves().get(key), "type").asString(""));
+        final boolean isList = "string".equals(itemType(key));
         try {
             node = YAML.readTree(value);
-            if ("string".equals(types.asString("")) && !node.isString()) {
-                node = YAML.getNodeFactory().stringNode(value);
-            } else if (node.isString() && "string".equals(itemType(key))) {
-                node = listOf(node.asString());
-            }
         } catch (final JacksonException e) {
-            problems.add(source + ": not YAML: " + e.getOriginalMessage());
-            return;
+            // A text need not be YAML: [fd00::1]:7800 is none.
+            if (!isText && !isList) {
+                problems.add(source + ": not YAML: " + e.getOriginalMessage());
+                return;
+            }
+            node = YAML.getNodeFactory().stringNode(value);
+        }
+        if (isText && !node.isString()) {
+            node = YAML.getNodeFactory().stringNode(value);
+        } else if (isList && node.isString()) {
+            node = listOf(node.asString());
         }
         ObjectNode at = merged;
         final String[] path = key.split("\\.", -1);
@@ -213,7 +242,7 @@ public final class ConfigLoader {
     private String rule(final String key, final Error error) {
         final JsonNode leaf = key.startsWith("tenants.")
                 ? schema.leaves().get("tenants").at("/items/properties/" + key.substring(key.lastIndexOf('.') + 1))
-                : schema.leaves().getOrDefault(key, YAML.missingNode());
+                : schema.leaves().getOrDefault(key.replaceFirst("\\.[0-9]+$", ""), YAML.missingNode());
         final JsonNode rule = schema.keyword(leaf, "x-rule");
         final boolean secret = leaf.path("x-secret").asBoolean(false);
         if (rule.isString() && ("pattern".equals(error.getKeyword()) || "type".equals(error.getKeyword()))) {

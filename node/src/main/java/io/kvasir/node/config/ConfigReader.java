@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -22,6 +23,7 @@ final class ConfigReader {
     private static final String OFF = "off";
     private static final int MAX_SOCKET_PATH_BYTES = 103;
     private static final long GIB = 1L << 30;
+    private static final long MIN_DRAM_BYTES = 16 << 20;
     private static final long AUTO_SSD_BYTES = 4 * GIB;
     private static final long AUTO_SSD_FREE_BYTES = 8 * GIB;
 
@@ -29,23 +31,29 @@ final class ConfigReader {
     private final Map<String, String> sources;
     private final Map<String, String> environment;
     private final List<String> problems;
+    private final Path root;
 
+    /** @param root of the file system in which this machine's limits are looked up */
     ConfigReader(
             final ObjectNode document,
             final Map<String, String> sources,
             final Map<String, String> environment,
-            final List<String> problems) {
+            final List<String> problems,
+            final Path root) {
         this.document = document;
+        this.root = root;
         this.sources = sources;
         this.environment = environment;
         this.problems = problems;
     }
 
     NodeConfig read() {
-        final NodeConfig.Node node = new NodeConfig.Node(text("node.name"), positive("node.shutdown_limit"));
-        final NodeConfig.Engine engine = engine(node.name());
-        final NodeConfig.Dram dram = dram(node.name());
-        final NodeConfig.Ssd ssd = ssd(node.name());
+        final String name = text("node.name");
+        final NodeConfig.Engine engine = engine(name);
+        final NodeConfig.Cluster cluster =
+                new ClusterReader(document, this::duration, this::size, this::problem).read();
+        final NodeConfig.Dram dram = dram(name, cluster);
+        final NodeConfig.Ssd ssd = ssd(name);
         final NodeConfig.Lease lease = new NodeConfig.Lease(
                 positive("lease.default"),
                 positive("lease.max"),
@@ -60,13 +68,13 @@ final class ConfigReader {
                     "it must be at most dram.capacity, which is " + ByteSize.format(dram.capacityBytes()));
         }
         return new NodeConfig(
-                node,
+                new NodeConfig.Node(name, positive("node.shutdown_limit"), temporaryDirectories(dram, ssd)),
                 engine,
                 dram,
                 ssd,
                 lease,
                 reserve,
-                new ClusterReader(document, this::duration, this::size, this::problem).read(),
+                cluster,
                 tenants(),
                 http(),
                 new NodeConfig.Log(text("log.level"), text("log.format")));
@@ -104,19 +112,34 @@ final class ConfigReader {
                 at("engine.events_kept").asInt());
     }
 
-    private NodeConfig.Dram dram(final String name) {
+    private NodeConfig.Dram dram(final String name, final NodeConfig.Cluster cluster) {
         final Path directory =
                 AUTO.equals(text("dram.directory")) ? Path.of("/dev/shm/kvasir-" + name) : path("dram.directory");
+        // Pages of shared memory count for the memory limit of the process that wrote them.
+        final Optional<MemoryLimit> limit = MemoryLimit.of(root);
+        final MemoryNeed need = MemoryNeed.of(cluster);
+        final long most = limit.map(need::leaves).orElse(Long.MAX_VALUE);
         long capacity = GIB;
         if (AUTO.equals(text("dram.capacity"))) {
             // Of the whole file system, not of what is free: a node that starts again must come to the same.
             final long total = space(directory, true);
-            capacity = total > 0 ? Math.min(GIB, total / 4) : GIB;
+            capacity = Math.min(total > 0 ? Math.min(GIB, total / 4) : GIB, most);
         } else {
             capacity = size("dram.capacity");
-            if (capacity < 16 << 20) {
-                problem("dram.capacity", "it must be at least 16MiB");
+            if (capacity < MIN_DRAM_BYTES) {
+                problem("dram.capacity", "it must be at least " + ByteSize.human(MIN_DRAM_BYTES));
             }
+        }
+        if (most < MIN_DRAM_BYTES) {
+            problem(
+                    "dram.capacity",
+                    need.describe(limit.get()) + ": that does not leave the " + ByteSize.human(MIN_DRAM_BYTES)
+                            + " that DRAM needs; raise the limit");
+        } else if (capacity > most) {
+            problem(
+                    "dram.capacity",
+                    "it must be at most " + ByteSize.human(most) + ": " + need.describe(limit.get())
+                            + "; more would be killed by the kernel. Lower it, or raise the limit");
         }
         final long region = size("dram.region");
         if (region < 1 << 20) {
@@ -208,12 +231,32 @@ final class ConfigReader {
         return new NodeConfig.Http(host, port);
     }
 
+    private List<Path> temporaryDirectories(final NodeConfig.Dram dram, final NodeConfig.Ssd ssd) {
+        if (!AUTO.equals(text("node.temporary_directory"))) {
+            return List.of(path("node.temporary_directory"));
+        }
+        final List<Path> places = new ArrayList<>();
+        places.add(Path.of(System.getProperty("java.io.tmpdir")).toAbsolutePath());
+        final String runtime = environment.getOrDefault("XDG_RUNTIME_DIR", "");
+        if (!runtime.isEmpty()) {
+            places.add(Path.of(runtime).toAbsolutePath());
+        }
+        if (ssd.capacityBytes() != 0) {
+            places.add(ssd.directory().resolve("temporary"));
+        }
+        final Path above = dram.directory().getParent();
+        if (above != null) {
+            places.add(above);
+        }
+        return List.copyOf(places);
+    }
+
     private Path defaultSocket(final String name) {
         final String runtime = environment.getOrDefault("XDG_RUNTIME_DIR", "");
         if (!runtime.isEmpty()) {
             return Path.of(runtime, "kvasir", name + ".sock");
         }
-        final String user = System.getProperty("user.name");
+        final String user = OwnUser.name();
         return "root".equals(user)
                 ? Path.of("/run/kvasir", name + ".sock")
                 : Path.of("/tmp/kvasir-" + user, name + ".sock");
@@ -221,7 +264,7 @@ final class ConfigReader {
 
     private Path stateHome() {
         final String home = environment.getOrDefault("XDG_STATE_HOME", "");
-        return home.isEmpty() ? Path.of(System.getProperty("user.home"), ".local", "state") : Path.of(home);
+        return home.isEmpty() ? OwnUser.home(environment).resolve(".local").resolve("state") : Path.of(home);
     }
 
     /** Of the file system that holds the directory, or will; 0 when it cannot be asked. */

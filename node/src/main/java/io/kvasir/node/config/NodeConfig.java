@@ -18,7 +18,18 @@ public record NodeConfig(
         Http http,
         Log log) {
 
-    public record Node(String name, Duration shutdownLimit) {}
+    /** Of slots that one attachment may have reserved. */
+    public long reserveBytes() {
+        return reserveQuotaBytes == 0 ? dram.capacityBytes() / 4 : reserveQuotaBytes;
+    }
+
+    /** The largest object that can be stored. */
+    public long largestObjectBytes() {
+        return Math.min(reserveBytes(), dram.capacityBytes());
+    }
+
+    /** @param temporaryDirectories the first that can be used is taken */
+    public record Node(String name, Duration shutdownLimit, List<Path> temporaryDirectories) {}
 
     public record Engine(
             Path socket,

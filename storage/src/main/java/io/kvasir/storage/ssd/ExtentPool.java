@@ -76,7 +76,7 @@ final class ExtentPool {
         return true;
     }
 
-    /** Counts files found at opening, which are kept even when the capacity was lowered. */
+    /** Counts files found at opening, before it is seen whether the capacity holds them: {@link LoweredCapacity}. */
     void claimFound(final long bytes) {
         allocatedBytes += bytes;
     }

@@ -3,7 +3,9 @@ package io.kvasir.storage.ssd;
 import static io.kvasir.storage.ssd.SlotHeader.INT;
 import static io.kvasir.storage.ssd.SlotHeader.LONG;
 
+import io.kvasir.storage.Posix;
 import io.kvasir.storage.StorageException;
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -11,6 +13,7 @@ import org.rocksdb.BlockBasedTableConfig;
 import org.rocksdb.CompressionType;
 import org.rocksdb.InfoLogLevel;
 import org.rocksdb.LRUCache;
+import org.rocksdb.NativeLibraryLoader;
 import org.rocksdb.Options;
 import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
@@ -81,8 +84,21 @@ final class PlaceStore implements AutoCloseable {
     private long objects;
     private long bytes;
 
-    PlaceStore(final Path directory) throws RocksDBException {
+    /** Unpacks it where this process may run code, under a name of its own there, once. */
+    private static void loadLibrary() {
+        final String own = System.getProperty(Posix.LIBRARIES);
+        if (own != null) {
+            try {
+                NativeLibraryLoader.getInstance().loadLibrary(own);
+            } catch (final IOException e) {
+                throw new StorageException("SSD tier: RocksDB's library cannot be unpacked in " + own + ": " + e, e);
+            }
+        }
         RocksDB.loadLibrary();
+    }
+
+    PlaceStore(final Path directory) throws RocksDBException {
+        loadLibrary();
         this.directory = directory;
         this.cache = new LRUCache(1 << 20);
         this.synced = new WriteOptions().setSync(true);

@@ -92,7 +92,7 @@ final class Recovery {
         return state.pool.all().stream().anyMatch(extent -> extent.slotBytes != 0);
     }
 
-    private PlaceStore ready(final PlaceStore places) throws RocksDBException {
+    private PlaceStore ready(final PlaceStore places) throws IOException, RocksDBException {
         for (final Extent extent : List.copyOf(state.pool.all())) {
             if (extent.slotBytes < 0) {
                 LOG.warn("ssd {}: {} has no valid superblock and no places; it is used anew", extents, extent.path);
@@ -113,6 +113,7 @@ final class Recovery {
             LOG.warn("ssd {}: {} places name slots that are not there; dropped", context.directory(), droppedPlaces);
             context.metrics().dropped.add(droppedPlaces);
         }
+        new LoweredCapacity(context, state, places).enforce();
         report();
         return places;
     }

@@ -1,7 +1,8 @@
 """The suite ``control``: calls that move no bytes, beside a bare echo between the same two runtimes.
 
 The echo server is a JVM with the node's flags and the node's way of waiting (``io.kvasir.ops.bench.EchoServer``); the
-echo's client waits like ``kvasir.Client``. Echoes and calls take turns, a burst of each, within every run.
+echo's client waits like ``kvasir.Client``. Echoes and calls take turns, a burst of each, within every run. One record
+is of a ping beside other connections that send the longest lookups; its reference is the same ping without them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from kvasir import Client, Deadline, SlotStatus
 from kvasir._calls import StoreCall
 
 from kvasir_ops.bench.context import Context
+from kvasir_ops.bench.crowd import CONNECTIONS, KEYS, Crowd
 from kvasir_ops.bench.node import Helper, Node, java
 from kvasir_ops.bench.objects import buffer, key_of, store_all
 from kvasir_ops.bench.records import Goal, Record, at_most, percentile, record
@@ -26,6 +28,10 @@ ECHO_BYTES = 64
 OBJECT_BYTES = 4096
 LOOKUP_KEYS = 512
 RESERVE_KEYS = 64
+CROWDED = "control.ping.crowded"
+CROWD_PINGS = 1000
+CROWD_PING_GAP_S = 0.001
+CROWD_PING_BOUND_MS = 5.0
 BURSTS = 20
 BURST = 50
 SPIN_US = 250
@@ -96,6 +102,7 @@ def run(context: Context) -> Generator[Record, None, None]:
         ]
         for id, name, goal, call in calls:
             yield from context.part(id, _record, id, name, goal, call, echo)
+        yield from context.part(CROWDED, _crowded, client, node.socket)
 
 
 def _ping(client: Client) -> float:
@@ -112,6 +119,52 @@ def _lookup(client: Client, packed: bytes) -> float:
     lease.release()
     # The release is not waited for; a ping behind it keeps its work out of the next call's time.
     client.ping()
+    return seconds
+
+
+def _crowded(context: Context, client: Client, socket_path: str) -> Record:
+    """Pings of one connection while others send long lookups, and while they do not."""
+    with closing(Crowd(socket_path)) as crowd:
+        return _beside(context, client, crowd)
+
+
+def _beside(context: Context, client: Client, crowd: Crowd) -> Record:
+    context.say(f"{CROWDED}: {context.runs} runs of {CROWD_PINGS} pings, without and with lookups")
+    values: list[float] = []
+    references: list[float] = []
+    medians: list[float] = []
+    lookups = 0
+    for turn in range(context.runs + 1):
+        idle = _pings(client)
+        before = crowd.lookups()
+        crowd.wake()
+        crowded = _pings(client)
+        crowd.rest()
+        lookups += crowd.lookups() - before
+        if turn:  # round 0 lets the node compile
+            references.append(percentile(idle, 0.99) * 1e3)
+            values.append(percentile(crowded, 0.99) * 1e3)
+            medians.append(statistics.median(crowded) * 1e3)
+    if not lookups:
+        raise RuntimeError("no lookup of the other connections was answered meanwhile")
+    return record(
+        CROWDED,
+        f"ping while {CONNECTIONS} connections send lookups of {KEYS} absent keys, p99",
+        "ms",
+        values,
+        "the same pings while they do not, p99",
+        references,
+        at_most(plus=CROWD_PING_BOUND_MS),
+        p50=_middle(medians),
+        lookups=lookups,
+    )
+
+
+def _pings(client: Client) -> list[float]:
+    seconds = []
+    for _ in range(CROWD_PINGS):
+        seconds.append(_ping(client))
+        time.sleep(CROWD_PING_GAP_S)
     return seconds
 
 

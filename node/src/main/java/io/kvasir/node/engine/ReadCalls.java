@@ -1,5 +1,6 @@
 package io.kvasir.node.engine;
 
+import com.google.protobuf.ByteString;
 import com.google.protobuf.UnsafeByteOperations;
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Lookup;
@@ -25,6 +26,10 @@ import java.util.concurrent.TimeUnit;
 final class ReadCalls {
     private static final int[] ALL_SHARDS = {};
     private static final int MAX_LEASES = 65_536;
+    private static final byte[] NO_KEYS = {};
+    /** Worth to be used again, in bytes. */
+    private static final int LONG_KEYS = 64 * 1024;
+
     /** What is left of a budget for writing the answer. */
     static final long ANSWER_NS = TimeUnit.MILLISECONDS.toNanos(2);
 
@@ -34,6 +39,8 @@ final class ReadCalls {
     private final ObjectStore store;
     private final HeldRequests held;
     private final EngineMetrics metrics;
+    /** Of a lookup before, for one of as many keys: arrays of megabytes fill the young generation soon. */
+    private byte[] spareKeys = NO_KEYS;
 
     ReadCalls(
             final EngineContext ctx,
@@ -64,7 +71,7 @@ final class ReadCalls {
         final long asked = shards.length == 0 ? declared : shards.length;
         Check.answerFits(chunks * asked, ctx.maxFrameBytes());
         Check.work(chunks, declared);
-        final byte[] keys = Check.keys(lookup.getKeys());
+        final byte[] keys = copied(lookup.getKeys());
         if (keys.length == 0) {
             return Response.newBuilder().setLookup(LookupResult.getDefaultInstance());
         }
@@ -79,6 +86,9 @@ final class ReadCalls {
                 recomputeNsPerChunk(namespace, lookup.getRecomputeTokensPerS()));
         final ObjectStore.LookupResult result = store.lookup(session.holder, query);
         if (result.pendingChunks() == 0) {
+            if (!query.peek() && keys.length >= LONG_KEYS) {
+                spareKeys = keys;
+            }
             return answered(connection, result, query);
         }
         if (lookup.getWaitMs() == 0 || lookup.getPeek()) {
@@ -97,6 +107,17 @@ final class ReadCalls {
             return answered(connection, result, query);
         }
         return null;
+    }
+
+    /** The keys as an array that nothing else uses; a long one is used again when nothing kept the one before. */
+    private byte[] copied(final ByteString keys) {
+        if (spareKeys.length != keys.size() || keys.isEmpty()) {
+            return Check.keys(keys);
+        }
+        final byte[] array = spareKeys;
+        spareKeys = NO_KEYS;
+        keys.copyTo(array, 0);
+        return array;
     }
 
     Response.Builder resolve(final Connection connection, final Resolve resolve) {

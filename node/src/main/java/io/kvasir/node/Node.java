@@ -7,6 +7,7 @@ import io.kvasir.node.config.TimeSpan;
 import io.kvasir.node.engine.DutyCycle;
 import io.kvasir.node.engine.EngineContext;
 import io.kvasir.node.engine.EngineServer;
+import io.kvasir.node.engine.StallTracker;
 import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectStore;
@@ -44,6 +45,7 @@ public final class Node implements AutoCloseable {
     private final NodeConfig config;
     private final CollectorRegistry registry;
     private final EngineSocket socket;
+    private final StallTracker stalls = new StallTracker();
     private final EngineServer server;
     private final Thread thread;
     private long sampledNs = System.nanoTime() - SAMPLE_NS;
@@ -87,6 +89,7 @@ public final class Node implements AutoCloseable {
                             .incarnation(drawn)
                             .tenants(tenants)
                             .registry(registry)
+                            .stalls(stalls)
                             .neighbours(cluster)
                             .store(this::openStore),
                     socket.channel());
@@ -94,6 +97,7 @@ public final class Node implements AutoCloseable {
             socket.close();
             throw e;
         }
+        stalls.register(registry);
         thread = new Thread(this::run, "engine");
     }
 
@@ -206,20 +210,24 @@ public final class Node implements AutoCloseable {
 
     private void run() {
         try {
+            stalls.attach();
             serve();
             if (cluster != null) {
                 clusterMetrics.sample();
             }
             health = new Health(false, "stopping");
+            // Before the cluster is left, which may take seconds: an engine that asks meanwhile is told at once.
+            server.closeConnections();
             closeCluster();
             server.shutdown(config.node().shutdownLimit().toNanos());
         } catch (final Throwable e) {
             LOG.error("The engine thread failed", e);
             failure.completeExceptionally(e);
-            closeCluster();
             server.close();
+            closeCluster();
         } finally {
             health = new Health(false, "stopped");
+            stalls.close();
             socket.close();
             ended.countDown();
             LOG.info("The node has stopped");

@@ -152,6 +152,11 @@ final class StoreMetrics extends Collector {
                 "kvasir_storage_no_room_total",
                 "Reserve calls that were answered without space for an object.",
                 counters.noRoom);
+        counter(
+                families,
+                "kvasir_storage_history_dropped_total",
+                "Evicted objects whose past was not kept, since the catalog's disk was too far behind.",
+                counters.historyDropped);
         counter(families, "kvasir_storage_faults_total", "Failed operations of files or tiers.", counters.faults);
     }
 

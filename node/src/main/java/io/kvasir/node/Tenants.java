@@ -2,19 +2,21 @@ package io.kvasir.node;
 
 import io.kvasir.node.config.ConfigException;
 import io.kvasir.node.config.NodeConfig;
-import io.kvasir.node.config.OwnUser;
+import io.kvasir.node.engine.PeerCredentials;
 import io.kvasir.node.engine.TenantGrant;
 import io.kvasir.node.engine.TenantPolicy;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import jdk.net.UnixDomainPrincipal;
+import org.agrona.concurrent.SystemNanoClock;
 
 /**
  * Which tenant a connection belongs to. Without configured tenants every user is one, named after it. Otherwise a token
@@ -26,8 +28,8 @@ final class Tenants implements TenantPolicy {
     private record Configured(String name, OptionalInt uid, OptionalInt gid, byte[] token) {}
 
     private final List<Configured> configured = new ArrayList<>();
-    private final Map<String, Optional<TenantGrant>> byUser = new HashMap<>();
-    private final String ownUser = OwnUser.name();
+    private final UserNames names = new UserNames(Accounts::name, SystemNanoClock.INSTANCE);
+    private final int ownUid = ownUid();
 
     /** Throws {@link ConfigException} for users and groups that this machine does not have. */
     Tenants(final List<NodeConfig.Tenant> tenants) {
@@ -52,44 +54,44 @@ final class Tenants implements TenantPolicy {
         }
     }
 
+    /** Names of users are needed only where there are no tenants but users. */
     @Override
-    public Optional<TenantGrant> admit(final UnixDomainPrincipal peer, final byte[] token) {
+    public boolean isKnown(final PeerCredentials peer) {
+        return !configured.isEmpty() || names.isKnown(peer.uid());
+    }
+
+    @Override
+    public Optional<TenantGrant> admit(final PeerCredentials peer, final byte[] token) {
         if (configured.isEmpty()) {
-            return byUser.computeIfAbsent(peer.user().getName(), user -> Optional.of(ofUser(user, group(peer))));
+            return Optional.of(ofUser(peer));
         }
-        final OptionalInt uid = Accounts.uid(peer.user().getName());
         for (final Configured tenant : configured) {
             final boolean right = tenant.token.length == 0
                     ? token.length == 0 && tenant.uid.isPresent()
                     : MessageDigest.isEqual(tenant.token, token);
-            if (right && (tenant.uid.isEmpty() || tenant.uid.equals(uid))) {
-                final int gid = tenant.gid.isPresent() ? tenant.gid.getAsInt() : groupOf(peer);
-                return Optional.of(new TenantGrant(tenant.name, gid));
+            if (right && (tenant.uid.isEmpty() || tenant.uid.getAsInt() == peer.uid())) {
+                return Optional.of(new TenantGrant(tenant.name, tenant.gid.orElse(groupOf(peer))));
             }
         }
         return Optional.empty();
     }
 
-    private TenantGrant ofUser(final String user, final OptionalInt gid) {
-        final boolean plain = user.matches("[a-z0-9][a-z0-9._-]{0,63}");
-        final OptionalInt uid = plain ? OptionalInt.empty() : Accounts.uid(user);
-        final String name = plain
-                ? user
-                : "uid-"
-                        + (uid.isPresent()
-                                ? uid.getAsInt()
-                                : user.toLowerCase(Locale.ROOT).hashCode());
-        return new TenantGrant(name, user.equals(ownUser) ? NODES_OWN_GROUP : gid.orElse(NODES_OWN_GROUP));
+    private TenantGrant ofUser(final PeerCredentials peer) {
+        final String user = names.of(peer.uid());
+        final String name = user.matches("[a-z0-9][a-z0-9._-]{0,63}") ? user : "uid-" + peer.uid();
+        return new TenantGrant(name, groupOf(peer));
     }
 
-    private int groupOf(final UnixDomainPrincipal peer) {
-        return peer.user().getName().equals(ownUser)
-                ? NODES_OWN_GROUP
-                : group(peer).orElse(NODES_OWN_GROUP);
+    private int groupOf(final PeerCredentials peer) {
+        return peer.uid() == ownUid ? NODES_OWN_GROUP : peer.gid();
     }
 
-    private static OptionalInt group(final UnixDomainPrincipal peer) {
-        return Accounts.gid(peer.group().getName());
+    private static int ownUid() {
+        try {
+            return (Integer) Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+        } catch (final IOException e) {
+            throw new NodeException("the kernel does not say which user the node runs as", e);
+        }
     }
 
     private static OptionalInt known(

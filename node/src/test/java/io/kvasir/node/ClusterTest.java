@@ -1,10 +1,12 @@
 package io.kvasir.node;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import io.kvasir.node.cluster.Members;
+import io.kvasir.node.engine.v1.Events;
 import io.kvasir.node.engine.v1.Handoff;
 import io.kvasir.node.engine.v1.NodeScore;
 import io.kvasir.node.engine.v1.Request;
@@ -12,10 +14,14 @@ import io.kvasir.node.engine.v1.Scores;
 import io.kvasir.node.engine.v1.ScoresResult;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.apache.ignite.Ignition;
+import org.apache.ignite.IgnitionListener;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -98,6 +104,40 @@ class ClusterTest {
         announced(0);
         assertEquals(80, engines.get(1).load(chain, WAIT_MS));
         assertEquals(80, nodes.get(1).metric("kvasir_storage_pulled_objects_total", null, null));
+    }
+
+    @Test
+    void aNodeThatLeavesAnswersItsEnginesBefore() throws Exception {
+        start(1);
+        final CountDownLatch leaving = new CountDownLatch(1);
+        final CountDownLatch mayLeave = new CountDownLatch(1);
+        final IgnitionListener listener = (name, state) -> {
+            leaving.countDown();
+            try {
+                mayLeave.await();
+            } catch (final InterruptedException stopped) {
+                Thread.currentThread().interrupt();
+            }
+        };
+        Ignition.addListener(listener);
+        final NodeFixture fixture = nodes.getFirst();
+        try (EngineClient engine = fixture.attached()) {
+            engine.send(Request.newBuilder()
+                    .setDeadlineMs(100_000)
+                    .setEvents(Events.newBuilder().setAfter(1).setWaitMs(100_000)));
+            NodeFixture.await(
+                    "the request is held", () -> fixture.metric("kvasir_node_held_requests", null, null) == 1);
+            final Thread stop = Thread.ofVirtual().start(fixture.node::stop);
+            leaving.await();
+            engine.channel.configureBlocking(false);
+            assertTrue(engine.channel.read(ByteBuffer.allocate(4)) == 4, "answered while the cluster is not left");
+            assertThrows(IOException.class, () -> new EngineClient(fixture.socket()));
+            mayLeave.countDown();
+            stop.join();
+        } finally {
+            mayLeave.countDown();
+            Ignition.removeListener(listener);
+        }
     }
 
     @Test

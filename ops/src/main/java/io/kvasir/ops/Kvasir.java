@@ -23,6 +23,7 @@ public final class Kvasir {
             System.exit(1);
         }
         Logs.configure(new NodeConfig.Log("warn", "text"));
+        Runtime.getRuntime().addShutdownHook(new Thread(Logs::flush, "flush-log"));
         System.exit(commandLine().execute(args));
     }
 

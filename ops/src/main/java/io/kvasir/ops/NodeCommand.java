@@ -56,6 +56,7 @@ final class NodeCommand implements Callable<Integer> {
         Logs.configure(loaded.config().log());
         final CollectorRegistry registry = new CollectorRegistry(true);
         DefaultExports.register(registry);
+        Logs.register(registry);
         try (TemporaryDirectory temporary = TemporaryDirectory.open(loaded.config());
                 Node node = Node.start(loaded.config(), registry);
                 MetricsServer metrics = MetricsServer.start(loaded.config().http(), node)) {
@@ -70,6 +71,7 @@ final class NodeCommand implements Callable<Integer> {
             return wrong(e);
         } catch (final NodeException | StorageException e) {
             LOG.debug("The node cannot run", e);
+            Logs.flush();
             spec.commandLine().getErr().println("kvasir node: " + e.getMessage());
             returning = true;
             return FAILED;
@@ -89,6 +91,7 @@ final class NodeCommand implements Callable<Integer> {
             code = FAILED;
         }
         temporary.close();
+        Logs.flush();
         Runtime.getRuntime().halt(code);
     }
 

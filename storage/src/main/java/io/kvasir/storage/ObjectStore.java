@@ -1,6 +1,5 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.catalogue.Catalogue;
 import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramContext;
 import io.kvasir.storage.dram.DramTier;
@@ -9,9 +8,7 @@ import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
 import java.util.ArrayDeque;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.function.Consumer;
@@ -30,6 +27,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final int COMPLETIONS_AT_ONCE = 256;
     /** Events whose tenant is not known yet; beyond it the oldest are dropped. */
     private static final int MOST_UNTOLD = 16_384;
+    private static final long CLOSE_NS = 5_000_000_000L;
+    /** What the catalogue has at least to write what is queued when the node stops. */
+    private static final long FLUSH_NS = 100_000_000;
 
     /** One process of an engine, and the lock that shows that it lives. */
     public interface Attachment {
@@ -118,15 +118,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Reservations reservations;
     private final Pins pins;
     private final Remembered remembered;
-    /** The tenants of the namespaces that were named last; the catalogue knows the others. */
-    private final Map<Hash256, String> tenants = new LinkedHashMap<>(16, 0.75f, true) {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        protected boolean removeEldestEntry(final Map.Entry<Hash256, String> eldest) {
-            return size() > StoreLimits.NAMESPACES;
-        }
-    };
     /** Events of namespaces whose tenant is not known yet. */
     private final Queue<ObjectEvent> untold = new ArrayDeque<>();
 
@@ -173,7 +164,13 @@ public final class ObjectStore implements Agent, AutoCloseable {
         coldest = new ColdestFirst(dram, ssd);
         lookups = new Lookups(dram, ssd, planner, remote, arrivals, leases, waiters, context, counters);
         reservations = new Reservations(dram, ssd, verifier, context, counters);
-        remembered = new Remembered(context.catalogueDirectory(), this::complete, counters, this::catalogueOpened);
+        remembered = new Remembered(
+                context.catalogueDirectory(),
+                context.catalogueDirectory() == null ? null : context.worker("kvasir-catalogue"),
+                this::complete,
+                counters,
+                this::tellUntold,
+                this::pinsFound);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         try {
             if (context.ssd() != null) {
@@ -181,7 +178,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                         context.ssd().completions(this::complete).listener(ssd).clock(context.javaClock())));
             }
         } catch (final RuntimeException failure) {
-            remembered.close();
+            remembered.close(CLOSE_NS);
             verifier.close();
             dram.close();
             throw failure;
@@ -417,7 +414,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     private TenantArena arena(final Hash256 namespace) {
-        final String name = tenants.computeIfAbsent(namespace, remembered::tenantOf);
+        final String name = remembered.tenantOf(namespace);
         return name == null ? null : dram.tenant(name);
     }
 
@@ -539,11 +536,23 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.nanoClock().nanoTime());
     }
 
-    /** Remembers the readable fields of a namespace in the catalogue. Does not block. */
-    public void rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
-        tenants.put(namespace, tenant);
+    /**
+     * Remembers the readable fields of a namespace; the catalogue has them a moment later. Does not block.
+     *
+     * @return false: the catalogue's disk is too far behind to take another one now
+     */
+    public boolean rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
+        final boolean taken = remembered.namespace(namespace, tenant, fields);
         tellUntold();
-        remembered.namespace(namespace, tenant, fields);
+        return taken;
+    }
+
+    /**
+     * Runs {@code wake} once, on the owner's thread, when the catalogue has all pins and unpins up to now, so that they
+     * survive the node; false, and it does not run, when it has them, or there is no catalogue.
+     */
+    public boolean whenPinsAreKept(final Runnable wake) {
+        return remembered.whenWritten(wake);
     }
 
     /** Set once, before the store works. */
@@ -554,10 +563,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
     }
 
-    private void catalogueOpened(final Catalogue catalogue) {
-        untold.forEach(event -> tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf));
-        tellUntold();
-        pins.restore(catalogue, context.clock().time());
+    private void pinsFound(final List<Remembered.KeptPin> kept) {
+        pins.restore(kept, context.clock().time());
     }
 
     /**
@@ -569,7 +576,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             events.accept(event);
             return;
         }
-        final String tenant = tenants.computeIfAbsent(event.id().namespace(), remembered::tenantOf);
+        final String tenant = remembered.tenantOf(event.id().namespace());
         if (tenant != null) {
             events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
             return;
@@ -583,7 +590,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     private void tellUntold() {
         untold.removeIf(event -> {
-            final String tenant = tenants.get(event.id().namespace());
+            final String tenant = remembered.tenantOf(event.id().namespace());
             if (tenant != null) {
                 events.accept(new ObjectEvent(event.kind(), tenant, event.id(), event.tier()));
             }
@@ -773,13 +780,14 @@ public final class ObjectStore implements Agent, AutoCloseable {
             return;
         }
         closed = true;
+        final long endNs = System.nanoTime() + boundNs;
         final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
         verifier.close();
         Runnable completion;
         while ((completion = completions.poll()) != null) {
             completion.run();
         }
-        remembered.close();
+        remembered.close(Math.max(FLUSH_NS, endNs - System.nanoTime()));
         if (stopped) {
             dram.close();
         } else {
@@ -791,6 +799,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     @Override
     public void close() {
-        shutdown(5_000_000_000L);
+        shutdown(CLOSE_NS);
     }
 }

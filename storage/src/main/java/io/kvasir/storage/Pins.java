@@ -1,8 +1,8 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.catalogue.Catalogue;
 import io.kvasir.storage.dram.DramTier;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
@@ -51,7 +51,7 @@ final class Pins {
         return unpinned;
     }
 
-    /** Pins all of a chunk's entries or, past the tenant's quota, none. */
+    /** Pins all of a chunk's entries or, past the tenant's quota or while the catalogue is far behind, none. */
     private boolean pin(
             final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
         final String tenant = dram.tenantName(entries[from]);
@@ -59,7 +59,7 @@ final class Pins {
         for (int i = from; i < from + count; i++) {
             bytes += pins.containsKey(entries[i]) ? 0 : dram.slotBytes(entries[i]);
         }
-        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quotaBytes) {
+        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quotaBytes || !remembered.hasSpace(count)) {
             return false;
         }
         for (int i = from; i < from + count; i++) {
@@ -70,7 +70,7 @@ final class Pins {
     }
 
     private boolean unpin(final int entry) {
-        if (!pins.containsKey(entry)) {
+        if (!pins.containsKey(entry) || !remembered.hasSpace(1)) {
             return false;
         }
         remembered.unpinned(dram.id(entry));
@@ -100,15 +100,18 @@ final class Pins {
         ended.forEachInt(this::unpin);
     }
 
-    /** Takes over the pins of an earlier node, as far as their objects are in DRAM. */
-    void restore(final Catalogue catalogue, final long nowUnixMs) {
-        catalogue.expirePins(nowUnixMs);
-        catalogue.forEachPin((id, pin) -> {
+    /** Takes over pins of an earlier node, as far as their objects are in DRAM and not pinned anew. */
+    void restore(final List<Remembered.KeptPin> kept, final long nowUnixMs) {
+        for (final Remembered.KeptPin pin : kept) {
+            final ObjectId id = pin.id();
             final int entry = dram.find(id.namespace(), id.key(), id.shard());
-            if (entry != DramTier.NONE && !dram.isWriting(entry)) {
+            if (entry != DramTier.NONE
+                    && !dram.isWriting(entry)
+                    && !pins.containsKey(entry)
+                    && pin.expiryUnixMs() > nowUnixMs) {
                 put(entry, pin.expiryUnixMs());
             }
-        });
+        }
     }
 
     private void put(final int entry, final long untilUnixMs) {

@@ -6,113 +6,334 @@ import io.kvasir.storage.catalogue.NamespaceInfo;
 import io.kvasir.storage.catalogue.Pin;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Queue;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import org.agrona.concurrent.ManyToManyConcurrentArrayQueue;
+import org.agrona.concurrent.OneToOneConcurrentArrayQueue;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The store's side of the catalogue: it opens in the background, so what is to be remembered before that waits here. A
+ * The store's side of the catalogue, whose file is on a disk that may be behind: a thread of its own opens, reads and
+ * writes it, behind bounded queues. What the owner needs of it is kept in memory. A
  * catalogue that cannot be opened costs what it would have remembered, nothing else. Owned by {@link ObjectStore}.
  */
 final class Remembered {
     private static final Logger LOG = LoggerFactory.getLogger(Remembered.class);
-    private static final int WAITING = 4096;
+    /** Pins and namespaces that are not written yet; about 5 MB at most. Beyond it the calls are refused. */
+    static final int MOST_CHANGES = 32_768;
+    /** Fields of namespaces that are not written yet. */
+    static final long MOST_FIELD_BYTES = 2L << 20;
+    /** Evicted objects that are not written yet; beyond it the oldest are dropped. */
+    static final int MOST_GONE = 16_384;
+    private static final int GONE_AT_ONCE = 256;
+    private static final int PINS_AT_ONCE = 256;
+    private static final long LOOK_MS = 100;
 
-    private final Queue<Consumer<Catalogue>> waiting = new ArrayDeque<>();
-    private final CompletableFuture<Catalogue> opening;
+    private record Gone(long hash, long nowUnixMs, int uses) {}
+
+    /** A pin that the catalogue had when it opened. */
+    record KeptPin(ObjectId id, long expiryUnixMs) {}
+
+    private record Waiting(long change, Runnable wake) {}
+
+    private final Executor completions;
     private final StorageCounters counters;
+    private final Runnable namespacesFound;
+    private final Consumer<List<KeptPin>> pinsFound;
+    /** Null: nothing is written. */
+    private final ExecutorService worker;
+
+    private final Path directory;
+
+    // ---- the owner's
+    private final Map<Hash256, String> tenants = new LinkedHashMap<>(64, 0.75f, true) {
+        private static final long serialVersionUID = 1;
+
+        @Override
+        protected boolean removeEldestEntry(final Map.Entry<Hash256, String> eldest) {
+            return size() > StoreLimits.NAMESPACES;
+        }
+    };
+    private final ArrayDeque<Waiting> waiting = new ArrayDeque<>();
+    private long submitted;
+
+    // ---- between the two threads
+    private final Queue<Consumer<Catalogue>> changes = new OneToOneConcurrentArrayQueue<>(MOST_CHANGES);
+    private final Queue<Gone> gone = new ManyToManyConcurrentArrayQueue<>(MOST_GONE);
+    private final AtomicLong fieldBytes = new AtomicLong();
+    private final AtomicBoolean scheduled = new AtomicBoolean();
+    private final AtomicLong written = new AtomicLong();
+    private volatile boolean closing;
+
+    // ---- the catalogue thread's; null when it cannot be opened
     private Catalogue catalogue;
 
     /**
-     * @param directory null: nothing is remembered
-     * @param opened told on the owner's thread
+     * @param directory null: nothing outlives the node
+     * @param worker opens, reads and writes the catalogue, one task at a time; null where there is no directory
+     * @param namespacesFound told on the owner's thread that the tenants of those that the catalogue has are known
+     * @param pinsFound told on the owner's thread, some at a time
      */
     Remembered(
             final Path directory,
+            final ExecutorService worker,
             final Executor completions,
             final StorageCounters counters,
-            final Consumer<Catalogue> opened) {
+            final Runnable namespacesFound,
+            final Consumer<List<KeptPin>> pinsFound) {
+        this.directory = directory;
+        this.worker = worker;
+        this.completions = completions;
         this.counters = counters;
-        if (directory == null) {
-            opening = null;
-            return;
+        this.namespacesFound = namespacesFound;
+        this.pinsFound = pinsFound;
+        if (worker != null) {
+            worker.execute(this::open);
         }
-        opening = Catalogue.openAsync(new Catalogue.Context().directory(directory));
-        final CompletableFuture<Catalogue> _ = opening.whenComplete((result, failure) -> completions.execute(() -> {
-            if (failure != null) {
-                LOG.error("the catalogue cannot be opened: pins and history will not outlive this node", failure);
-                counters.faults.increment();
-                waiting.clear();
-                return;
-            }
-            catalogue = result;
-            opened.accept(result);
-            waiting.forEach(late -> late.accept(result));
-            waiting.clear();
-        }));
     }
 
-    void namespace(final Hash256 namespace, final String tenant, final byte[] fields) {
-        later(target -> {
-            if (!target.rememberNamespace(namespace, new NamespaceInfo(tenant, fields))) {
-                counters.faults.increment();
+    // ---- owner
+
+    /** False when the disk is so far behind that the namespace cannot be taken now. */
+    boolean namespace(final Hash256 namespace, final String tenant, final byte[] fields) {
+        if (tenants.get(namespace) == null) {
+            if (worker != null) {
+                if (fieldBytes.get() + fields.length > MOST_FIELD_BYTES || !hasSpace(1)) {
+                    return false;
+                }
+                fieldBytes.addAndGet(fields.length);
+                submit(target -> {
+                    fieldBytes.addAndGet(-fields.length);
+                    if (target != null && !target.rememberNamespace(namespace, new NamespaceInfo(tenant, fields))) {
+                        counters.faults.increment();
+                    }
+                });
             }
-        });
+            tenants.put(namespace, tenant);
+        }
+        return true;
     }
 
     /** Null when it is not known, or not known yet. */
     String tenantOf(final Hash256 namespace) {
-        return catalogue == null
-                ? null
-                : catalogue.namespace(namespace).map(NamespaceInfo::tenant).orElse(null);
+        return tenants.get(namespace);
     }
 
+    /** True when so many pins, unpins and namespaces can be taken now. */
+    boolean hasSpace(final int count) {
+        return worker == null || changes.size() + count <= MOST_CHANGES;
+    }
+
+    /** After {@link #hasSpace}. */
     void pinned(final ObjectId id, final long expiryUnixMs, final int priority) {
-        later(target -> {
-            if (!target.pin(id, new Pin(expiryUnixMs, priority))) {
+        submit(target -> {
+            if (target != null && !target.pin(id, new Pin(expiryUnixMs, priority))) {
                 counters.faults.increment();
             }
         });
     }
 
+    /** After {@link #hasSpace}. */
     void unpinned(final ObjectId id) {
-        later(target -> target.unpin(id));
+        submit(target -> {
+            if (target != null) {
+                target.unpin(id);
+            }
+        });
     }
 
     /** The object left the node altogether. */
     void gone(final long hash, final long nowUnixMs, final int uses) {
-        if (catalogue != null) {
-            final int before = catalogue.past(hash).map(GoneObject::frequency).orElse(0);
-            catalogue.gone(hash, new GoneObject(nowUnixMs, before + uses));
+        if (worker != null) {
+            final Gone object = new Gone(hash, nowUnixMs, uses);
+            while (!gone.offer(object)) {
+                if (gone.poll() != null) {
+                    counters.historyDropped.increment();
+                }
+            }
+            schedule();
         }
     }
 
-    private void later(final Consumer<Catalogue> change) {
-        if (catalogue != null) {
-            change.accept(catalogue);
-        } else if (opening != null && !opening.isCompletedExceptionally() && waiting.size() < WAITING) {
-            waiting.add(change);
+    /**
+     * Runs {@code wake} on the owner's thread when everything that was submitted is written; false, and does not, when it
+     * is.
+     */
+    boolean whenWritten(final Runnable wake) {
+        if (written.get() == submitted) {
+            return false;
+        }
+        waiting.add(new Waiting(submitted, wake));
+        return true;
+    }
+
+    private void submit(final Consumer<Catalogue> change) {
+        if (worker != null) {
+            if (!changes.offer(change)) {
+                throw new IllegalStateException("a change came without space for it");
+            }
+            submitted++;
+            schedule();
         }
     }
 
-    /** Waits for the catalogue to open, so that nothing that waits here is lost. */
-    void close() {
-        if (opening == null) {
+    private void schedule() {
+        if (scheduled.compareAndSet(false, true) && !closing) {
+            worker.execute(this::write);
+        }
+    }
+
+    private void wakeWaiting() {
+        while (!waiting.isEmpty() && waiting.peek().change <= written.get()) {
+            waiting.poll().wake.run();
+        }
+    }
+
+    /** Writes what is queued, and waits for that no longer than this. */
+    void close(final long boundNs) {
+        if (worker == null || closing) {
             return;
         }
+        closing = true;
+        worker.execute(this::end);
+        worker.shutdown();
         try {
-            final Catalogue opened = opening.get();
-            waiting.forEach(late -> late.accept(opened));
-            waiting.clear();
-            opened.close();
-        } catch (final ExecutionException neverOpened) {
-            LOG.debug("the catalogue was never open", neverOpened);
+            if (!worker.awaitTermination(Math.max(1, boundNs), TimeUnit.NANOSECONDS)) {
+                LOG.warn(
+                        "the catalogue in {} did not close in time; {} pins and namespaces may not be written",
+                        directory,
+                        changes.size());
+            }
         } catch (final InterruptedException stopped) {
             Thread.currentThread().interrupt();
+        }
+    }
+
+    // ---- catalogue thread
+
+    private void open() {
+        try {
+            catalogue = Catalogue.open(new Catalogue.Context().directory(directory));
+        } catch (final RuntimeException | LinkageError failure) {
+            if (!closing) {
+                LOG.error("the catalogue cannot be opened: pins and history will not outlive this node", failure);
+                counters.faults.increment();
+            }
+            return;
+        }
+        final Map<Hash256, String> known = new HashMap<>();
+        final Map<String, String> names = new HashMap<>();
+        catalogue.forEachNamespace((id, info) -> known.put(id, names.computeIfAbsent(info.tenant(), name -> name)));
+        completions.execute(() -> {
+            known.forEach(tenants::putIfAbsent);
+            namespacesFound.run();
+        });
+        // Changes that came while it opened go before: a pin that was taken back meanwhile is not found again.
+        write();
+        readPins();
+    }
+
+    /** In small parts, the next one when the owner has had the last: there may be many. */
+    private void readPins() {
+        catalogue.expirePins(System.currentTimeMillis());
+        final Semaphore turns = new Semaphore(1);
+        final List<KeptPin> some = new ArrayList<>(PINS_AT_ONCE);
+        catalogue.forEachPin((id, pin) -> {
+            some.add(new KeptPin(id, pin.expiryUnixMs()));
+            if (some.size() == PINS_AT_ONCE) {
+                hand(some, turns);
+            }
+        });
+        hand(some, turns);
+    }
+
+    private void hand(final List<KeptPin> some, final Semaphore turns) {
+        final List<KeptPin> part = List.copyOf(some);
+        some.clear();
+        try {
+            while (!closing) {
+                if (turns.tryAcquire(LOOK_MS, TimeUnit.MILLISECONDS)) {
+                    completions.execute(() -> {
+                        pinsFound.accept(part);
+                        turns.release();
+                    });
+                    return;
+                }
+            }
+        } catch (final InterruptedException stopped) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void write() {
+        scheduled.set(false);
+        long applied = 0;
+        boolean more = true;
+        while (more) {
+            Consumer<Catalogue> change;
+            while ((change = changes.poll()) != null) {
+                apply(change);
+                applied++;
+            }
+            more = writeGone();
+        }
+        if (catalogue != null && !catalogue.flush()) {
+            counters.faults.increment();
+        }
+        if (applied > 0) {
+            written.addAndGet(applied);
+            completions.execute(this::wakeWaiting);
+        }
+    }
+
+    private void apply(final Consumer<Catalogue> change) {
+        try {
+            change.accept(catalogue);
+        } catch (final RuntimeException failure) {
+            LOG.error("the catalogue cannot be written", failure);
+            counters.faults.increment();
+        }
+    }
+
+    /** False when nothing more is queued. */
+    private boolean writeGone() {
+        for (int i = 0; i < GONE_AT_ONCE; i++) {
+            final Gone object = gone.poll();
+            if (object == null) {
+                return !changes.isEmpty();
+            }
+            if (catalogue != null) {
+                try {
+                    final int before = catalogue
+                            .past(object.hash)
+                            .map(GoneObject::frequency)
+                            .orElse(0);
+                    catalogue.gone(object.hash, new GoneObject(object.nowUnixMs, before + object.uses));
+                } catch (final RuntimeException failure) {
+                    LOG.error("the catalogue's history cannot be written", failure);
+                    counters.faults.increment();
+                }
+            }
+        }
+        return true;
+    }
+
+    private void end() {
+        write();
+        if (catalogue != null) {
+            catalogue.close();
         }
     }
 }

@@ -53,6 +53,8 @@ public final class StorageCounters {
     public final LongAdder quotaRefused = new LongAdder();
 
     public final LongAdder noRoom = new LongAdder();
+    /** Evicted objects whose past was not kept, since the catalogue's disk was too far behind. */
+    public final LongAdder historyDropped = new LongAdder();
     /** Operations of the file system or a tier that failed. */
     public final LongAdder faults = new LongAdder();
 }

@@ -27,7 +27,7 @@ final class Calls {
             final EngineMetrics metrics) {
         this.ctx = ctx;
         this.held = held;
-        joins = new JoinCalls(ctx, store, metrics);
+        joins = new JoinCalls(ctx, server, store, held, metrics);
         reads = new ReadCalls(ctx, server, turns, store, held, metrics);
         writes = new WriteCalls(ctx, server, turns, store, held);
         events = new EventCalls(ctx, server, store, held);
@@ -50,9 +50,10 @@ final class Calls {
                 writes.reserve(connection, request.getId(), request.getReserve(), arrivedNs, until(request, arrivedNs));
             case COMMIT -> writes.commit(connection, request, arrivedNs);
             case ABORT -> writes.abort(connection, request, arrivedNs);
-            case PIN -> writes.pin(connection, request, arrivedNs);
-            case UNPIN -> writes.unpin(connection, request, arrivedNs);
-            case HELLO -> joins.hello(connection, request.getHello());
+            case PIN -> writes.pin(connection, request, arrivedNs, until(request, arrivedNs));
+            case UNPIN -> writes.unpin(connection, request, arrivedNs, until(request, arrivedNs));
+            case HELLO ->
+                joins.hello(connection, request.getId(), request.getHello(), arrivedNs, until(request, arrivedNs));
             case ATTACH -> joins.attach(connection, request.getAttach());
             case OPEN_NAMESPACE -> joins.openNamespace(connection, request.getOpenNamespace());
             case EVENTS ->

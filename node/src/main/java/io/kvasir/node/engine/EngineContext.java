@@ -35,6 +35,7 @@ public final class EngineContext {
     private Function<Runnable, ObjectStore> store;
     private CollectorRegistry registry;
     private Neighbours neighbours;
+    private StallTracker stalls = new StallTracker();
     private NanoClock nanoClock = SystemNanoClock.INSTANCE;
     private EpochClock epochClock = SystemEpochClock.INSTANCE;
 
@@ -180,6 +181,16 @@ public final class EngineContext {
 
     public EngineContext neighbours(final Neighbours value) {
         neighbours = value;
+        return this;
+    }
+
+    public StallTracker stalls() {
+        return stalls;
+    }
+
+    /** Told when the owner's duty cycle begins and ends. */
+    public EngineContext stalls(final StallTracker value) {
+        stalls = value;
         return this;
     }
 

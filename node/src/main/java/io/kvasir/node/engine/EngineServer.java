@@ -101,6 +101,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     @Override
     public int doWork() {
         readClocks();
+        ctx.stalls().begin(nowNs);
         int work = 0;
         try {
             work += selector.selectNow(this::onKey);
@@ -113,6 +114,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         outbox.flush();
         sweep();
         work += endConnections();
+        ctx.stalls().end();
         return work;
     }
 
@@ -121,9 +123,11 @@ public final class EngineServer implements Agent, AutoCloseable {
         asleep = true;
         int work = 0;
         try {
+            ctx.stalls().begin(ctx.nanoClock().nanoTime());
             work += driveStore() + turns.waiting();
             if (work == 0) {
                 slept = true;
+                ctx.stalls().end();
                 work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
             }
         } catch (final IOException e) {
@@ -131,6 +135,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         } finally {
             asleep = false;
             slept = false;
+            ctx.stalls().end();
         }
         return work;
     }
@@ -161,9 +166,8 @@ public final class EngineServer implements Agent, AutoCloseable {
         }
     }
 
-    /** Ends what is held with what there is, then every connection, then the store within {@code boundNs}. */
-    public void shutdown(final long boundNs) {
-        final long end = ctx.nanoClock().nanoTime() + boundNs;
+    /** No new connections; ends what is held with what there is, then every connection. */
+    public void closeConnections() {
         stopAccepting();
         held.endAll();
         outbox.flush();
@@ -171,6 +175,12 @@ public final class EngineServer implements Agent, AutoCloseable {
             end(connection);
         }
         endConnections();
+    }
+
+    /** {@link #closeConnections()}, and the store within {@code boundNs}. */
+    public void shutdown(final long boundNs) {
+        final long end = ctx.nanoClock().nanoTime() + boundNs;
+        closeConnections();
         store.shutdown(Math.max(0, end - ctx.nanoClock().nanoTime()));
         close();
     }
@@ -290,6 +300,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         if (slept) {
             slept = false;
             readClocks();
+            ctx.stalls().begin(nowNs);
         }
         if (!key.isValid()) {
             return;

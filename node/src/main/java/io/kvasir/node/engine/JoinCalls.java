@@ -14,6 +14,7 @@ import io.kvasir.node.engine.v1.Namespace;
 import io.kvasir.node.engine.v1.OpenNamespace;
 import io.kvasir.node.engine.v1.OpenNamespaceResult;
 import io.kvasir.node.engine.v1.Region;
+import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.HitRule;
@@ -30,8 +31,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import jdk.net.ExtendedSocketOptions;
-import jdk.net.UnixDomainPrincipal;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
 import org.agrona.collections.Long2ObjectHashMap;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -45,38 +48,146 @@ final class JoinCalls {
     static final int MAX_NAMESPACE_BYTES = 64 * 1024;
     private static final int MAX_QUIESCED = 4096;
 
+    /** Of those who wait for the name service; beyond it a Hello of a peer that is not known yet is refused. */
+    private static final int ASKED_AT_ONCE = 16;
+
+    private static final ThreadPoolExecutor ACCOUNTS = new ThreadPoolExecutor(
+            0,
+            ASKED_AT_ONCE,
+            10,
+            TimeUnit.SECONDS,
+            new SynchronousQueue<>(),
+            Thread.ofPlatform().daemon().name("kvasir-accounts-", 0).factory());
+
     private final EngineContext ctx;
+    private final EngineServer server;
     private final ObjectStore store;
+    private final HeldRequests held;
     private final EngineMetrics metrics;
     private final SecureRandom random = new SecureRandom();
     private final Long2ObjectHashMap<Session> sessions = new Long2ObjectHashMap<>();
     /** Of all of them; see {@link Budget#SESSION_BYTES}. */
     private long sessionBytes;
 
-    JoinCalls(final EngineContext ctx, final ObjectStore store, final EngineMetrics metrics) {
+    JoinCalls(
+            final EngineContext ctx,
+            final EngineServer server,
+            final ObjectStore store,
+            final HeldRequests held,
+            final EngineMetrics metrics) {
         this.ctx = ctx;
+        this.server = server;
         this.store = store;
+        this.held = held;
         this.metrics = metrics;
     }
 
-    Response.Builder hello(final Connection connection, final Hello hello) {
+    /** Null while the name service is asked who the peer is: only this Hello waits for that. */
+    Response.Builder hello(
+            final Connection connection,
+            final long id,
+            final Hello hello,
+            final long arrivedNs,
+            final long deadlineNs) {
         if (hello.getProtocol() != PROTOCOL) {
             throw new CallException(
                     Error.Code.UNSUPPORTED,
                     "the engine speaks protocol " + Integer.toUnsignedString(hello.getProtocol())
                             + ", this node speaks " + PROTOCOL);
         }
+        text("client", hello.getClient());
+        final PeerCredentials peer = peer(connection);
+        final byte[] token = hello.getToken().toByteArray();
+        if (ctx.tenants().isKnown(peer)) {
+            return admitted(connection, hello, peer, ctx.tenants().admit(peer, token));
+        }
+        final HeldHello waiting = new HeldHello(connection, id, arrivedNs, deadlineNs, hello, peer);
+        try {
+            ACCOUNTS.execute(() -> {
+                final Optional<TenantGrant> grant = ask(peer, token);
+                store.execute(() -> {
+                    waiting.grant = grant;
+                    held.wake(waiting);
+                });
+            });
+        } catch (final RejectedExecutionException busy) {
+            throw unknown(peer);
+        }
+        held.add(waiting);
+        return null;
+    }
+
+    /** Null when the name service failed. */
+    private Optional<TenantGrant> ask(final PeerCredentials peer, final byte[] token) {
+        try {
+            return ctx.tenants().admit(peer, token);
+        } catch (final RuntimeException failure) {
+            LOG.warn("It cannot be found out who uid {} is: {}", peer.uid(), failure.toString());
+            return null;
+        }
+    }
+
+    private static CallException unknown(final PeerCredentials peer) {
+        return new CallException(
+                Error.Code.UNAVAILABLE,
+                "this machine's name service did not tell who uid " + Integer.toUnsignedString(peer.uid())
+                        + " is; try again, and look at nsswitch.conf");
+    }
+
+    /** Waits for the name service. */
+    private final class HeldHello extends Held {
+        private final Hello hello;
+        private final PeerCredentials peer;
+        private Optional<TenantGrant> grant;
+
+        HeldHello(
+                final Connection connection,
+                final long requestId,
+                final long arrivedNs,
+                final long deadlineNs,
+                final Hello hello,
+                final PeerCredentials peer) {
+            super(
+                    connection,
+                    requestId,
+                    Request.CallCase.HELLO,
+                    arrivedNs,
+                    deadlineNs - ReadCalls.ANSWER_NS,
+                    2L * MAX_TEXT);
+            this.hello = hello;
+            this.peer = peer;
+        }
+
+        @Override
+        void ready() {
+            held.remove(this);
+            if (grant == null) {
+                throw unknown(peer);
+            }
+            server.answer(this, admitted(connection, hello, peer, grant));
+        }
+
+        @Override
+        void expire() {
+            throw unknown(peer);
+        }
+
+        @Override
+        void drop() {}
+    }
+
+    private Response.Builder admitted(
+            final Connection connection,
+            final Hello hello,
+            final PeerCredentials peer,
+            final Optional<TenantGrant> grant) {
         if (connection.attachment != null) {
             throw CallException.invalid("Hello came already; a connection says it once");
         }
-        text("client", hello.getClient());
-        final UnixDomainPrincipal peer = peer(connection);
-        final Optional<TenantGrant> grant =
-                ctx.tenants().admit(peer, hello.getToken().toByteArray());
         if (grant.isEmpty()) {
             throw new CallException(
                     Error.Code.UNAUTHENTICATED,
-                    "user " + peer.user().getName() + " with "
+                    "uid " + Integer.toUnsignedString(peer.uid()) + " with "
                             + (hello.getToken().isEmpty() ? "no token" : "this token")
                             + " belongs to no tenant of this node");
         }
@@ -171,7 +282,11 @@ final class JoinCalls {
                     Error.Code.RESOURCE_EXHAUSTED, "a session opens at most " + Session.MAX_NAMESPACES + " namespaces");
         }
         sessionBytes += (session.namespaces().size() - before) * Budget.NAMESPACE_BYTES;
-        store.rememberNamespace(id, session.tenant.name(), namespace.toByteArray());
+        if (!store.rememberNamespace(id, session.tenant.name(), namespace.toByteArray())) {
+            throw new CallException(
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "the catalog's disk is behind with the namespaces it was given; try again later");
+        }
         return Response.newBuilder()
                 .setOpenNamespace(
                         OpenNamespaceResult.newBuilder().setHandle(handle).setId(bytes(id)));
@@ -267,9 +382,9 @@ final class JoinCalls {
         return session;
     }
 
-    private static UnixDomainPrincipal peer(final Connection connection) {
+    private static PeerCredentials peer(final Connection connection) {
         try {
-            return connection.channel.getOption(ExtendedSocketOptions.SO_PEERCRED);
+            return PeerCredentials.of(connection.channel);
         } catch (final IOException e) {
             throw new CallException(Error.Code.UNAUTHENTICATED, "the kernel does not say who the peer is: " + e);
         }

@@ -4,6 +4,7 @@ import com.google.protobuf.UnsafeByteOperations;
 import io.kvasir.node.engine.v1.AbortResult;
 import io.kvasir.node.engine.v1.Commit;
 import io.kvasir.node.engine.v1.CommitResult;
+import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Pin;
 import io.kvasir.node.engine.v1.PinResult;
 import io.kvasir.node.engine.v1.Request;
@@ -145,7 +146,8 @@ final class WriteCalls {
         });
     }
 
-    Response.Builder pin(final Connection connection, final Request request, final long arrivedNs) {
+    Response.Builder pin(
+            final Connection connection, final Request request, final long arrivedNs, final long deadlineNs) {
         final Session session = Calls.session(connection);
         final Pin pin = request.getPin();
         final Session.Opened namespace = Calls.namespace(session, pin.getNamespace());
@@ -168,12 +170,17 @@ final class WriteCalls {
 
             @Override
             Response.Builder answer() {
-                return Response.newBuilder().setPin(answer.setMissing(count - answer.getPinned()));
+                final Response.Builder response =
+                        Response.newBuilder().setPin(answer.setMissing(count - answer.getPinned()));
+                return answer.getPinned() == 0
+                        ? response
+                        : whenKept(new HeldPin(connection, request, arrivedNs, deadlineNs, response));
             }
         });
     }
 
-    Response.Builder unpin(final Connection connection, final Request request, final long arrivedNs) {
+    Response.Builder unpin(
+            final Connection connection, final Request request, final long arrivedNs, final long deadlineNs) {
         final Session session = Calls.session(connection);
         final Unpin unpin = request.getUnpin();
         final Session.Opened namespace = Calls.namespace(session, unpin.getNamespace());
@@ -191,7 +198,10 @@ final class WriteCalls {
 
             @Override
             Response.Builder answer() {
-                return Response.newBuilder().setUnpin(answer);
+                final Response.Builder response = Response.newBuilder().setUnpin(answer);
+                return answer.getUnpinned() == 0
+                        ? response
+                        : whenKept(new HeldPin(connection, request, arrivedNs, deadlineNs, response));
             }
         });
     }
@@ -210,6 +220,54 @@ final class WriteCalls {
         return indices.length == 0 || to - from == count
                 ? indices
                 : indices.length == count ? Arrays.copyOfRange(indices, from, to) : new int[] {indices[0] + from};
+    }
+
+    /** The answer when the catalogue has it, so that it survives this node; null while that takes a moment. */
+    private Response.Builder whenKept(final HeldPin pin) {
+        if (!store.whenPinsAreKept(() -> held.wake(pin))) {
+            return pin.answer;
+        }
+        held.add(pin);
+        return null;
+    }
+
+    /** Waits until the catalogue has what was pinned or unpinned. */
+    private final class HeldPin extends Held {
+        private static final long ANSWER_BYTES = 256;
+
+        private final Response.Builder answer;
+
+        HeldPin(
+                final Connection connection,
+                final Request request,
+                final long arrivedNs,
+                final long deadlineNs,
+                final Response.Builder answer) {
+            super(
+                    connection,
+                    request.getId(),
+                    request.getCallCase(),
+                    arrivedNs,
+                    deadlineNs - ReadCalls.ANSWER_NS,
+                    ANSWER_BYTES);
+            this.answer = answer;
+        }
+
+        @Override
+        void ready() {
+            held.remove(this);
+            server.answer(this, answer);
+        }
+
+        @Override
+        void expire() {
+            throw new CallException(
+                    Error.Code.DEADLINE_EXCEEDED,
+                    "done in this node, but the catalog's disk has not taken it yet: a restart may not know of it");
+        }
+
+        @Override
+        void drop() {}
     }
 
     private Response.Builder answered(final Connection connection, final ObjectStore.ReserveResult result) {

@@ -9,9 +9,11 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.BiConsumer;
 import net.openhft.chronicle.hash.ChronicleHashClosedException;
@@ -20,9 +22,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Namespaces by their readable fields, pins, and the past of objects that are gone: off-heap, kept over restarts and
- * {@code kill -9}. Reads and writes take about a microsecond; any thread may call. Losing it costs hit rate and
- * readability, never bytes, so that a damaged file is begun anew.
+ * Namespaces by their readable fields, pins, and the past of objects that are gone: off-heap, and kept over restarts and
+ * {@code kill -9} by a log of the changes, whose {@link #flush()} may wait for its disk: no thread calls that others wait
+ * for, and one at a time. Losing it costs hit rate and readability, never bytes.
  */
 public final class Catalogue implements AutoCloseable {
     /** Settings; checked once when the catalogue opens. */
@@ -71,44 +73,45 @@ public final class Catalogue implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(Catalogue.class);
     private static final int MOST_FIELD_BYTES = 64 << 10;
+    private static final int PIN_KEY_BYTES = 2 * Hash256.BYTES + 16;
     private static final int PIN_BYTES = 12;
     private static final int GONE_BYTES = 12;
+    private static final byte NAMESPACE = 1;
+    private static final byte NO_NAMESPACE = 2;
+    private static final byte PIN = 3;
+    private static final byte NO_PIN = 4;
+    private static final byte GONE = 5;
+    /** A log is written anew when it has grown to this, and to a multiple of what it had the last time. */
+    private static final long COMPACT_BYTES = 64L << 20;
+
+    private static final int COMPACT_FACTOR = 4;
+    private static final long RETRY_NS = 1_000_000_000;
+    /** Files of earlier versions. */
+    private static final List<String> EARLIER = List.of("namespaces.map", "pins.map", "history-0.map", "history-1.map");
 
     private final DirectoryLock lock;
-    private final LongAdder damaged = new LongAdder();
+    private boolean damaged;
     private final LongAdder refused = new LongAdder();
     private final long mostNamespaces;
     private final long mostPins;
     private final long mostInHalf;
-    private final ChronicleMap<byte[], byte[]> namespaces;
-    private final ChronicleMap<byte[], byte[]> pins;
+    private ChronicleMap<byte[], byte[]> namespaces;
+    private ChronicleMap<byte[], byte[]> pins;
+    private CatalogueLog log;
+    private long compactedBytes;
+    /** The log lacks something that is in memory. */
+    private boolean incomplete;
+
+    private long retryNs;
     /** Two halves: one fills, and then the other is emptied and fills. */
     private ChronicleMap<Long, byte[]> filling;
 
     private ChronicleMap<Long, byte[]> filled;
 
-    /** Takes up to seconds after a kill; see {@link #openAsync}. */
+    /** Reads its log: seconds for one of hundreds of MB. */
     public static Catalogue open(final Context context) {
         context.conclude();
         return new Catalogue(context);
-    }
-
-    /** Opens on a thread of its own. */
-    public static CompletableFuture<Catalogue> openAsync(final Context context) {
-        context.conclude();
-        final CompletableFuture<Catalogue> opened = new CompletableFuture<>();
-        final Thread thread = new Thread(
-                () -> {
-                    try {
-                        opened.complete(open(context));
-                    } catch (final RuntimeException | Error e) {
-                        opened.completeExceptionally(e);
-                    }
-                },
-                "kvasir-catalogue-open");
-        thread.setDaemon(true);
-        thread.start();
-        return opened;
     }
 
     private Catalogue(final Context context) {
@@ -116,55 +119,128 @@ public final class Catalogue implements AutoCloseable {
         mostNamespaces = context.namespaces;
         mostPins = context.pins;
         mostInHalf = Math.max(8, context.history / 2);
-        ChronicleMap<byte[], byte[]> openNamespaces = null;
-        ChronicleMap<byte[], byte[]> openPins = null;
-        ChronicleMap<Long, byte[]> first = null;
         try {
-            openNamespaces = MapFile.open(
-                    ChronicleMap.of(byte[].class, byte[].class)
-                            .name("namespaces")
-                            .constantKeySizeBySample(new byte[Hash256.BYTES])
-                            .averageValueSize(512)
-                            .entries(mostNamespaces)
-                            .maxBloatFactor(4),
-                    context.directory.resolve("namespaces.map"),
-                    damaged);
-            openPins = MapFile.open(
-                    ChronicleMap.of(byte[].class, byte[].class)
-                            .name("pins")
-                            .constantKeySizeBySample(new byte[2 * Hash256.BYTES + 16])
-                            .constantValueSizeBySample(new byte[PIN_BYTES])
-                            .entries(mostPins)
-                            .maxBloatFactor(2),
-                    context.directory.resolve("pins.map"),
-                    damaged);
-            first = history(context.directory.resolve("history-0.map"));
-            final ChronicleMap<Long, byte[]> second = history(context.directory.resolve("history-1.map"));
-            // The half that is not full is the one that was filling.
-            final boolean firstFills = first.size() < mostInHalf && (second.isEmpty() || second.size() >= mostInHalf);
-            filling = firstFills ? first : second;
-            filled = firstFills ? second : first;
-        } catch (final IOException | RuntimeException e) {
-            closeAll(openNamespaces, openPins, first);
+            namespaces = ChronicleMap.of(byte[].class, byte[].class)
+                    .name("namespaces")
+                    .constantKeySizeBySample(new byte[Hash256.BYTES])
+                    .averageValueSize(512)
+                    .entries(mostNamespaces)
+                    .maxBloatFactor(4)
+                    .create();
+            pins = ChronicleMap.of(byte[].class, byte[].class)
+                    .name("pins")
+                    .constantKeySizeBySample(new byte[PIN_KEY_BYTES])
+                    .constantValueSizeBySample(new byte[PIN_BYTES])
+                    .entries(mostPins)
+                    .maxBloatFactor(2)
+                    .create();
+            filling = history();
+            filled = history();
+            for (final String earlier : EARLIER) {
+                Files.deleteIfExists(context.directory.resolve(earlier));
+            }
+            log = new CatalogueLog(context.directory.resolve("catalog.log"), this::replay);
+            damaged = log.isDamaged();
+            if (damaged) {
+                log.rewrite(this::writeAll);
+            }
+            compactedBytes = log.bytes();
+        } catch (final IOException | RuntimeException | LinkageError e) {
+            closeAll(namespaces, pins, filling, filled, log);
             lock.close();
             throw new StorageException(
                     "catalogue: " + context.directory + " cannot be used: " + e
                             + "; check that it is writable and has room",
                     e);
         }
-        namespaces = openNamespaces;
-        pins = openPins;
     }
 
-    private ChronicleMap<Long, byte[]> history(final Path file) throws IOException {
-        return MapFile.open(
-                ChronicleMap.of(Long.class, byte[].class)
-                        .name("history")
-                        .constantValueSizeBySample(new byte[GONE_BYTES])
-                        .entries(mostInHalf)
-                        .maxBloatFactor(2),
-                file,
-                damaged);
+    private ChronicleMap<Long, byte[]> history() {
+        return ChronicleMap.of(Long.class, byte[].class)
+                .name("history")
+                .constantValueSizeBySample(new byte[GONE_BYTES])
+                .entries(mostInHalf)
+                .maxBloatFactor(2)
+                .create();
+    }
+
+    // ---- the log
+
+    private void replay(final byte kind, final ByteBuffer payload) {
+        switch (kind) {
+            case NAMESPACE -> put(namespaces, bytes(payload, Hash256.BYTES), rest(payload), mostNamespaces);
+            case NO_NAMESPACE -> namespaces.remove(rest(payload));
+            case PIN -> put(pins, bytes(payload, PIN_KEY_BYTES), rest(payload), mostPins);
+            case NO_PIN -> pins.remove(rest(payload));
+            case GONE -> remember(payload.getLong(), rest(payload));
+            default -> LOG.warn("catalogue: a change of the unknown kind {} is passed over", kind);
+        }
+    }
+
+    private static byte[] bytes(final ByteBuffer payload, final int count) {
+        final byte[] bytes = new byte[count];
+        payload.get(bytes);
+        return bytes;
+    }
+
+    private static byte[] rest(final ByteBuffer payload) {
+        return bytes(payload, payload.remaining());
+    }
+
+    private void append(final byte kind, final byte[]... payload) {
+        try {
+            log.append(kind, payload);
+        } catch (final IOException failure) {
+            incomplete(failure);
+        }
+    }
+
+    /** Before this a change may be lost with the process. False when the disk does not take it; it is tried again later. */
+    public boolean flush() {
+        try {
+            if (!incomplete) {
+                log.flush();
+                if (log.bytes() > Math.max(COMPACT_BYTES, COMPACT_FACTOR * compactedBytes)) {
+                    rewrite();
+                }
+            } else if (System.nanoTime() - retryNs >= 0) {
+                rewrite();
+            }
+        } catch (final IOException failure) {
+            incomplete(failure);
+        }
+        return !incomplete;
+    }
+
+    private void rewrite() throws IOException {
+        log.rewrite(this::writeAll);
+        compactedBytes = log.bytes();
+        incomplete = false;
+    }
+
+    /** What failed to be written is in memory: the whole is written anew when there is space again. */
+    private void incomplete(final IOException failure) {
+        incomplete = true;
+        retryNs = System.nanoTime() + RETRY_NS;
+        refuse("its log cannot be written: " + failure);
+    }
+
+    private void writeAll(final CatalogueLog target) throws IOException {
+        for (final Map.Entry<byte[], byte[]> each : namespaces.entrySet()) {
+            target.append(NAMESPACE, each.getKey(), each.getValue());
+        }
+        for (final Map.Entry<byte[], byte[]> each : pins.entrySet()) {
+            target.append(PIN, each.getKey(), each.getValue());
+        }
+        for (final ChronicleMap<Long, byte[]> half : List.of(filled, filling)) {
+            for (final Map.Entry<Long, byte[]> each : half.entrySet()) {
+                target.append(GONE, hashBytes(each.getKey()), each.getValue());
+            }
+        }
+    }
+
+    private static byte[] hashBytes(final long hash) {
+        return ByteBuffer.allocate(Long.BYTES).putLong(hash).array();
     }
 
     // ---- namespaces
@@ -181,7 +257,11 @@ public final class Catalogue implements AutoCloseable {
                 .put(tenant)
                 .put(info.fields())
                 .array();
-        return put(namespaces, key, value, mostNamespaces);
+        final boolean kept = put(namespaces, key, value, mostNamespaces);
+        if (kept) {
+            append(NAMESPACE, key, value);
+        }
+        return kept;
     }
 
     public Optional<NamespaceInfo> namespace(final Hash256 namespace) {
@@ -189,6 +269,7 @@ public final class Catalogue implements AutoCloseable {
     }
 
     public boolean forgetNamespace(final Hash256 namespace) {
+        append(NO_NAMESPACE, namespace.toBytes());
         return namespaces.remove(namespace.toBytes()) != null;
     }
 
@@ -213,7 +294,11 @@ public final class Catalogue implements AutoCloseable {
                 .putLong(pin.expiryUnixMs())
                 .putInt(pin.priority())
                 .array();
-        return put(pins, key(id), value, mostPins);
+        final boolean kept = put(pins, key(id), value, mostPins);
+        if (kept) {
+            append(PIN, key(id), value);
+        }
+        return kept;
     }
 
     public Optional<Pin> pinOf(final ObjectId id) {
@@ -221,13 +306,20 @@ public final class Catalogue implements AutoCloseable {
     }
 
     public boolean unpin(final ObjectId id) {
+        append(NO_PIN, key(id));
         return pins.remove(key(id)) != null;
     }
 
     /** Forgets the pins that ended before {@code nowUnixMs}; looks at all of them. Returns how many. */
     public int expirePins(final long nowUnixMs) {
         final int before = pins.size();
-        pins.entrySet().removeIf(entry -> pin(entry.getValue()).expiryUnixMs() <= nowUnixMs);
+        pins.entrySet().removeIf(entry -> {
+            final boolean ended = pin(entry.getValue()).expiryUnixMs() <= nowUnixMs;
+            if (ended) {
+                append(NO_PIN, entry.getKey());
+            }
+            return ended;
+        });
         return before - pins.size();
     }
 
@@ -249,7 +341,7 @@ public final class Catalogue implements AutoCloseable {
     }
 
     private static byte[] key(final ObjectId id) {
-        return ByteBuffer.allocate(2 * Hash256.BYTES + 16)
+        return ByteBuffer.allocate(PIN_KEY_BYTES)
                 .order(ByteOrder.LITTLE_ENDIAN)
                 .put(id.namespace().toBytes())
                 .put(id.key().toBytes())
@@ -261,22 +353,27 @@ public final class Catalogue implements AutoCloseable {
     // ---- history
 
     /** Remembers an object that leaves, under {@link ObjectId#hash64()}. */
-    public synchronized void gone(final long hash, final GoneObject object) {
+    public void gone(final long hash, final GoneObject object) {
+        final byte[] value = ByteBuffer.allocate(GONE_BYTES)
+                .putLong(object.lastUseUnixMs())
+                .putInt(object.frequency())
+                .array();
+        remember(hash, value);
+        append(GONE, hashBytes(hash), value);
+    }
+
+    private void remember(final long hash, final byte[] value) {
         if (filling.size() >= mostInHalf && !filling.containsKey(hash)) {
             final ChronicleMap<Long, byte[]> oldest = filled;
             oldest.clear();
             filled = filling;
             filling = oldest;
         }
-        final byte[] value = ByteBuffer.allocate(GONE_BYTES)
-                .putLong(object.lastUseUnixMs())
-                .putInt(object.frequency())
-                .array();
         filled.remove(hash);
         filling.put(hash, value);
     }
 
-    public synchronized Optional<GoneObject> past(final long hash) {
+    public Optional<GoneObject> past(final long hash) {
         byte[] value = filling.get(hash);
         if (value == null) {
             value = filled.get(hash);
@@ -288,15 +385,15 @@ public final class Catalogue implements AutoCloseable {
         return Optional.of(new GoneObject(buffer.getLong(), buffer.getInt()));
     }
 
-    public synchronized long remembered() {
+    public long remembered() {
         return filling.longSize() + filled.longSize();
     }
 
     // ---- life
 
-    /** Files that could not be used when the catalogue opened. */
-    public long damagedFiles() {
-        return damaged.sum();
+    /** True when something in its file could not be used when it opened. */
+    public boolean wasDamaged() {
+        return damaged;
     }
 
     /** Namespaces and pins that found no room. */
@@ -326,8 +423,9 @@ public final class Catalogue implements AutoCloseable {
     }
 
     @Override
-    public synchronized void close() {
-        closeAll(namespaces, pins, filling, filled);
+    public void close() {
+        flush();
+        closeAll(namespaces, pins, filling, filled, log);
         lock.close();
     }
 
@@ -338,7 +436,7 @@ public final class Catalogue implements AutoCloseable {
                     map.close();
                 }
             } catch (final Exception e) {
-                LOG.warn("catalogue: a map did not close", e);
+                LOG.warn("catalogue: a part of it did not close", e);
             }
         }
     }

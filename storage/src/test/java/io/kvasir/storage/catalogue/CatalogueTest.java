@@ -17,11 +17,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
 
 class CatalogueTest {
     private static final int HISTORY = 1000;
@@ -59,20 +58,70 @@ class CatalogueTest {
         }
         try (Catalogue catalogue = open(directory)) {
             assertFilled(catalogue);
-            assertEquals(0, catalogue.damagedFiles());
+            assertFalse(catalogue.wasDamaged());
+        }
+    }
+
+    private Process child(final Class<?> program) throws IOException {
+        final List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), program.getName()));
+        command.add(directory.toString());
+        return new ProcessBuilder(command)
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
+    }
+
+    private List<String> files() throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
         }
     }
 
     @Test
+    @Timeout(60)
+    void shouldLeaveASoundFileAloneThatIsOpenedWhileTheProcessEnds() throws Exception {
+        try (Catalogue catalogue = open(directory)) {
+            fill(catalogue);
+        }
+        final List<String> before = files();
+        final Process child = child(EndingCatalogue.class);
+        assertTrue(child.waitFor(50, TimeUnit.SECONDS));
+        assertEquals(before, files());
+        try (Catalogue catalogue = open(directory)) {
+            assertFilled(catalogue);
+        }
+    }
+
+    @Test
+    void shouldTakeNoUnfinishedFileForADamagedOne() throws IOException {
+        Files.createFile(log());
+        Files.write(directory.resolve("catalog.log.new"), new byte[] {1, 2, 3});
+        try (Catalogue catalogue = open(directory)) {
+            assertFalse(catalogue.wasDamaged());
+            fill(catalogue);
+        }
+        assertEquals(List.of("LOCK", "catalog.log"), files());
+    }
+
+    @Test
+    void shouldKeepTheNewestOfItsDamagedFiles() throws IOException {
+        for (byte round = 1; round <= 5; round++) {
+            Files.write(log(), new byte[] {round});
+            try (Catalogue catalogue = open(directory)) {
+                assertTrue(catalogue.wasDamaged());
+            }
+        }
+        assertEquals(
+                List.of("catalog.log.damaged-4", "catalog.log.damaged-5"),
+                files().stream().filter(name -> name.contains("damaged")).toList());
+        assertArrayEquals(new byte[] {5}, Files.readAllBytes(directory.resolve("catalog.log.damaged-5")));
+    }
+
+    @Test
     void shouldRememberAfterAKill() throws Exception {
-        final List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), KilledCatalogue.class.getName()));
-        command.add(directory.toString());
-        final Process child = new ProcessBuilder(command)
-                .redirectError(ProcessBuilder.Redirect.DISCARD)
-                .start();
+        final Process child = child(KilledCatalogue.class);
         try (var lines = child.inputReader()) {
             String line = lines.readLine();
             while (line != null && !line.equals("filled")) {
@@ -85,40 +134,95 @@ class CatalogueTest {
         }
         try (Catalogue catalogue = open(directory)) {
             assertFilled(catalogue);
-            assertEquals(0, catalogue.damagedFiles());
+            assertFalse(catalogue.wasDamaged());
         }
     }
 
-    @ParameterizedTest
-    @Timeout(30)
-    @ValueSource(strings = {"namespaces.map", "pins.map", "history-0.map", "history-1.map"})
-    void shouldBeginAnewWhereAFileIsGarbage(final String name) throws IOException {
-        try (Catalogue catalogue = open(directory)) {
-            fill(catalogue);
-        }
-        final byte[] garbage = new byte[100_000];
-        new Random(1).nextBytes(garbage);
-        Files.write(directory.resolve(name), garbage);
-        try (Catalogue catalogue = open(directory)) {
-            assertEquals(1, catalogue.damagedFiles());
-            fill(catalogue);
-            assertFilled(catalogue);
-        }
-        assertArrayEquals(garbage, Files.readAllBytes(directory.resolve(name + ".damaged-1")));
+    private Path log() {
+        return directory.resolve("catalog.log");
     }
 
     @Test
     @Timeout(30)
-    void shouldBeginAnewWhereAFileWasCutShort() throws IOException {
+    void shouldBeginAnewWhereItsFileIsGarbage() throws IOException {
+        final byte[] garbage = new byte[100_000];
+        new Random(1).nextBytes(garbage);
+        Files.write(log(), garbage);
+        try (Catalogue catalogue = open(directory)) {
+            assertTrue(catalogue.wasDamaged());
+            fill(catalogue);
+            assertFilled(catalogue);
+        }
+        assertArrayEquals(garbage, Files.readAllBytes(directory.resolve("catalog.log.damaged-1")));
+        try (Catalogue catalogue = open(directory)) {
+            assertFalse(catalogue.wasDamaged());
+            assertFilled(catalogue);
+        }
+    }
+
+    @Test
+    @Timeout(60)
+    void shouldKeepWhatIsBeforeItsEndWhereverThatIs() throws IOException {
         try (Catalogue catalogue = open(directory)) {
             fill(catalogue);
         }
-        final Path file = directory.resolve("pins.map");
-        Files.write(file, java.util.Arrays.copyOf(Files.readAllBytes(file), 20));
+        final byte[] whole = Files.readAllBytes(log());
+        for (int length = whole.length - 1; length >= 0; length--) {
+            Files.write(log(), java.util.Arrays.copyOf(whole, length));
+            try (Catalogue catalogue = open(directory)) {
+                assertEquals(length > 0 && length < 16, catalogue.wasDamaged(), "cut to " + length);
+                assertTrue(catalogue.past(3).isEmpty());
+                fill(catalogue);
+                assertFilled(catalogue);
+            }
+        }
+    }
+
+    @Test
+    void shouldKeepWhatIsBeforeAWrongByte() throws IOException {
         try (Catalogue catalogue = open(directory)) {
-            assertEquals(1, catalogue.damagedFiles());
             fill(catalogue);
-            assertFilled(catalogue);
+        }
+        final byte[] bytes = Files.readAllBytes(log());
+        bytes[bytes.length - 10] ^= 1;
+        Files.write(log(), bytes);
+        for (int start = 0; start < 2; start++) {
+            try (Catalogue catalogue = open(directory)) {
+                assertEquals(start == 0, catalogue.wasDamaged());
+                assertEquals(Optional.of(new Pin(5000, 7)), catalogue.pinOf(TestObjects.id(2)));
+                assertTrue(catalogue.past(3).isEmpty());
+            }
+        }
+    }
+
+    @Test
+    void shouldForgetInItsFileTooWhatIsTakenBack() {
+        try (Catalogue catalogue = open(directory)) {
+            fill(catalogue);
+            catalogue.unpin(TestObjects.id(2));
+            catalogue.forgetNamespace(TestObjects.key(1));
+        }
+        try (Catalogue catalogue = open(directory)) {
+            assertTrue(catalogue.pinOf(TestObjects.id(2)).isEmpty());
+            assertTrue(catalogue.namespace(TestObjects.key(1)).isEmpty());
+        }
+    }
+
+    @Test
+    void shouldNotGrowItsFileForEver() throws IOException {
+        try (Catalogue catalogue = open(directory)) {
+            fill(catalogue);
+            for (int i = 0; i < 2_500_000; i++) {
+                catalogue.gone(i % 100, new GoneObject(i, i));
+                if (i % 100_000 == 0) {
+                    assertTrue(catalogue.flush());
+                }
+            }
+        }
+        assertTrue(Files.size(log()) < 64 << 20, "has " + Files.size(log()));
+        try (Catalogue catalogue = open(directory)) {
+            assertEquals(Optional.of(new GoneObject(2_499_999, 2_499_999)), catalogue.past(99));
+            assertEquals(Optional.of(new Pin(5000, 7)), catalogue.pinOf(TestObjects.id(2)));
         }
     }
 

@@ -111,38 +111,43 @@ public final class IgniteDirectory implements Directory, AutoCloseable {
     /** Asks all nodes that have a copy, each by itself: a {@link #read} has all entries or none. */
     @Override
     public void readCopies(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
-        final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
-        try {
+        callCopies(answer, () -> {
+            final Map<ClusterNode, LongArrayList> byNode = new HashMap<>();
             for (final long key : keys) {
+                // This too may wait, while the topology changes.
                 for (final ClusterNode node : affinity.mapKeyToPrimaryAndBackups(key)) {
                     byNode.computeIfAbsent(node, ignored -> new LongArrayList()).addLong(key);
                 }
             }
-        } catch (final RuntimeException failure) {
-            LOG.debug("Nobody is known who has copies of the directory's entries", failure);
-        }
-        if (byNode.isEmpty()) {
-            answer.accept(null);
-        }
-        byNode.forEach((node, wanted) -> readCopies(node, new PeekEntries(wanted.toLongArray()), answer));
+            if (byNode.isEmpty()) {
+                answer.accept(null);
+            }
+            byNode.forEach((node, wanted) -> readCopies(node, new PeekEntries(wanted.toLongArray()), answer));
+        });
     }
 
     private void readCopies(
             final ClusterNode node, final PeekEntries wanted, final Consumer<Map<Long, byte[]>> answer) {
+        callCopies(answer, () -> {
+            if (node.isLocal()) {
+                answer.accept(wanted.entries(ignite));
+            } else {
+                ignite.compute(ignite.cluster().forNode(node))
+                        .withNoFailover()
+                        .callAsync(wanted)
+                        .listen(future -> answer.accept(result(future)));
+            }
+        });
+    }
+
+    private void callCopies(final Consumer<Map<Long, byte[]>> answer, final Runnable call) {
         if (!copyCalls.tryAcquire()) {
             answer.accept(null);
             return;
         }
         Thread.ofVirtual().name("kvasir-directory-copies").start(() -> {
             try {
-                if (node.isLocal()) {
-                    answer.accept(wanted.entries(ignite));
-                } else {
-                    ignite.compute(ignite.cluster().forNode(node))
-                            .withNoFailover()
-                            .callAsync(wanted)
-                            .listen(future -> answer.accept(result(future)));
-                }
+                call.run();
             } catch (final RuntimeException failure) {
                 LOG.debug("Copies of the directory's entries cannot be read", failure);
                 answer.accept(null);

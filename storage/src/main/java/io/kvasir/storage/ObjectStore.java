@@ -27,6 +27,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final int COMPLETIONS_AT_ONCE = 256;
     /** Events whose tenant is not known yet; beyond it the oldest are dropped. */
     private static final int MOST_UNTOLD = 16_384;
+
     private static final long CLOSE_NS = 5_000_000_000L;
     /** What the catalogue has at least to write what is queued when the node stops. */
     private static final long FLUSH_NS = 100_000_000;

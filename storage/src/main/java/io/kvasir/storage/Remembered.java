@@ -37,6 +37,7 @@ final class Remembered {
     static final long MOST_FIELD_BYTES = 2L << 20;
     /** Evicted objects that are not written yet; beyond it the oldest are dropped. */
     static final int MOST_GONE = 16_384;
+
     private static final int GONE_AT_ONCE = 256;
     private static final int PINS_AT_ONCE = 256;
     private static final long LOOK_MS = 100;

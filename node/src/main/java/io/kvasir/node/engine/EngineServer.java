@@ -175,6 +175,12 @@ public final class EngineServer implements Agent, AutoCloseable {
             end(connection);
         }
         endConnections();
+        try {
+            // What is registered is closed for good with the next selection: until then peers could still connect.
+            selector.selectNow(key -> {});
+        } catch (final IOException e) {
+            LOG.warn("The engine API's connections did not close", e);
+        }
     }
 
     /** {@link #closeConnections()}, and the store within {@code boundNs}. */

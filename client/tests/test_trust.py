@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import NAMESPACE
 from kvasir_ops.node_process import NodeFailedError
-from kvasir_ops.testing import Node, until
+from kvasir_ops.testing import Node, cluster, until
 from test_limits import as_nobody
 from test_node import fresh_keys, fresh_pages
 
@@ -123,3 +124,11 @@ def test_a_directory_that_somebody_else_made_is_refused(own_node: Node, place: s
     assert "of uid 65534" in own_node.log.read_text()
     os.chown(directory, 0, 0)
     own_node.start()
+
+
+def test_others_cannot_read_what_moves_between_nodes() -> None:
+    with cluster("one", "two") as nodes:
+        for node in nodes:
+            buffers = node.dram.with_name(f"{node.dram.name}-link")
+            assert list(buffers.rglob("cnc.dat")), "the media driver runs there"
+            assert stat.S_IMODE(buffers.stat().st_mode) == 0o700

@@ -12,10 +12,15 @@ import io.kvasir.storage.Hash256;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.OwnDirectory;
 import io.kvasir.storage.RemoteTier;
 import io.kvasir.storage.Shard;
+import io.kvasir.storage.StorageException;
 import io.kvasir.storage.TierKind;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
@@ -27,6 +32,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import org.agrona.IoUtil;
 import org.agrona.collections.LongArrayList;
 import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemNanoClock;
@@ -125,7 +131,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                 config.pullDeadline(),
                 link -> link.self(new io.kvasir.transport.Peer(
                                 config.host(), config.port() + Ports.LINK, Names.incarnation(hex())))
-                        .aeronDirectory(linkDirectory)
+                        .aeronDirectory(privateDirectory().resolve("driver"))
                         .secret(secret.bytes())
                         .silence(config.failureTimeout()));
         handoffs = new Handoffs(transfers);
@@ -145,6 +151,22 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                 .status(() -> own.toLongs())
                 .onStatus((holder, told) -> statuses.put(holder, NodeStatus.of(told, clock.nanoTime())))
                 .onAudit(audit -> store.execute(() -> announcer.audited(audit.keys(), audit.sequences()))));
+    }
+
+    /**
+     * The link's buffers hold payload of every tenant, and the media driver makes them as the umask says: nobody else may
+     * enter the directory above. What an earlier process left there is removed.
+     */
+    private Path privateDirectory() {
+        try {
+            OwnDirectory.make(linkDirectory, "dram.directory");
+            IoUtil.delete(linkDirectory.toFile(), false);
+            OwnDirectory.make(linkDirectory, "dram.directory");
+            Files.setPosixFilePermissions(linkDirectory, PosixFilePermissions.fromString("rwx------"));
+            return linkDirectory;
+        } catch (final IOException e) {
+            throw new StorageException("the peer link has no place for its buffers: " + e.getMessage(), e);
+        }
     }
 
     private String hex() {
@@ -457,6 +479,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     public void close() {
         if (transfers != null) {
             transfers.close();
+            IoUtil.delete(linkDirectory.toFile(), true);
         }
         if (membership != null) {
             membership.close();

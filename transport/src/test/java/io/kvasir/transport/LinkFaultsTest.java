@@ -102,6 +102,33 @@ class LinkFaultsTest {
     }
 
     @Test
+    void bytesThatAreGoneInTheMiddleComeFromTheNextHolder() {
+        final LinkFixture.Node bad = fixture.node();
+        final LinkFixture.Node good = fixture.node();
+        bad.shelf.put(1, 300_000).goneFrom = 150_000;
+        bad.shelf.put(2, 300_000);
+        good.shelf.put(1, 300_000);
+        final Ends ends = fixture.pull(here, LONG, List.of(bad.peer(), good.peer()), 1, 2);
+        fixture.until(() -> ends.ended);
+        assertEquals(List.of(Outcome.STORED, Outcome.STORED), List.copyOf(ends.outcomes.values()));
+        assertTrue(here.shelf.has(1, good.shelf));
+        assertTrue(here.shelf.has(2, bad.shelf));
+        assertEquals(0, bad.shelf.leases());
+    }
+
+    @Test
+    void aSlotThatIsGoneIsGivenBack() {
+        final LinkFixture.Node there = fixture.node();
+        there.shelf.put(1, 300_000);
+        here.shelf.slotsAreGone = true;
+        final Ends ends = fixture.pull(here, LONG, List.of(there.peer()), 1);
+        fixture.until(() -> ends.ended);
+        assertEquals(Outcome.REFUSED, ends.only());
+        assertFalse(here.shelf.held.containsKey(Shelf.name(1)));
+        fixture.until(() -> there.shelf.leases() == 0);
+    }
+
+    @Test
     void anObjectWhoseSlotChangedUnderTheSenderIsNotStored() {
         final LinkFixture.Node there = fixture.node();
         there.shelf.put(1, 10_000).changed = true;

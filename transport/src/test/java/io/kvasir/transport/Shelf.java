@@ -21,6 +21,8 @@ final class Shelf implements ObjectSource, ObjectSink {
         ObjectVersion version;
         int leases;
         boolean changed;
+        /** From here on the bytes are gone. */
+        long goneFrom = Long.MAX_VALUE;
 
         Held(final MemorySegment bytes, final ObjectVersion version) {
             this.bytes = bytes;
@@ -38,6 +40,9 @@ final class Shelf implements ObjectSource, ObjectSink {
     final List<Outcome> failures = new ArrayList<>();
     final List<Runnable> later = new ArrayList<>();
     boolean answersLater;
+    /** Nothing can be written into a slot. */
+    boolean slotsAreGone;
+
     long room = Long.MAX_VALUE;
     int completed;
 
@@ -93,6 +98,9 @@ final class Shelf implements ObjectSource, ObjectSink {
 
         @Override
         public void read(final long position, final MemorySegment into) {
+            if (position + into.byteSize() > object.goneFrom) {
+                throw new IllegalStateException("the bytes are gone");
+            }
             into.copyFrom(object.bytes.asSlice(position, into.byteSize()));
         }
 
@@ -137,6 +145,9 @@ final class Shelf implements ObjectSource, ObjectSink {
     private record Slot(Shelf shelf, ObjectName name, Held slot) implements Reservation {
         @Override
         public void write(final long position, final MemorySegment from) {
+            if (shelf.slotsAreGone) {
+                throw new IllegalStateException("the slot is gone");
+            }
             MemorySegment.copy(from, 0, slot.bytes, position, from.byteSize());
         }
 

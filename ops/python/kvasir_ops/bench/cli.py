@@ -21,6 +21,7 @@ from rich.console import Console
 
 from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, ssd
 from kvasir_ops.bench.context import Context, temporary_places
+from kvasir_ops.bench.hostile import suite as hostile
 from kvasir_ops.bench.peers import suite as peers
 from kvasir_ops.bench.records import Record
 from kvasir_ops.bench.sglang import suite as sglang
@@ -32,6 +33,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "ssd": ssd.run,
     "restart": restart.run,
     "memory": memory.run,
+    "hostile": hostile.run,
     "cluster": cluster.run,
     "peers": peers.run,
     "vllm": vllm.run,
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         prog="kvasir bench",
         description="Measures Kvasir against the limits of this machine, and against other KV stores.",
         epilog="Exit status: 0 when everything ran, whether goals are met or not; 1 when something could not run; "
-        "3 with --check when a goal was missed.",
+        "3 with --check when a goal was missed, and without it when something happened that never may (`hostile`).",
     )
     result.add_argument(
         "suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)} (all of them when none is named)"
@@ -63,6 +65,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="keep each kill of `restart` in FILE, and go on with the kills that are in it until there are --kills; "
         "the records are over all of them",
+    )
+    result.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="how long `hostile` attacks a node; its control takes as long again (60)",
+    )
+    result.add_argument(
+        "--strategy",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of `hostile`, only this one; may be given again",
     )
     result.add_argument("--seed", type=int, metavar="N", help="of everything random (drawn anew, and printed)")
     result.add_argument("--check", action="store_true", help="a goal that is not met is an error")
@@ -90,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in args.suites if name not in SUITES]
     if unknown:
         parser().error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
-    if args.runs < 1 or args.kills < 1:
-        parser().error("--runs and --kills must be at least 1")
     if args.resume and args.suites and "restart" not in args.suites:
         parser().error("--resume keeps the kills of `restart`, which is not among the suites")
+    if args.runs < 1 or args.kills < 1 or args.seconds < 1:
+        parser().error("--runs, --kills and --seconds must be at least 1")
     # A notice on standard error for whoever waits; results on standard output.
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     notices = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -102,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        records, failed = _run(args, given, notices)
+        records, failed, broken = _run(args, given, notices)
     except KeyboardInterrupt:
         notices.print("kvasir bench: interrupted")
         return 130
@@ -113,12 +129,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = _publish(args, [document], console) if records else EXIT_COULD_NOT_RUN
     for what, why in failed.items():
         notices.print(f"[bold red]{what} could not run[/]: {why}")
+    for what, why in broken.items():
+        notices.print(f"[bold red]{what} does not hold[/]: {why}")
     if failed or status:
         return EXIT_COULD_NOT_RUN
-    return EXIT_GOAL_MISSED if args.check and not all(item.met for item in records) else 0
+    missed = args.check and not all(item.met for item in records)
+    return EXIT_GOAL_MISSED if broken or missed else 0
 
 
-def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tuple[list[Record], dict[str, str]]:
+def _run(
+    args: argparse.Namespace, given: Sequence[str], notices: Console
+) -> tuple[list[Record], dict[str, str], dict[str, str]]:
     seed = random.SystemRandom().randrange(1 << 32) if args.seed is None else args.seed
     records: list[Record] = []
     failed: dict[str, str] = {}
@@ -139,6 +160,8 @@ def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tu
             directory=directory,
             shared_memory=shared_memory,
             say=say,
+            seconds=args.seconds,
+            strategies=tuple(args.strategy),
         )
         about = {
             "machine": machine.describe(directory),
@@ -161,7 +184,7 @@ def _run(args: argparse.Namespace, given: Sequence[str], notices: Console) -> tu
             busy = round(meter.cores(), 2)
             records += [_with(item, about | {"cores_busy": busy}) for item in produced]
         failed |= context.skipped
-    return records, failed
+    return records, failed, context.broken
 
 
 def _with(item: Record, extra: dict[str, Any]) -> Record:

@@ -30,6 +30,9 @@ class Context:
         shared_memory: in /dev/shm, empty, removed at the end.
         say: tells the user where the run is.
         skipped: what could not run, and why.
+        seconds: how long the suite ``hostile`` attacks the node.
+        strategies: of the suite ``hostile``; all of them when there is none.
+        broken: what must hold at any time and did not.
     """
 
     home: Path
@@ -42,6 +45,9 @@ class Context:
     say: Callable[[str], None]
     skipped: dict[str, str] = field(default_factory=dict)
     resume: Path | None = None
+    seconds: float = 60.0
+    strategies: tuple[str, ...] = ()
+    broken: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.runs < 1 or self.kills < 1:
@@ -51,6 +57,10 @@ class Context:
         """Notes that something could not run; the command shows it again at the end."""
         self.skipped[what] = why
         self.say(f"{what}: {why}")
+
+    def violated(self, what: str, why: str) -> None:
+        """Notes that something which must hold at any time did not; the command's exit status says so."""
+        self.broken[what] = why
 
     def part(
         self,

@@ -1,0 +1,1 @@
+"""Hostile engines against one node, and good clients beside them."""

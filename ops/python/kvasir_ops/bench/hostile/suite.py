@@ -18,7 +18,10 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
+
+from rich.markup import escape
 
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.hostile.budget import MIB, Budget, Resident, budget
@@ -94,7 +97,7 @@ class Campaign:
     def start(self) -> None:
         """Node and good clients, until they are warm."""
         self._target.start()
-        self._context.say(f"hostile: memory budget of the node: {self.budget}")
+        self._say(f"memory budget of the node: {self.budget}")
         for tenant in ("shared", "quiet"):
             arguments = (self._target.socket, TOKENS[tenant], str(DEADLINE_MS), str(self._context.seed))
             client = GoodClient(tenant, self._programs.command("GoodMain", "64m", *arguments), self._lines)
@@ -126,7 +129,9 @@ class Campaign:
         processes: list[HostileProcess] = []
         with ExitStack() as stack:
             for index, (tenant, threads) in enumerate(HOSTILE):
-                strategies = self._context.strategies or (DAMAGING if tenant == "damaged" else ("ALL",))
+                strategies = _strategies(tenant, self._context.strategies)
+                if not strategies:
+                    continue
                 seed = (self._context.seed * 1000 + turn) * 10 + index
                 arguments = (self._target.socket, TOKENS[tenant], str(seed), str(threads), *strategies)
                 command = self._programs.command("HostileMain", "384m", *arguments)
@@ -138,8 +143,7 @@ class Campaign:
                     self._violated(process.failure())
         if not self._target.is_alive():
             self._violated(f"the node ended: {self._target.end_of_log()}")
-            tries = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
-            self._context.say("hostile: the last tries:\n" + "\n".join(tries))
+            self._say("the last tries:\n" + "\n".join(_tries(self._log)[-SHOWN:]))
         self._take_lines(self.attack)
         self._settle(with_good_clients=True)
         self.hostile_cpu_s += sum(each[-1] for each in course if each)
@@ -206,17 +210,33 @@ class Campaign:
 
     def _violated(self, what: str) -> None:
         if self.violations[what] == 0:
-            self._context.say(f"hostile: [bold red]violation[/]: {what}")
+            self._say(f"violation: {what}")
         self.violations[what] += 1
+
+    def _say(self, what: str) -> None:
+        self._context.say(escape(f"hostile: {what}"))
 
     def _say_progress(self, what: str, passed: float, seconds: float, now: Resident | None) -> None:
         times = [ms for line in self._recent[-40:] for kind in ALWAYS for ms in line.micros.get(kind, [])]
         p99 = f"{percentile(times, 0.99) / 1000:.1f} ms" if times else "-"
         memory = f"{now.anonymous / MIB:.0f} + {now.file / MIB:.0f} MiB" if now else "-"
-        self._context.say(
-            f"hostile: {what} {passed:.0f} of {seconds:g} s; node {memory} (anonymous + files); good clients "
+        self._say(
+            f"{what} {passed:.0f} of {seconds:g} s; node {memory} (anonymous + files); good clients "
             f"{self.calls} calls, recent p99 {p99}, violations {self.violations.total()}"
         )
+
+
+def _tries(log: Path) -> list[str]:
+    """What was tried, in order, without what became of it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if not line.startswith(" ")]
+
+
+def _strategies(tenant: str, chosen: Sequence[str]) -> Sequence[str]:
+    """What a hostile process of this tenant runs; empty: it is not needed."""
+    if tenant == "damaged":
+        return chosen or DAMAGING
+    return [name for name in chosen if name not in DAMAGING] if chosen else ["ALL"]
 
 
 def run(context: Context) -> Generator[Record, None, None]:

@@ -40,6 +40,7 @@ class Target:
                 "http": {"address": f"127.0.0.1:{self._port}"},
                 "tenants": [{"name": name, "token": token} for name, token in TOKENS.items()],
             },
+            jvm_options=f"-XX:ErrorFile={directory}/hs_err.log",
         )
         self._pid = 0
 

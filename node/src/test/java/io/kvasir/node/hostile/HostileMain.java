@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * Hostile engines as a process: {@code SOCKET TOKEN SEED THREADS STRATEGY...}. Each thread runs one strategy after the other,
@@ -18,6 +19,9 @@ public final class HostileMain {
 
     private static final int LONG_MS = 13_000;
     private static final int ONE_IN = 8;
+    /** A node that is gone must not be asked thousands of times a second. */
+    private static final long AFTER_END_NS = 10_000_000;
+
     /** All that do not damage their tenant. */
     private static final String ALL = "ALL";
 
@@ -68,6 +72,7 @@ public final class HostileMain {
             strategy.run(target, sizes);
         } catch (final IOException ended) {
             System.out.println("  ended: " + strategy + ": " + ended.getMessage());
+            LockSupport.parkNanos(AFTER_END_NS);
         }
     }
 

@@ -14,9 +14,11 @@ from kvasir_ops.node_process import NodeFailedError, NodePlaces, NodeProcess
 
 TOKENS = {name: f"{name}-{name}-{name}-{name}" for name in ("shared", "quiet", "damaged")}
 START_S = 60.0
+CRASH_REPORT = "hs_err.log"
+CRASH_FRAMES = 20
 HTTP_S = 5.0
 SETTINGS = {"dram": {"capacity": "256MiB"}, "ssd": {"capacity": "512MiB"}}
-HOSTILE_ONLY = ("kvasir_node_held_requests", "kvasir_storage_quarantined_bytes")
+HOSTILE_ONLY = ("kvasir_node_held_requests", "kvasir_node_held_bytes", "kvasir_storage_quarantined_bytes")
 NEVER = ('kvasir_node_faults_total{reason="internal"', 'kvasir_node_errors_total{code="internal"')
 
 
@@ -40,8 +42,9 @@ class Target:
                 "http": {"address": f"127.0.0.1:{self._port}"},
                 "tenants": [{"name": name, "token": token} for name, token in TOKENS.items()],
             },
-            jvm_options=f"-XX:ErrorFile={directory}/hs_err.log",
+            jvm_options=f"-XX:ErrorFile={directory / CRASH_REPORT}",
         )
+        self._crash_report = directory / CRASH_REPORT
         self._pid = 0
 
     def start(self) -> None:
@@ -69,12 +72,19 @@ class Target:
         return True
 
     def end_of_log(self) -> str:
-        """How the node ended, in its own words."""
+        """How the node ended, in its own words, and where when it crashed."""
         try:
             self._process.check()
         except NodeFailedError as error:
-            return str(error)[-2000:]
+            return str(error)[-2000:] + self._crashed_in()
         return "it runs"
+
+    def _crashed_in(self) -> str:
+        if not self._crash_report.exists():
+            return ""
+        report = self._crash_report.read_text(encoding="utf-8", errors="replace")
+        frames = report.partition("Java frames:")[2].splitlines()[:CRASH_FRAMES]
+        return "\nin" + "\n".join(frames)
 
     def resident(self) -> Resident | None:
         """Its memory; None when it has ended."""

@@ -132,6 +132,7 @@ class HostileEngineTest {
                 () -> fixture.metric("kvasir_node_connections", null, null) == GOOD.size());
         NodeFixture.await(
                 "the end of what was held", () -> fixture.metric("kvasir_node_held_requests", null, null) == 0);
+        NodeFixture.await("their memory", () -> fixture.metric("kvasir_node_held_bytes", null, null) == 0);
         NodeFixture.await("the end of the leases", () -> fixture.metric("kvasir_storage_leases", null, null) == 0);
         NodeFixture.await(
                 "the end of the quarantine", () -> fixture.metric("kvasir_storage_quarantined_bytes", null, null) == 0);

@@ -20,6 +20,9 @@ import java.util.stream.Collectors;
 public final class GoodMain {
     private static final long STEP_NS = TimeUnit.MILLISECONDS.toNanos(10);
     private static final long LINE_NS = TimeUnit.MILLISECONDS.toNanos(500);
+    /** It attaches while node and client have just been started, so this says nothing about the node. */
+    private static final int ATTACH_MS = 60_000;
+
     private static final long AGAIN_NS = TimeUnit.MILLISECONDS.toNanos(200);
 
     private GoodMain() {}

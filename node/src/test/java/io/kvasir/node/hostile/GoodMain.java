@@ -86,7 +86,7 @@ public final class GoodMain {
         HostileMain.endWithInput();
         while (true) {
             try (GoodClient client =
-                    new GoodClient(GoodClient.target(socket, arguments[1], deadlineMs), deadlineMs, seed++, lines)) {
+                    new GoodClient(GoodClient.target(socket, arguments[1], ATTACH_MS), deadlineMs, seed++, lines)) {
                 long next = System.nanoTime();
                 while (true) {
                     client.step();

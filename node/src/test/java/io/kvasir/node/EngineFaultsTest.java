@@ -117,6 +117,27 @@ class EngineFaultsTest {
         NodeFixture.await("the count", () -> fixture.faults("slow_reader") + fixture.faults("output_limit") == 1);
     }
 
+    /** None of them has more unread answers than one connection may have; what refuses one is itself an unread answer. */
+    @Test
+    void manyThatDoNotReadAreEndedOneByOne() throws IOException {
+        final List<EngineClient> clients = new ArrayList<>();
+        try (NodeFixture wide = new NodeFixture("engine.max_frame=1MiB");
+                EngineClient other = wide.attached()) {
+            for (int i = 0; i < 80; i++) {
+                clients.add(wide.attached());
+            }
+            for (final EngineClient client : clients) {
+                client.send(Request.newBuilder()
+                        .setPing(Ping.newBuilder().setPayload(ByteString.copyFrom(new byte[1_000_000]))));
+            }
+            NodeFixture.await("the first end", () -> wide.faults("output_limit") > 0);
+            assertEquals("served", ping(other, "served"));
+            for (final EngineClient client : clients) {
+                client.close();
+            }
+        }
+    }
+
     @Test
     void aReaderThatCatchesUpGetsEverything() throws IOException {
         final byte[] payload = new byte[256 * 1024];

@@ -49,6 +49,8 @@ public final class EngineServer implements Agent, AutoCloseable {
     /** See {@link Budget#socketBytes}. */
     private long socketBytes;
 
+    private boolean freeingSocketBytes;
+
     private long nowNs;
     private long nowMs;
     private long sweptNs;
@@ -268,7 +270,20 @@ public final class EngineServer implements Agent, AutoCloseable {
     /** Counts; when all connections together have too much, the one that has most is ended. */
     void socketBytes(final long more) {
         socketBytes += more;
-        while (more > 0 && socketBytes > Budget.socketBytes(ctx.maxFrameBytes())) {
+        if (more > 0 && !freeingSocketBytes) {
+            // The answer that says why a connection ends is itself counted here.
+            freeingSocketBytes = true;
+            try {
+                freeSocketBytes();
+            } finally {
+                freeingSocketBytes = false;
+            }
+        }
+        metrics.socketBytes.set((double) socketBytes);
+    }
+
+    private void freeSocketBytes() {
+        while (socketBytes > Budget.socketBytes(ctx.maxFrameBytes())) {
             Connection most = null;
             for (final Connection each : connections) {
                 if (!each.ending && (most == null || each.socketBytes() > most.socketBytes())) {
@@ -286,7 +301,6 @@ public final class EngineServer implements Agent, AutoCloseable {
                             + Budget.socketBytes(ctx.maxFrameBytes()) + " bytes; this one had most: "
                             + most.socketBytes());
         }
-        metrics.socketBytes.set((double) socketBytes);
     }
 
     private int driveStore() {

@@ -15,6 +15,7 @@ from kvasir_ops.checks.parts import Part
 
 SIMULATION_STEPS = 1_000_000
 KILLS, FEW_KILLS = 1000, 20
+HOSTILE_S, SHORT_HOSTILE_S = 600, 60
 
 
 def _kills(home: Path, small: bool) -> Part:
@@ -27,6 +28,14 @@ def _kills(home: Path, small: bool) -> Part:
         state.parent.mkdir(parents=True, exist_ok=True)
         arguments += ["--resume", os.fspath(state)]
     return Part(f"kills ({kills})", _bench(arguments, ["restart.lost", "restart.wrong"]), home, 60.0 + 30.0 * kills)
+
+
+def _hostile(home: Path, small: bool) -> Part:
+    seconds = SHORT_HOSTILE_S if small else HOSTILE_S
+    arguments = ["hostile", "--seconds", str(seconds)]
+    # The control takes as long as the attack, and the start compiles the strategies.
+    bound = 900.0 + 4 * seconds
+    return Part(f"hostile engines ({seconds} s)", _bench(arguments, ["hostile.violations", "hostile.rss"]), home, bound)
 
 
 def _simulation(home: Path, small: bool) -> Part:
@@ -45,7 +54,11 @@ def _simulation(home: Path, small: bool) -> Part:
     )
 
 
-LONG_PARTS: Mapping[str, Callable[[Path, bool], Part]] = {"kills": _kills, "simulation": _simulation}
+LONG_PARTS: Mapping[str, Callable[[Path, bool], Part]] = {
+    "kills": _kills,
+    "hostile": _hostile,
+    "simulation": _simulation,
+}
 
 
 def long_parts(home: Path, names: Sequence[str], small: bool) -> list[Part]:

@@ -42,6 +42,7 @@ final class Adoption {
             if (regions.bytes() + region.dataBytes() > context.capacity()) {
                 LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
                 files.delete(files.retire(region).file());
+                region.close();
                 continue;
             }
             regions.add(region);

@@ -34,6 +34,7 @@ final class ArenaFiles implements AutoCloseable {
 
     private final Path root;
     private final FileChannel lockChannel;
+    private final MemoryLock memoryLock = new MemoryLock();
 
     /** A payload file that no region uses. */
     record Spare(Path file, long bytes) {}
@@ -256,8 +257,7 @@ final class ArenaFiles implements AutoCloseable {
         return regions;
     }
 
-    private static Region adopt(final TenantArena tenant, final Path headerFile, final Path dataFile)
-            throws IOException {
+    private Region adopt(final TenantArena tenant, final Path headerFile, final Path dataFile) throws IOException {
         if (!isOwnFile(headerFile)
                 || !Files.exists(dataFile, LinkOption.NOFOLLOW_LINKS)
                 || Files.size(headerFile) < HeaderTable.PREAMBLE) {
@@ -300,13 +300,14 @@ final class ArenaFiles implements AutoCloseable {
                 && Posix.user() == (Integer) Files.getAttribute(file, "unix:uid", LinkOption.NOFOLLOW_LINKS);
     }
 
-    /** Ends a region for every engine that has it mapped; its payload file becomes a spare of the same tenant. */
+    /**
+     * Ends a region for every engine that has it mapped; its payload file becomes a spare of the same tenant. The caller
+     * closes the region, which takes long for a large one.
+     */
     Spare retire(final Region region) {
         region.headers.retire();
         delete(region.headerFile);
-        final Spare spare = new Spare(region.dataFile, region.dataBytes());
-        region.close();
-        return spare;
+        return new Spare(region.dataFile, region.dataBytes());
     }
 
     void delete(final Path file) {
@@ -346,10 +347,12 @@ final class ArenaFiles implements AutoCloseable {
         return "region-" + String.format("%08x", id);
     }
 
-    private static MemorySegment map(final Path file, final Arena memory) throws IOException {
+    private MemorySegment map(final Path file, final Arena memory) throws IOException {
         try (FileChannel channel =
                 FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS)) {
-            return channel.map(FileChannel.MapMode.READ_WRITE, 0, channel.size(), memory);
+            final MemorySegment headers = channel.map(FileChannel.MapMode.READ_WRITE, 0, channel.size(), memory);
+            memoryLock.lock(headers);
+            return headers;
         }
     }
 

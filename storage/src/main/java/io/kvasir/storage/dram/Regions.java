@@ -160,7 +160,7 @@ final class Regions implements AutoCloseable {
             return cut(spare, tenant, slotBytes);
         }
         // Another tenant's bytes, or too small a file: the memory goes back and a new file is allocated.
-        files.delete(spare.file());
+        spares.delete(spare);
         if (spares.mayGrow(slotBytes, bytes)) {
             spares.want(slotBytes);
         }
@@ -200,7 +200,7 @@ final class Regions implements AutoCloseable {
 
     /** The file goes, and with it what an engine did to it. */
     void discard(final Region region) {
-        files.delete(retire(region).file());
+        spares.delete(retire(region));
     }
 
     private ArenaFiles.Spare retire(final Region region) {
@@ -208,7 +208,9 @@ final class Regions implements AutoCloseable {
         region.tenant.regions.remove(region);
         bytes -= region.dataBytes();
         context.listener().regionRetired(region.id);
-        return files.retire(region);
+        final ArenaFiles.Spare spare = files.retire(region);
+        spares.close(region);
+        return spare;
     }
 
     /** Polls the allocation of further regions; true when something happened. */

@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -18,6 +20,7 @@ final class SpareRegions implements AutoCloseable {
     private final ArenaFiles files;
     private final DramContext context;
     private final List<ArenaFiles.Spare> spares = new ArrayList<>();
+    private final Queue<Region> ended = new ConcurrentLinkedQueue<>();
     private long number;
     private long allocating;
     private long wanted;
@@ -55,10 +58,28 @@ final class SpareRegions implements AutoCloseable {
             return true;
         }
         if (regionBytes + spareBytes() + needed > context.capacity()) {
-            spares.forEach(spare -> files.delete(spare.file()));
+            spares.forEach(this::delete);
             spares.clear();
         }
         return regionBytes + needed <= context.capacity();
+    }
+
+    /** Elsewhere, and before the next file is allocated: giving back the pages of a large file takes long. */
+    void delete(final ArenaFiles.Spare spare) {
+        context.allocator().execute(() -> files.delete(spare.file()));
+    }
+
+    /** Unmaps a region that has ended, elsewhere. */
+    void close(final Region region) {
+        ended.add(region);
+        context.allocator().execute(this::closeOne);
+    }
+
+    private void closeOne() {
+        final Region region = ended.poll();
+        if (region != null) {
+            region.close();
+        }
     }
 
     void want(final long slotBytes) {
@@ -116,5 +137,8 @@ final class SpareRegions implements AutoCloseable {
     @Override
     public void close() {
         context.allocator().close();
+        while (!ended.isEmpty()) {
+            closeOne();
+        }
     }
 }

@@ -172,20 +172,20 @@ final class SsdReader implements Runnable {
     }
 
     private void letGo(final int entry, final boolean bad) {
+        String dropped = null;
         state.lock.lock();
         try {
             if (bad && state.entries.state(entry) == EntryTable.DURABLE) {
-                LOG.warn(
-                        "ssd {}: {} in extent {} slot {} is not what was written; it is dropped",
-                        context.directory(),
-                        state.entries.id(entry),
-                        state.entries.extent(entry),
-                        state.entries.slot(entry));
+                dropped = state.entries.id(entry) + " in extent " + state.entries.extent(entry) + " slot "
+                        + state.entries.slot(entry);
                 drop(entry);
             }
             state.endRead(entry);
         } finally {
             state.lock.unlock();
+        }
+        if (dropped != null) {
+            LOG.warn("ssd {}: {} is not what was written; it is dropped", context.directory(), dropped);
         }
     }
 }

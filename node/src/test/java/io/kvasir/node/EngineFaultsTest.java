@@ -135,6 +135,7 @@ class EngineFaultsTest {
             for (final EngineClient client : clients) {
                 client.close();
             }
+            NodeFixture.await("their memory", () -> wide.metric("kvasir_node_socket_bytes", null, null) == 0);
         }
     }
 

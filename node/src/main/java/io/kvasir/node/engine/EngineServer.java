@@ -436,6 +436,7 @@ public final class EngineServer implements Agent, AutoCloseable {
             connection.ending = true;
             ending.add(connection);
             socketBytes -= connection.socketBytes();
+            metrics.socketBytes.set((double) socketBytes);
             connection.letGo();
         }
     }

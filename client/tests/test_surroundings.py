@@ -58,7 +58,8 @@ with Client.connect(sys.argv[1], namespace=Namespace("nameless", 16), deadline=2
 """
 
 
-def test_a_user_without_a_name_runs_a_node_and_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_runs_a_node_and_finds_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert node.is_running  # so it is built: another user may not build here
     readable = subprocess.run([*BECOME, "test", "-x", os.fspath(home() / "kvasir")], check=False)
     if readable.returncode:
         pytest.skip(f"another user cannot read {home()}")
@@ -68,18 +69,18 @@ def test_a_user_without_a_name_runs_a_node_and_finds_it(monkeypatch: pytest.Monk
         monkeypatch.delenv(name, raising=False)
     name = f"nameless-{os.getpid()}"
     sockets = Path(f"/tmp/kvasir-{NAMELESS}")
-    node = Node(settings={"node": {"name": name}, "engine": {"socket": "auto"}}, within=["env", "-u", "HOME", *BECOME])
-    node.socket = os.fspath(sockets / f"{name}.sock")
+    own = Node(settings={"node": {"name": name}, "engine": {"socket": "auto"}}, within=["env", "-u", "HOME", *BECOME])
+    own.socket = os.fspath(sockets / f"{name}.sock")
     try:
-        for place in (node.places.shared_memory, node.places.state):
+        for place in (own.places.shared_memory, own.places.state):
             os.chown(place, NAMELESS, NAMELESS)
             place.chmod(0o755)
-        os.chown(node.places.configuration, NAMELESS, NAMELESS)
-        with node:
-            done = python(within=BECOME, code=STORE, arguments=[node.socket])
+        os.chown(own.places.configuration, NAMELESS, NAMELESS)
+        with own:
+            done = python(within=BECOME, code=STORE, arguments=[own.socket])
             assert done.stdout.strip() == "1", done.stderr
     finally:
-        for left in (node.socket, f"{node.socket}.lock"):
+        for left in (own.socket, f"{own.socket}.lock"):
             Path(left).unlink(missing_ok=True)
 
 

@@ -105,11 +105,15 @@ class RecordedHelloTest {
 
     @Test
     void pushesNoIdleLinkOut() {
-        for (int i = 2; i < 2 + LINKS; i++) {
+        final PeerLink first = pulled(2);
+        final byte[] hello = network.heard().getFirst();
+        first.gone(holder);
+        until(() -> holding.links().isEmpty());
+        for (int i = 3; i < 3 + LINKS; i++) {
             pulled(i);
         }
         final long closed = counters.get(Counter.LINKS_CLOSED);
-        playAgain(network.heard().getFirst());
+        playAgain(hello);
         assertEquals(LINKS, up());
         assertEquals(closed, counters.get(Counter.LINKS_CLOSED));
     }

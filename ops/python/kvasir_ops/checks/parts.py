@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kvasir_ops.checks import conformance
 from kvasir_ops.environments import (
     SGLANG_VERSION,
     VLLM_VERSIONS,
@@ -72,6 +73,8 @@ def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] =
         _java(home, quick),
         *(_pytest(home, tree, quick) for tree in trees),
     ]
+    if not quick and (home / conformance.FOLDER).is_dir():
+        found.append(_conformance(home))
     if engines:
         for at, version in enumerate(vllm_versions):
             left_out = f" and not {ONE_VERSION}" if at else ""
@@ -124,6 +127,21 @@ def _pytest(home: Path, tree: str, quick: bool) -> Part:
         900,
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
+        environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
+    )
+
+
+def _conformance(home: Path) -> Part:
+    """The engine API's second client, in Go; it runs a real node, which --quick leaves out."""
+    report = home / ".kvasir" / "reports" / "conformance.xml"
+    return Part(
+        "conformance (Go)",
+        [*_tool("kvasir_ops.checks.conformance"), os.fspath(report)],
+        home,
+        900,
+        reports=lambda: [report] if report.is_file() else [],
+        has_tests=True,
+        unavailable=conformance.unavailable(home),
         environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
     )
 

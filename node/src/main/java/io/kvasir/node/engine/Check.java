@@ -66,6 +66,33 @@ final class Check {
         return shard;
     }
 
+    /**
+     * Refuses a part of a chunk that cannot be one: its numbers are its objects' identity, so that two ways to say the same
+     * would never meet.
+     */
+    static void part(final int index, final io.kvasir.node.engine.v1.Shard shard) {
+        range(index, "layers", shard.getLayerBegin(), shard.getLayerEnd());
+        range(index, "heads", shard.getHeadBegin(), shard.getHeadEnd());
+        rank(index, "pp", shard.getPpRank(), shard.getPpSize());
+        rank(index, "cp", shard.getCpRank(), shard.getCpSize());
+    }
+
+    private static void range(final int index, final String what, final int begin, final int end) {
+        if (Integer.compareUnsigned(begin, end) >= 0) {
+            throw CallException.invalid("shards[" + index + "] has the " + what + " " + Integer.toUnsignedString(begin)
+                    + ".." + Integer.toUnsignedString(end)
+                    + "; it must have at least one (0..1 for a chunk that is whole)");
+        }
+    }
+
+    private static void rank(final int index, final String what, final int rank, final int size) {
+        if (Integer.compareUnsigned(rank, size) >= 0) {
+            throw CallException.invalid("shards[" + index + "] has " + what + "_rank " + Integer.toUnsignedString(rank)
+                    + " of " + what + "_size " + Integer.toUnsignedString(size)
+                    + "; the rank must be below the size (0 of 1 without this parallelism)");
+        }
+    }
+
     static long[] lengths(final List<Long> lengths, final int count) {
         if (lengths.size() != 1 && lengths.size() != count) {
             throw CallException.invalid(

@@ -38,21 +38,23 @@ final class EventCalls {
             throw new CallException(Error.Code.NOT_ATTACHED, "Hello has to come first");
         }
         final EventRing ring = ring(connection.tenant.name());
-        final long after = events.getAfter();
-        if (after < 0 || after > ring.last()) {
-            throw CallException.invalid(
-                    "after is " + Long.toUnsignedString(after) + "; the last event of this tenant is " + ring.last());
+        if (events.getAfter() < 0) {
+            throw CallException.invalid("after is " + Long.toUnsignedString(events.getAfter())
+                    + "; no event has such a number, the last one of this tenant is " + ring.last());
         }
+        // A number of an earlier incarnation: that stream is over, and this one begins at its oldest event.
+        final long unknown = events.getAfter() > ring.last() ? events.getAfter() : 0;
+        final long after = unknown == 0 ? events.getAfter() : 0;
         final int limit =
                 events.getLimit() <= 0 ? EventRing.MAX_EVENTS : Math.min(events.getLimit(), EventRing.MAX_EVENTS);
         if (after < ring.last() || events.getWaitMs() == 0) {
-            return Response.newBuilder().setEvents(ring.after(after, limit));
+            return Response.newBuilder().setEvents(ring.after(after, limit, unknown));
         }
         final long waitNs = TimeUnit.MILLISECONDS.toNanos(Integer.toUnsignedLong(events.getWaitMs()));
         final long untilNs = Math.min(arrivedNs + waitNs, deadlineNs - ReadCalls.ANSWER_NS);
-        final HeldEvents waiting = new HeldEvents(connection, id, arrivedNs, untilNs, ring, after, limit);
+        final HeldEvents waiting = new HeldEvents(connection, id, arrivedNs, untilNs, ring, after, limit, unknown);
         if (!held.add(waiting)) {
-            return Response.newBuilder().setEvents(ring.after(after, limit));
+            return Response.newBuilder().setEvents(ring.after(after, limit, unknown));
         }
         ring.await(waiting);
         return null;
@@ -86,6 +88,7 @@ final class EventCalls {
         private final EventRing ring;
         private final long after;
         private final int limit;
+        private final long unknown;
 
         HeldEvents(
                 final Connection connection,
@@ -94,23 +97,25 @@ final class EventCalls {
                 final long untilNs,
                 final EventRing ring,
                 final long after,
-                final int limit) {
+                final int limit,
+                final long unknown) {
             super(connection, requestId, Request.CallCase.EVENTS, arrivedNs, untilNs, 0);
             this.ring = ring;
             this.after = after;
             this.limit = limit;
+            this.unknown = unknown;
         }
 
         @Override
         void ready() {
             held.remove(this);
-            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit)));
+            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit, unknown)));
         }
 
         @Override
         void expire() {
             ring.forget(this);
-            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit)));
+            server.answer(this, Response.newBuilder().setEvents(ring.after(after, limit, unknown)));
         }
 
         @Override

@@ -57,12 +57,15 @@ final class EventRing {
         return taken;
     }
 
-    EventsResult after(final long after, final int limit) {
+    /** @param unknown the number that was asked for when this stream never gave it, and {@code after} is 0; else 0 */
+    EventsResult after(final long after, final int limit, final long unknown) {
         final long oldest = Math.max(1, last - events.length + 1);
         final long first = Math.max(oldest, after + 1);
         final EventsResult.Builder result = EventsResult.newBuilder().setNode(node);
         if (after > 0) {
             result.setLost(first - after - 1);
+        } else if (unknown != 0) {
+            result.setLost(unknown);
         }
         final long end = Math.min(last, first + limit - 1);
         for (long sequence = first; sequence <= end; sequence++) {

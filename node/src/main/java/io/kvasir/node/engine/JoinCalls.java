@@ -333,6 +333,7 @@ final class JoinCalls {
                 "a session of " + create.getShardsCount() + " shards and " + create.getGroupsCount() + " hit rules");
         final List<Shard> shards = new ArrayList<>(create.getShardsCount());
         for (final io.kvasir.node.engine.v1.Shard shard : create.getShardsList()) {
+            Check.part(shards.size(), shard);
             shards.add(new Shard(
                     shard.getLayerBegin(),
                     shard.getLayerEnd(),

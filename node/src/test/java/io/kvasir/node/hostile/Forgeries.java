@@ -9,7 +9,6 @@ import io.kvasir.node.engine.v1.HelloResult;
 import io.kvasir.node.engine.v1.JoinSession;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.node.engine.v1.Shard;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -99,9 +98,8 @@ final class Forgeries {
                     return;
                 }
                 final HelloResult hello = answer.getHello();
-                final Attach.Builder attach = Attach.newBuilder()
-                        .setCreate(CreateSession.newBuilder()
-                                .addShards(Shard.newBuilder().setLayerEnd(1)));
+                final Attach.Builder attach =
+                        Attach.newBuilder().setCreate(CreateSession.newBuilder().addShards(Guest.shard(0)));
                 for (final long id : attachments(hello)) {
                     attach.addQuiesced(id);
                 }

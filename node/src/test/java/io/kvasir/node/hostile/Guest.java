@@ -96,7 +96,7 @@ public final class Guest implements AutoCloseable {
                         .setToken(ByteString.copyFromUtf8(token)));
     }
 
-    private static Shard.Builder shard(final int index) {
+    static Shard.Builder shard(final int index) {
         return Shard.newBuilder()
                 .setLayerBegin(index)
                 .setLayerEnd(index + 1)

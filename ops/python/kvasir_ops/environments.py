@@ -190,6 +190,8 @@ def vllm(version: str) -> Environment:
 
 
 VLLM_VERSIONS = ("0.29.0", "0.32.0")
+#: For the path of an engine on the CPU: see the module in it.
+CPU_ENGINE = Path(__file__).parent / "cpu_engine"
 """The oldest that the connector supports, and the newest that could be had."""
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from kvasir_ops.environments import CPU_ENGINE
+
 MODEL = "tiny"
 BLOCK_TOKENS = 32
 #: Scheduler, workers and the API of one server together.
@@ -85,7 +87,7 @@ class VllmServer:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
-        places = [home / "client" / "src", home / "connector-vllm" / "src", *paths]
+        places = [CPU_ENGINE, home / "client" / "src", home / "connector-vllm" / "src", *paths]
         self._environment = {
             **os.environ,
             **_VARIABLES,

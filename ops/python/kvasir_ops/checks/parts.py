@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kvasir_ops.checks import conformance
 from kvasir_ops.environments import (
+    CPU_ENGINE,
     SGLANG_VERSION,
     VLLM_VERSIONS,
     Environment,
@@ -154,7 +155,7 @@ def _engine(home: Path, tree: str, environment: Environment, chosen: str = ENGIN
         python = prepare(environment, lambda text: print(text, file=sys.stderr, flush=True))
     except EnvironmentUnavailableError as error:
         return Part(name, [], home, 0, unavailable=str(error))
-    sources = [home / "client" / "src", home / tree / "src", home / "ops" / "python"]
+    sources = [CPU_ENGINE, home / "client" / "src", home / tree / "src", home / "ops" / "python"]
     return Part(
         name,
         [os.fspath(python), "-m", "pytest", "-m", chosen, f"--junitxml={report}"],

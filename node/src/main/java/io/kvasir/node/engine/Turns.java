@@ -23,6 +23,10 @@ final class Turns {
     private static final int READS_IN_A_ROW = 4;
     /** What a turn may take, a call that is under way excepted. */
     private static final long TURN_NS = 250_000;
+    /** What the turns of all connections in one duty cycle may take: a newcomer waits for them. */
+    private static final long CYCLE_NS = 1_000_000;
+    /** A shorter turn would be little but its own overhead. */
+    private static final long SHORTEST_TURN_NS = 20_000;
 
     private final EngineContext ctx;
     private final EngineServer server;
@@ -38,6 +42,10 @@ final class Turns {
     private Calls calls;
     private Connection reading;
     private long turnEndsNs;
+    /** Turns in this duty cycle, and in the one before. */
+    private int turns;
+
+    private int turnsBefore;
 
     Turns(final EngineContext ctx, final EngineServer server, final Outbox outbox, final EngineMetrics metrics) {
         this.ctx = ctx;
@@ -62,6 +70,17 @@ final class Turns {
     /** Connections that wait for a turn. */
     int waiting() {
         return behind.size();
+    }
+
+    /** A duty cycle begins. */
+    void newCycle() {
+        turnsBefore = turns;
+        turns = 0;
+    }
+
+    /** Of one turn in a duty cycle that has so many. */
+    static long turnNs(final int turns) {
+        return Math.max(SHORTEST_TURN_NS, Math.min(TURN_NS, CYCLE_NS / Math.max(1, turns)));
     }
 
     /** Works on the call until it is done or its connection's turn is over; null when the answer comes later. */
@@ -107,9 +126,10 @@ final class Turns {
         return count;
     }
 
-    /** The call that is under way, then what was read before, then what has arrived, for {@link #TURN_NS}. */
+    /** The call that is under way, then what was read before, then what has arrived, for {@link #turnNs}. */
     void take(final Connection connection) {
-        turnEndsNs = server.readClock() + TURN_NS;
+        turns++;
+        turnEndsNs = server.readClock() + turnNs(Math.max(turnsBefore, behind.size()));
         reading = connection;
         try {
             goOn(connection);

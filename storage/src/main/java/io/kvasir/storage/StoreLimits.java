@@ -36,7 +36,7 @@ public final class StoreLimits {
     static final int NAMESPACES = 16_384;
 
     /** What one turn of a Reserve may look at: eviction candidates and keys. About a millisecond. */
-    static final int RESERVE_STEPS = 16_384;
+    public static final int RESERVE_STEPS = 16_384;
 
     private StoreLimits() {}
 }

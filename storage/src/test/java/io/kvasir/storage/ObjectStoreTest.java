@@ -140,6 +140,23 @@ class ObjectStoreTest {
     }
 
     @Test
+    void shouldMoveRegionsThatAreFullOfOneLongChain() {
+        final int atOnce = 512;
+        for (long first = 1; first < 12_000; first += atOnce) {
+            final long[] numbers = new long[atOnce];
+            final long[] parents = new long[atOnce];
+            for (int i = 0; i < atOnce; i++) {
+                numbers[i] = first + i;
+                parents[i] = first + i - 1;
+            }
+            final byte[] slots = fixture.reserve(4096, numbers).slots();
+            fixture.store.commit(
+                    fixture.attachment, slots, StoreFixture.keys(parents), new byte[0], new int[] {(int) first}, 0, 0);
+        }
+        assertEquals(SlotStatus.GRANTED, fixture.reserve(MIB, 100_000).slots()[0]);
+    }
+
+    @Test
     void shouldBeWarmAfterARestart() throws IOException {
         for (long number = 0; number < 10; number++) {
             fixture.store(number, MIB);

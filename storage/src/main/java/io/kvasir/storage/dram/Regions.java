@@ -131,8 +131,10 @@ final class Regions implements AutoCloseable {
         if (evicts == Eviction.NOTHING) {
             return null;
         }
+        final boolean thorough = victims.left() >= Victims.THOROUGH;
         final int victim = victims.find(tenant, slotBytes, writer, evicts);
-        if (victim == Victims.WAIT || (victim == Entries.NONE && victims.left() <= 0)) {
+        // A search that other keys of the call left little for proves nothing: a later turn has the whole budget.
+        if (victim == Victims.WAIT || (victim == Entries.NONE && victims.left() <= 0 && !thorough)) {
             return null;
         }
         if (victim != Entries.NONE) {

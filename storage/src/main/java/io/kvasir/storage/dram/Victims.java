@@ -1,5 +1,6 @@
 package io.kvasir.storage.dram;
 
+import io.kvasir.storage.StoreLimits;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.VictimSearch;
@@ -17,6 +18,10 @@ final class Victims {
     private static final int NONE = Entries.NONE;
     /** Objects that are looked at for one region. */
     private static final int LOOKED_AT = 2048;
+    /** What a search needs so that finding nothing means that nothing of that size goes: most of a call's budget. */
+    static final int THOROUGH = StoreLimits.RESERVE_STEPS / 2;
+    /** For {@link #regionToMove}, which comes after a search that may have used up its budget in long chains. */
+    private static final int MOVE_STEPS = 8192;
     /** Slots of a region are looked at in a row, which costs less than an entry on its own. */
     private static final int SLOTS_OF_A_STEP = 16;
 
@@ -93,6 +98,7 @@ final class Victims {
         final boolean coldest = mayLose && !context.demotes().getAsBoolean();
         Region least = null;
         long leastLost = mayLose ? Long.MAX_VALUE : 1;
+        search.budget(Math.max(search.left(), MOVE_STEPS));
         seen.clear();
         scan.restart();
         int entry = scan.next();

@@ -148,7 +148,7 @@ class Fleet:
                 engine.models = models
 
     async def _told(self, engine: Engine, headers: Mapping[str, str]) -> frozenset[str] | None:
-        given = {name: headers[name] for name in ("authorization",) if name in headers}
+        given = {"authorization": headers["authorization"]} if "authorization" in headers else {}
         try:
             status, models = await self._listed(engine, given)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError):

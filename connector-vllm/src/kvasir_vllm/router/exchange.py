@@ -19,6 +19,7 @@ from kvasir_vllm.router.off_loop import off_loop
 from kvasir_vllm.router.openai_api import (
     GENERATING,
     RequestError,
+    encoded,
     error_body,
     error_response,
     parse_request,
@@ -215,14 +216,14 @@ class Exchange:
                 tried.add(prefill)
                 self._pick(prefill)
                 given, taken = _handoff(prefill, decode)
-                asked = await off_loop(len(raw), _encoded, prefill_request(body, given))
+                asked = await off_loop(len(raw), encoded, prefill_request(body, given))
                 returned = await self._prefill(prefill, asked, prompt)
                 if returned is not None:
                     self._metrics.prefills.labels("apart").inc()
                     taken = {**returned, **taken}
                     if taken:
                         body = {**body, "kv_transfer_params": taken}
-                        raw = await off_loop(len(raw), _encoded, body)
+                        raw = await off_loop(len(raw), encoded, body)
                     return body, raw, decode
         if tried:
             self._metrics.prefills.labels("failed").inc()
@@ -298,10 +299,6 @@ class Exchange:
         self._count(engine, "lost" if error.accepted else "refused")
         if error.gone:
             engine.lost(str(error))
-
-
-def _encoded(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode()
 
 
 def _handoff(prefill: Engine, decode: Engine) -> tuple[dict[str, Any], dict[str, Any]]:

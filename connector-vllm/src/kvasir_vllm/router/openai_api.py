@@ -67,6 +67,11 @@ def parse_request(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """The body of a request to an engine."""
+    return json.dumps(body).encode()
+
+
 def prompt_tokens(body: Mapping[str, Any]) -> list[int] | None:
     """The prompt's token ids, when the request has them itself (one prompt of ids)."""
     prompt = body.get("prompt")

@@ -13,7 +13,7 @@ import aiohttp
 from kvasir_vllm.router.choice import Prompt
 from kvasir_vllm.router.engines import Engine
 from kvasir_vllm.router.off_loop import off_loop
-from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN, prompt_tokens, tokenize_request
+from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN, encoded, prompt_tokens, tokenize_request
 from kvasir_vllm.router.scores import PrefixScores
 
 _log = logging.getLogger("kvasir.router")
@@ -56,7 +56,7 @@ class Prompts:
             return None
         bound = aiohttp.ClientTimeout(total=self._bound)
         try:
-            asked = await off_loop(request_bytes, _encoded, request)
+            asked = await off_loop(request_bytes, encoded, request)
             async with self._http.post(f"{engine.url}/tokenize", data=asked, headers=headers, timeout=bound) as answer:
                 if answer.status != 200:
                     return None
@@ -64,10 +64,6 @@ class Prompts:
             return await off_loop(len(text), _ids, text)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, AttributeError):
             return None
-
-
-def _encoded(request: Mapping[str, Any]) -> bytes:
-    return json.dumps(request).encode()
 
 
 def _ids(answer: bytes) -> list[int] | None:

@@ -6,11 +6,20 @@ import ipaddress
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 #: Tokens that a request has to lack before its prefill is worth a second engine: below the default chunk there is
 #: nothing that the tier could carry from one to the other.
@@ -19,6 +28,19 @@ DEFAULT_PREFILL_MIN_TOKENS = 256
 
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it, the value seen and the rule."""
+
+
+def _readable(file: Path) -> Path:
+    try:
+        if not file.read_text(encoding="utf-8").strip():
+            raise ValueError("must not be an empty file")
+    except OSError as error:
+        raise ValueError(f"must be a file that can be read ({error.strerror})") from error
+    return file
+
+
+#: A file that can be read and has text in it.
+KeyFile = Annotated[Path, AfterValidator(_readable)]
 
 
 class Role(str, Enum):
@@ -46,17 +68,12 @@ class EngineSettings(BaseModel):
     role: Role = Role.BOTH
     node: Path | None = None
     node_name: str = ""
-    api_key_file: Path | None = None
+    api_key_file: KeyFile | None = None
 
     @field_validator("url")
     @classmethod
     def _http(cls, url: str) -> str:
         return engine_url(url)
-
-    @field_validator("api_key_file")
-    @classmethod
-    def _readable_key(cls, file: Path | None) -> Path | None:
-        return readable(file)
 
 
 class Timeouts(BaseModel):
@@ -112,7 +129,7 @@ class RouterSettings(BaseModel):
     max_request_bytes: PositiveInt = 32 << 20
     shutdown_grace: PositiveFloat = 30.0
     token: str = Field(default="", repr=False)
-    api_key_file: Path | None = None
+    api_key_file: KeyFile | None = None
     timeouts: Timeouts = Timeouts()
 
     @field_validator("listen")
@@ -124,11 +141,6 @@ class RouterSettings(BaseModel):
         if ":" in host and not (host.startswith("[") and host.endswith("]")):
             raise ValueError("must have its IPv6 address in brackets, as in [::1]:8000")
         return listen
-
-    @field_validator("api_key_file")
-    @classmethod
-    def _readable_key(cls, file: Path | None) -> Path | None:
-        return readable(file)
 
     @field_validator("engines")
     @classmethod
@@ -174,20 +186,6 @@ def engine_url(url: str) -> str:
     elif not all(_is_label(label) for label in host.removesuffix(".").split(".")):
         raise ValueError("must have a host name that can exist (a label between dots is empty, too long or odd)")
     return url.rstrip("/")
-
-
-def readable(file: Path | None) -> Path | None:
-    """The file, which has text in it.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    try:
-        if file is not None and not file.read_text(encoding="utf-8").strip():
-            raise ValueError("must not be an empty file")
-    except OSError as error:
-        raise ValueError(f"must be a file that can be read ({error.strerror})") from error
-    return file
 
 
 def _is_label(label: str) -> bool:

@@ -1,5 +1,6 @@
 package io.kvasir.ops;
 
+import io.kvasir.node.CompilerThreads;
 import io.kvasir.node.Node;
 import io.kvasir.node.NodeException;
 import io.kvasir.node.TemporaryDirectory;
@@ -57,6 +58,7 @@ final class NodeCommand implements Callable<Integer> {
         final CollectorRegistry registry = new CollectorRegistry(true);
         DefaultExports.register(registry);
         Logs.register(registry);
+        CompilerThreads.lowerPriority();
         try (TemporaryDirectory temporary = TemporaryDirectory.open(loaded.config());
                 Node node = Node.start(loaded.config(), registry);
                 MetricsServer metrics = MetricsServer.start(loaded.config().http(), node)) {

@@ -50,6 +50,7 @@ public final class Posix {
     private static final int MAP_FIXED = 0x10;
     private static final int MAP_ANONYMOUS = 0x20;
     private static final int MAP_NORESERVE = 0x4000;
+    private static final int PRIO_PROCESS = 0;
     private static final int AT_EMPTY_PATH = 0x1000;
     private static final int STATX_BASIC = 0x7ff;
     private static final int STATX_BYTES = 256;
@@ -82,6 +83,7 @@ public final class Posix {
     private static final MethodHandle FTRUNCATE = bind("ftruncate", FunctionDescriptor.of(INT, INT, LONG));
     private static final MethodHandle GETEUID = bind("geteuid", FunctionDescriptor.of(INT));
     private static final MethodHandle GETEGID = bind("getegid", FunctionDescriptor.of(INT));
+    private static final MethodHandle SETPRIORITY = bind("setpriority", FunctionDescriptor.of(INT, INT, INT, INT));
     /** Unlike fstat() the same structure on every processor, and a symbol of every C library. */
     private static final MethodHandle STATX = bind("statx", FunctionDescriptor.of(INT, INT, PTR, INT, INT, PTR));
 
@@ -296,6 +298,16 @@ public final class Posix {
         } catch (final Throwable e) {
             throw unexpected(e);
         }
+    }
+
+    /**
+     * Sets the scheduling priority of one thread of this process.
+     *
+     * @param thread its number in {@code /proc/self/task}
+     * @param nice 0 is usual, 19 the lowest; lowering it again may need a privilege
+     */
+    public static void nice(final int thread, final int nice) throws PosixException {
+        check("setpriority", () -> (int) SETPRIORITY.invokeExact(SCRATCH.get().errno, PRIO_PROCESS, thread, nice));
     }
 
     /**

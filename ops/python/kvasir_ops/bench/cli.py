@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, ssd
+from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, space, ssd
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.hostile import suite as hostile
 from kvasir_ops.bench.peers import suite as peers
@@ -33,6 +33,7 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "ssd": ssd.run,
     "restart": restart.run,
     "memory": memory.run,
+    "space": space.run,
     "hostile": hostile.run,
     "cluster": cluster.run,
     "peers": peers.run,
@@ -59,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--json", type=Path, metavar="FILE", help="write the records as a JSON array")
     result.add_argument("--runs", type=int, default=5, metavar="N", help="measure everything N times, take medians (5)")
     result.add_argument("--kills", type=int, default=20, metavar="N", help="how often `restart` kills the node (20)")
+    result.add_argument(
+        "--histories", type=int, default=100, metavar="N", help="histories of sizes and tenants of `space` (100)"
+    )
     result.add_argument(
         "--resume",
         type=Path,
@@ -108,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
     if args.resume and args.suites and "restart" not in args.suites:
         parser().error("--resume keeps the kills of `restart`, which is not among the suites")
-    if args.runs < 1 or args.kills < 1 or args.seconds < 1:
-        parser().error("--runs, --kills and --seconds must be at least 1")
+    if args.runs < 1 or args.kills < 1 or args.seconds < 1 or args.histories < 1:
+        parser().error("--runs, --kills, --seconds and --histories must be at least 1")
     # A notice on standard error for whoever waits; results on standard output.
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     notices = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -155,6 +159,7 @@ def _run(
             runs=args.runs,
             seed=seed,
             kills=args.kills,
+            histories=args.histories,
             resume=args.resume,
             install_system=args.install_system,
             directory=directory,

@@ -31,6 +31,7 @@ class Context:
         say: tells the user where the run is.
         skipped: what could not run, and why.
         seconds: how long the suite ``hostile`` attacks the node.
+        histories: how many the suite ``space`` goes through.
         strategies: of the suite ``hostile``; all of them when there is none.
         broken: what must hold at any time and did not.
     """
@@ -46,6 +47,7 @@ class Context:
     skipped: dict[str, str] = field(default_factory=dict)
     resume: Path | None = None
     seconds: float = 60.0
+    histories: int = 100
     strategies: tuple[str, ...] = ()
     broken: dict[str, str] = field(default_factory=dict)
 

@@ -56,7 +56,7 @@ class Node:
             "http": {"address": "off"},
         }
         for section, values in given.items():
-            own[section] = own.get(section, {}) | values
+            own[section] = own.get(section, {}) | values if isinstance(values, Mapping) else values
         return own
 
     def start(self) -> float:

@@ -31,6 +31,7 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(120)
 class EngineTurnsTest {
     private static final int OBJECT = 64 * 1024;
+    private static final int EACH = 4;
     private final Random random = new Random(5);
     private NodeFixture fixture;
     private EngineClient engine;
@@ -85,6 +86,48 @@ class EngineTurnsTest {
             writer.join();
         } catch (final InterruptedException e) {
             throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    void aPingIsBeforeConnectionsThatHadMuchOfTheOwnersTime() throws IOException {
+        final int count = 100;
+        final List<EngineClient> others = new ArrayList<>();
+        try {
+            for (int i = 0; i < count; i++) {
+                final EngineClient other = new EngineClient(fixture.socket());
+                others.add(other);
+                other.hello("");
+                other.create(256);
+                other.call(Request.newBuilder()
+                        .setOpenNamespace(OpenNamespace.newBuilder().setNamespace(EngineClient.NAMESPACE)));
+            }
+            final Request.Builder wide = Request.newBuilder()
+                    .setLookup(Lookup.newBuilder()
+                            .setNamespace(1)
+                            .setKeys(keys(256))
+                            .addShards(0));
+            for (final EngineClient other : others) {
+                assertTrue(other.call(wide).hasLookup());
+            }
+            final double before = fixture.metric("kvasir_node_call_seconds_count", "call", "lookup");
+            for (final EngineClient other : others) {
+                for (int i = 0; i < EACH; i++) {
+                    other.send(wide);
+                }
+            }
+            assertEquals("now", ping("now"));
+            final double done = fixture.metric("kvasir_node_call_seconds_count", "call", "lookup") - before;
+            assertTrue(done < EACH * count, "all " + done + " lookups were answered before the ping");
+            for (final EngineClient other : others) {
+                for (int i = 0; i < EACH; i++) {
+                    assertTrue(other.read().hasLookup());
+                }
+            }
+        } finally {
+            for (final EngineClient other : others) {
+                other.close();
+            }
         }
     }
 

@@ -33,8 +33,16 @@ final class Connection {
     ByteBuffer rest;
     /** The call that goes on in the next turn; null: none. */
     Sliced task;
-    /** It is in the list of those that get a turn though nothing arrives. */
+    /** It waits for a turn. */
     boolean queued;
+    /** Its place in the {@link TurnQueue}: when its turn is due in virtual time, and its number among equals. */
+    long turnAtNs;
+
+    long turnNumber;
+    /** Where in virtual time its last turn ended. */
+    long servedNs;
+
+    TurnQueue.Group turnGroup;
     /** Of {@link #held}. */
     long heldBytes;
 

@@ -10,7 +10,7 @@ import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.util.ArrayList;
+import java.util.ArrayDeque;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -26,6 +26,9 @@ public final class EngineServer implements Agent, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(EngineServer.class);
     private static final int ACCEPTS_IN_A_ROW = 16;
     private static final long ACCEPT_PAUSE_NS = 100_000_000;
+    /** How long connections are taken down in one duty cycle: each has a file, and leases to give back. */
+    private static final long ENDS_NS = 500_000;
+
     private static final long DUTY_FAILURE_NS = 1_000_000_000;
 
     private final EngineContext ctx;
@@ -38,7 +41,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final Outbox outbox;
     private final Turns turns;
     private final Set<Connection> connections = new LinkedHashSet<>();
-    private final List<Connection> ending = new ArrayList<>();
+    private final ArrayDeque<Connection> ending = new ArrayDeque<>();
     private volatile boolean asleep;
     /** The clocks were read before a sleep that has ended. */
     private boolean slept;
@@ -104,15 +107,14 @@ public final class EngineServer implements Agent, AutoCloseable {
     public int doWork() {
         readClocks();
         ctx.stalls().begin(nowNs);
-        turns.newCycle();
         int work = 0;
         try {
             work += selector.selectNow(this::onKey);
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's selector failed", e);
         }
-        work += driveStore();
         work += turns.doWork();
+        work += driveStore();
         work += held.doWork(nowNs);
         outbox.flush();
         sweep();
@@ -127,11 +129,12 @@ public final class EngineServer implements Agent, AutoCloseable {
         int work = 0;
         try {
             ctx.stalls().begin(ctx.nanoClock().nanoTime());
-            work += driveStore() + turns.waiting();
+            work += driveStore() + turns.waiting() + ending.size();
             if (work == 0) {
                 slept = true;
                 ctx.stalls().end();
                 work += selector.select(this::onKey, held.isEmpty() ? maxMs : 1);
+                turns.doWork();
             }
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's selector failed", e);
@@ -177,7 +180,9 @@ public final class EngineServer implements Agent, AutoCloseable {
         for (final Connection connection : List.copyOf(connections)) {
             end(connection);
         }
-        endConnections();
+        while (!ending.isEmpty()) {
+            endConnections();
+        }
         try {
             // What is registered is closed for good with the next selection: until then peers could still connect.
             selector.selectNow(key -> {});
@@ -343,8 +348,8 @@ public final class EngineServer implements Agent, AutoCloseable {
             outbox.writeQueued(connection);
             turns.later(connection);
         }
-        if (!connection.ending && key.isValid() && key.isReadable() && !connection.isBehind()) {
-            turns.take(connection);
+        if (!connection.ending && key.isValid() && key.isReadable()) {
+            turns.readable(connection);
         }
     }
 
@@ -447,9 +452,11 @@ public final class EngineServer implements Agent, AutoCloseable {
             return 0;
         }
         outbox.flush();
-        final int count = ending.size();
-        for (int i = 0; i < ending.size(); i++) {
-            final Connection connection = ending.get(i);
+        final long untilNs = readClock() + ENDS_NS;
+        int count = 0;
+        while (!ending.isEmpty() && (count == 0 || readClock() - untilNs < 0)) {
+            final Connection connection = ending.poll();
+            count++;
             connections.remove(connection);
             try {
                 held.dropAll(connection);
@@ -460,7 +467,6 @@ public final class EngineServer implements Agent, AutoCloseable {
             }
             closeQuietly(connection.channel);
         }
-        ending.clear();
         metrics.connections.set(connections.size());
         return count;
     }

@@ -11,7 +11,6 @@ import io.kvasir.node.engine.v1.Response;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.ArrayDeque;
 import java.util.function.Supplier;
 
 /**
@@ -23,7 +22,7 @@ final class Turns {
     private static final int READS_IN_A_ROW = 4;
     /** What a turn may take, a call that is under way excepted. */
     private static final long TURN_NS = 250_000;
-    /** What the turns of all connections in one duty cycle may take: a newcomer waits for them. */
+    /** What the turns of all connections in one duty cycle may take. */
     private static final long CYCLE_NS = 1_000_000;
     /** A shorter turn would be little but its own overhead. */
     private static final long SHORTEST_TURN_NS = 20_000;
@@ -36,16 +35,11 @@ final class Turns {
     private final FrameArrays arrays = new FrameArrays();
     private final Parser<Request> parser = DiscardUnknownFieldsParser.wrap(Request.parser());
     private final FrameCutter.Sink sink = this::onFrame;
-    /** Connections that get a turn though nothing arrives from them. */
-    private final ArrayDeque<Connection> behind = new ArrayDeque<>();
+    private final TurnQueue queue = new TurnQueue();
 
     private Calls calls;
     private Connection reading;
     private long turnEndsNs;
-    /** Turns in this duty cycle, and in the one before. */
-    private int turns;
-
-    private int turnsBefore;
 
     Turns(final EngineContext ctx, final EngineServer server, final Outbox outbox, final EngineMetrics metrics) {
         this.ctx = ctx;
@@ -69,16 +63,10 @@ final class Turns {
 
     /** Connections that wait for a turn. */
     int waiting() {
-        return behind.size();
+        return queue.size();
     }
 
-    /** A duty cycle begins. */
-    void newCycle() {
-        turnsBefore = turns;
-        turns = 0;
-    }
-
-    /** Of one turn in a duty cycle that has so many. */
+    /** Of one turn while so many connections wait for theirs. */
     static long turnNs(final int turns) {
         return Math.max(SHORTEST_TURN_NS, Math.min(TURN_NS, CYCLE_NS / Math.max(1, turns)));
     }
@@ -98,38 +86,56 @@ final class Turns {
         return server.readClock() - turnEndsNs >= 0;
     }
 
-    /**
-     * A connection that is behind gets its next turn when all others have had one; one that has not read its answers when
-     * it has.
-     */
-    void later(final Connection connection) {
-        if (connection.isBehind() && !connection.queued && !connection.ending && connection.outputBytes == 0) {
-            connection.queued = true;
-            behind.add(connection);
+    /** Something has arrived from it. */
+    void readable(final Connection connection) {
+        if (!connection.isBehind()) {
+            enqueue(connection);
         }
     }
 
-    /** The turns of those that are behind. */
+    /** Its next turn, if there is something left to do; one that has not read its answers waits until it has. */
+    void later(final Connection connection) {
+        if (connection.isBehind()) {
+            enqueue(connection);
+        }
+    }
+
+    private void enqueue(final Connection connection) {
+        if (!connection.ending && connection.outputBytes == 0) {
+            queue.add(connection);
+        }
+    }
+
+    /** Turns of those that wait for one, for a bounded time: others may have sent something meanwhile. */
     int doWork() {
-        final int count = behind.size();
-        for (int left = count; left > 0; left--) {
-            final Connection connection = behind.poll();
-            connection.queued = false;
+        final int count = queue.size();
+        if (count == 0) {
+            return 0;
+        }
+        final long endNs = server.readClock() + CYCLE_NS;
+        Connection connection;
+        while ((connection = queue.poll()) != null) {
+            final long beganNs = server.readClock();
             if (!connection.ending && connection.outputBytes == 0) {
                 try {
-                    take(connection);
+                    take(connection, beganNs);
                 } catch (final RuntimeException e) {
                     server.failed(connection, e);
                 }
+            }
+            final long nowNs = server.readClock();
+            queue.served(connection, nowNs - beganNs);
+            later(connection);
+            if (nowNs - endNs >= 0) {
+                break;
             }
         }
         return count;
     }
 
     /** The call that is under way, then what was read before, then what has arrived, for {@link #turnNs}. */
-    void take(final Connection connection) {
-        turns++;
-        turnEndsNs = server.readClock() + turnNs(Math.max(turnsBefore, behind.size()));
+    private void take(final Connection connection, final long nowNs) {
+        turnEndsNs = nowNs + turnNs(queue.size() + 1);
         reading = connection;
         try {
             goOn(connection);
@@ -143,7 +149,6 @@ final class Turns {
             reading = null;
         }
         outbox.flush();
-        later(connection);
     }
 
     private void goOn(final Connection connection) throws FrameCutter.LengthException {

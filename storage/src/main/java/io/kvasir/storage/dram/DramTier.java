@@ -153,7 +153,7 @@ public final class DramTier implements AutoCloseable {
 
     /** Frees what departed processes had, as far as their locks are free. */
     public void probeAttachments() {
-        attachments.probe(id -> end(attachments.departed(id)));
+        attachments.stopped().forEach(this::end);
         for (final Attachments.Entry attachment : attachments.endedBehindTheirSocket()) {
             depart(attachment);
             context.listener().processEnded(attachment);

@@ -371,6 +371,13 @@ public final class Posix {
         return MemorySegment.ofAddress(begin).reinterpret(bytes, arena, segment -> unmap(segment.address(), bytes));
     }
 
+    /** Memory of zeros, which takes physical pages as they are touched; unmapped with the arena. */
+    public static MemorySegment zeroes(final long bytes, final Arena arena) throws PosixException {
+        final long at =
+                map(MemorySegment.NULL, bytes, PROT_READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+        return MemorySegment.ofAddress(at).reinterpret(bytes, arena, segment -> unmap(segment.address(), bytes));
+    }
+
     private static long map(
             final MemorySegment where, final long bytes, final int protection, final int flags, final int fd)
             throws PosixException {

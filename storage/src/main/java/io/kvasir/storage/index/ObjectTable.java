@@ -1,0 +1,394 @@
+package io.kvasir.storage.index;
+
+import io.kvasir.storage.Hash256;
+import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.Shard;
+import io.kvasir.storage.TierKind;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Every object that the node knows: in which tiers it is, and where there. An object is an entry with a small number,
+ * which stays the same as long as the entry does; a serial tells one use of a number from the next. Entries are found by
+ * a keyed hash ({@link ObjectHash}) and confirmed by the whole id, so that no two objects are ever taken for one.
+ *
+ * <p>Off the heap, at most {@link #BYTES_FOR_EACH} bytes for each object, the search included, and never more than its
+ * capacity: {@link #FULL} is an answer. Memory is taken as entries are first used. Searching allocates nothing. For the
+ * thread that owns the store alone; the threads of tiers get places in their requests and never look here.
+ */
+public final class ObjectTable implements AutoCloseable {
+    /** No entry. */
+    public static final int NONE = -1;
+    /** From {@link #put}: the capacity is used up. */
+    public static final int FULL = -2;
+
+    /** Without the namespaces of small tables, 54 bytes each. */
+    public static final int BYTES_FOR_EACH = 128;
+
+    public static final int MAX_CAPACITY = 1 << 30;
+
+    /** A link of an entry to another one, as the tiers and the eviction policy keep them. */
+    public enum Link {
+        /** The chunk before this one on its prefix chain. */
+        PARENT(84),
+        /** Of the parent, when it was linked. */
+        PARENT_SERIAL(88),
+        /** The child that was linked first; children form a ring. */
+        CHILD(92),
+        NEXT_SIBLING(96),
+        PREVIOUS_SIBLING(100),
+        /** Towards what is evicted earlier. */
+        COLDER(104),
+        /** Towards what is evicted later. */
+        WARMER(108);
+
+        private final int offset;
+
+        Link(final int offset) {
+            this.offset = offset;
+        }
+    }
+
+    static final Shard NO_SHARD = new Shard(0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    private static final int KEY = 0;
+    private static final int SHARD = 32;
+    private static final int NAMESPACE = 48;
+    private static final int TAG = 52;
+    private static final int SERIAL = 56;
+    private static final int LENGTH = 60;
+    private static final int DRAM_PLACE = 64;
+    private static final int SSD_PLACE = 72;
+    private static final int PRESENCE = 80;
+    private static final int STATE = 81;
+    private static final int FLAGS = 82;
+    private static final int LINKS = 84;
+    private static final int ENTRY = 112;
+
+    /** Namespaces: as many as objects in a small table, one for so many objects in a large one, and a limit. */
+    private static final int OBJECTS_OF_A_NAMESPACE = 32;
+
+    private static final int FEWEST_NAMESPACES = 1 << 12;
+    private static final int MOST_NAMESPACES = 1 << 16;
+
+    private final Arena arena = Arena.ofShared();
+    private final ObjectHash hash;
+    private final int capacity;
+    private final MemorySegment entries;
+    private final ProbeArray probes;
+    private final NamespaceTable namespaces;
+    private int used;
+    private int free = NONE;
+    private int live;
+    /** Makes the loads of {@link #probe} and {@link #expect} count as used. */
+    private final long[] read = new long[1];
+
+    /** @param capacity objects that it holds at most */
+    public ObjectTable(final int capacity, final ObjectHash hash) {
+        if (capacity < 1 || capacity > MAX_CAPACITY) {
+            throw new IllegalArgumentException(
+                    "an object table is for 1 to " + MAX_CAPACITY + " objects, not " + capacity);
+        }
+        this.capacity = capacity;
+        this.hash = hash;
+        try {
+            entries = ProbeArray.zeroes((long) capacity * ENTRY, arena);
+            probes = new ProbeArray(capacity, arena);
+            namespaces = new NamespaceTable(namespaces(capacity), hash, arena);
+        } catch (final RuntimeException failure) {
+            arena.close();
+            throw failure;
+        }
+    }
+
+    /** Bytes of memory that a table for so many objects takes when it is full. */
+    public static long bytes(final int capacity) {
+        return (long) capacity * ENTRY + ProbeArray.bytes(capacity) + NamespaceTable.bytes(namespaces(capacity));
+    }
+
+    private static int namespaces(final int capacity) {
+        return Math.min(capacity, Math.clamp(capacity / OBJECTS_OF_A_NAMESPACE, FEWEST_NAMESPACES, MOST_NAMESPACES));
+    }
+
+    public int capacity() {
+        return capacity;
+    }
+
+    /** Namespaces that objects may have together; {@link #put} answers {@link #FULL} to a further one. */
+    public int namespaceCapacity() {
+        return namespaces.capacity();
+    }
+
+    public int namespaces() {
+        return namespaces.live();
+    }
+
+    /** Objects that have an entry. */
+    public int size() {
+        return live;
+    }
+
+    // ---- finding
+
+    /** What {@link #find} and {@link #put} need; differs from node to node and from start to start. */
+    public long hash(final Hash256 namespace, final Hash256 key, final Shard shard) {
+        return hash.of(namespace, key, shard);
+    }
+
+    /** The entry of this object, or {@link #NONE}. */
+    public int find(final long objectHash, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        final int tag = ProbeArray.tag(objectHash);
+        int at = probes.home(tag);
+        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
+            final int entry = ProbeArray.number(word, tag);
+            if (entry != NONE && is(entry, namespace, key, shard)) {
+                return entry;
+            }
+            at = probes.next(at);
+        }
+        return NONE;
+    }
+
+    /**
+     * The first step of {@link #find} for many objects at once: loops without dependent loads, so that the processor waits
+     * for many cache lines at a time. {@link #confirm} is the second step.
+     */
+    public void probe(final long[] hashes, final int[] candidates, final int from, final int to) {
+        for (int i = from; i < to; i++) {
+            candidates[i] = probes.first(ProbeArray.tag(hashes[i]));
+        }
+        long sum = 0;
+        for (int i = from; i < to; i++) {
+            if (candidates[i] != NONE) {
+                sum += serial(candidates[i]);
+            }
+        }
+        read[0] = sum;
+    }
+
+    /** Reads what {@link #find} and {@link #put} of these will need of the search; changes nothing. */
+    public void expect(final long[] hashes, final int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += probes.word(probes.home(ProbeArray.tag(hashes[i])));
+        }
+        read[0] = sum;
+    }
+
+    /** Reads what {@link #remove} of these entries will need; changes nothing. */
+    public void expectRemoval(final int[] some, final int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += probes.word(probes.home(entries.get(ValueLayout.JAVA_INT, at(some[i]) + TAG)));
+        }
+        read[0] = sum;
+    }
+
+    /** The candidate that {@link #probe} gave, when it is this object, or another entry that is; nothing was put since. */
+    public int confirm(
+            final int candidate, final long objectHash, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        // Without a candidate no entry has these hash bits. One that was removed since is none.
+        return candidate == NONE || is(candidate, namespace, key, shard)
+                ? candidate
+                : find(objectHash, namespace, key, shard);
+    }
+
+    private boolean is(final int entry, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        final long at = at(entry);
+        final int itsNamespace = entries.get(ValueLayout.JAVA_INT, at + NAMESPACE);
+        return equal(entries, at + KEY, key)
+                && entries.get(ValueLayout.JAVA_LONG, at + SHARD) == shard.first()
+                && entries.get(ValueLayout.JAVA_LONG, at + SHARD + 8) == shard.second()
+                && itsNamespace != NONE
+                && namespaces.is(itsNamespace, namespace);
+    }
+
+    static boolean equal(final MemorySegment segment, final long at, final Hash256 hash) {
+        return segment.get(ValueLayout.JAVA_LONG, at) == hash.a()
+                && segment.get(ValueLayout.JAVA_LONG, at + 8) == hash.b()
+                && segment.get(ValueLayout.JAVA_LONG, at + 16) == hash.c()
+                && segment.get(ValueLayout.JAVA_LONG, at + 24) == hash.d();
+    }
+
+    // ---- putting in and taking out
+
+    /**
+     * The entry of this object: the one that is there, or a new one, in no tier, of state and length 0, without links.
+     *
+     * @return {@link #FULL} when there is none and no further one fits
+     */
+    public int put(final long objectHash, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        final int known = find(objectHash, namespace, key, shard);
+        if (known != NONE) {
+            return known;
+        }
+        if (live == capacity) {
+            return FULL;
+        }
+        final int itsNamespace = namespaces.enter(namespace);
+        if (itsNamespace == NamespaceTable.NONE) {
+            return FULL;
+        }
+        final int entry = take();
+        final long at = at(entry);
+        key.write(entries, at + KEY);
+        entries.set(ValueLayout.JAVA_LONG, at + SHARD, shard.first());
+        entries.set(ValueLayout.JAVA_LONG, at + SHARD + 8, shard.second());
+        entries.set(ValueLayout.JAVA_INT, at + NAMESPACE, itsNamespace);
+        entries.set(ValueLayout.JAVA_INT, at + TAG, ProbeArray.tag(objectHash));
+        entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
+        entries.set(ValueLayout.JAVA_INT, at + LENGTH, 0);
+        entries.set(ValueLayout.JAVA_INT, at + PRESENCE, 0);
+        for (int link = LINKS; link < ENTRY; link += Integer.BYTES) {
+            entries.set(ValueLayout.JAVA_INT, at + link, NONE);
+        }
+        probes.add(ProbeArray.tag(objectHash), entry);
+        live++;
+        return entry;
+    }
+
+    /** The object is in no tier any more; its number may be another one's from now on. */
+    public void remove(final int entry) {
+        final long at = at(entry);
+        assert isLive(entry) : "an entry was removed twice";
+        probes.remove(entries.get(ValueLayout.JAVA_INT, at + TAG), entry);
+        namespaces.leave(entries.get(ValueLayout.JAVA_INT, at + NAMESPACE));
+        entries.set(ValueLayout.JAVA_INT, at + NAMESPACE, NONE);
+        entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
+        link(entry, Link.WARMER, free);
+        free = entry;
+        live--;
+    }
+
+    private int take() {
+        if (free == NONE) {
+            return used++;
+        }
+        final int entry = free;
+        free = link(entry, Link.WARMER);
+        return entry;
+    }
+
+    // ---- an entry
+
+    /** True while the number stands for an object. */
+    public boolean isLive(final int entry) {
+        return entry >= 0 && entry < used && entries.get(ValueLayout.JAVA_INT, at(entry) + NAMESPACE) != NONE;
+    }
+
+    /** Changes with each use of the number. */
+    public int serial(final int entry) {
+        return entries.get(ValueLayout.JAVA_INT, at(entry) + SERIAL);
+    }
+
+    /** Whether the number still stands for the object that it stood for when it had this serial. */
+    public boolean is(final int entry, final int expectedSerial) {
+        return serial(entry) == expectedSerial;
+    }
+
+    public ObjectId id(final int entry) {
+        final long at = at(entry);
+        return new ObjectId(
+                namespaces.get(entries.get(ValueLayout.JAVA_INT, at + NAMESPACE)),
+                Hash256.read(entries, at + KEY),
+                Shard.of(
+                        entries.get(ValueLayout.JAVA_LONG, at + SHARD),
+                        entries.get(ValueLayout.JAVA_LONG, at + SHARD + 8)));
+    }
+
+    /** Whether the object has a place in this tier. */
+    public boolean isIn(final int entry, final TierKind tier) {
+        return (entries.get(ValueLayout.JAVA_BYTE, at(entry) + PRESENCE) & bit(tier)) != 0;
+    }
+
+    /** Whether it has a place in any tier. */
+    public boolean isAnywhere(final int entry) {
+        return entries.get(ValueLayout.JAVA_BYTE, at(entry) + PRESENCE) != 0;
+    }
+
+    public void in(final int entry, final TierKind tier, final boolean present) {
+        final long at = at(entry) + PRESENCE;
+        final int before = entries.get(ValueLayout.JAVA_BYTE, at);
+        entries.set(ValueLayout.JAVA_BYTE, at, (byte) (present ? (before | bit(tier)) : (before & ~bit(tier))));
+    }
+
+    private static int bit(final TierKind tier) {
+        return 1 << (tier.code() - 1);
+    }
+
+    /** Of the object's bytes, as its tiers define it. */
+    public byte state(final int entry) {
+        return entries.get(ValueLayout.JAVA_BYTE, at(entry) + STATE);
+    }
+
+    public void state(final int entry, final byte value) {
+        entries.set(ValueLayout.JAVA_BYTE, at(entry) + STATE, value);
+    }
+
+    /** 16 bits for the owner of the table. */
+    public short flags(final int entry) {
+        return entries.get(ValueLayout.JAVA_SHORT, at(entry) + FLAGS);
+    }
+
+    public void flags(final int entry, final short value) {
+        entries.set(ValueLayout.JAVA_SHORT, at(entry) + FLAGS, value);
+    }
+
+    /** Bytes of the object. */
+    public int length(final int entry) {
+        return entries.get(ValueLayout.JAVA_INT, at(entry) + LENGTH);
+    }
+
+    public void length(final int entry, final int bytes) {
+        entries.set(ValueLayout.JAVA_INT, at(entry) + LENGTH, bytes);
+    }
+
+    /** Region and slot in DRAM, see {@link #place}; only while it is there. */
+    public long dramPlace(final int entry) {
+        return entries.get(ValueLayout.JAVA_LONG, at(entry) + DRAM_PLACE);
+    }
+
+    public void dramPlace(final int entry, final long place) {
+        entries.set(ValueLayout.JAVA_LONG, at(entry) + DRAM_PLACE, place);
+    }
+
+    /** Extent and slot on SSD, see {@link #place}; only while it is there. */
+    public long ssdPlace(final int entry) {
+        return entries.get(ValueLayout.JAVA_LONG, at(entry) + SSD_PLACE);
+    }
+
+    public void ssdPlace(final int entry, final long place) {
+        entries.set(ValueLayout.JAVA_LONG, at(entry) + SSD_PLACE, place);
+    }
+
+    /** A file of a tier and a slot in it, as one number. */
+    public static long place(final int file, final int slot) {
+        return ((long) file << Integer.SIZE) | Integer.toUnsignedLong(slot);
+    }
+
+    public static int file(final long place) {
+        return (int) (place >>> Integer.SIZE);
+    }
+
+    public static int slot(final long place) {
+        return (int) place;
+    }
+
+    public int link(final int entry, final Link link) {
+        return entries.get(ValueLayout.JAVA_INT, at(entry) + link.offset);
+    }
+
+    public void link(final int entry, final Link link, final int other) {
+        entries.set(ValueLayout.JAVA_INT, at(entry) + link.offset, other);
+    }
+
+    private static long at(final int entry) {
+        return (long) entry * ENTRY;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -58,7 +58,7 @@ final class Arrivals {
             final boolean copy,
             final boolean mayEvict) {
         final long hash = id.hash64();
-        final int there = dram.find(hash, id.namespace(), id.key(), id.shard());
+        final int there = dram.find(id.namespace(), id.key(), id.shard());
         if (there != DramTier.NONE) {
             final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
             return new Reception(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, null);

@@ -72,7 +72,7 @@ final class Lending {
         }
         final ObjectId id = request.id;
         final long hash = id.hash64();
-        final int entry = dram.find(hash, id.namespace(), id.key(), id.shard());
+        final int entry = dram.find(id.namespace(), id.key(), id.shard());
         if (entry == DramTier.NONE) {
             return promote(request, hash, nowNs);
         }

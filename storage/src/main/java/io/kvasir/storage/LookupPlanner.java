@@ -53,7 +53,9 @@ final class LookupPlanner {
 
         int[] entries = {};
         byte[] status = {};
+        /** By which DRAM is searched; of what is not there {@link ObjectId#hash64}, which the other tiers know. */
         long[] hashes = {};
+
         int hits;
         int pending;
         /** No room for more promotions now. The rest is pending all the same: who waits is woken when there is room. */
@@ -135,9 +137,12 @@ final class LookupPlanner {
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
                 final int i = chunk * size + s;
-                final long hash = found.hashes[i];
-                final int entry = dram.confirm(found.candidates[i], namespace, key, shards.get(s));
+                final int entry = dram.confirm(found.candidates[i], found.hashes[i], namespace, key, shards.get(s));
                 found.entries[i] = entry;
+                if (entry == DramTier.NONE) {
+                    found.hashes[i] = ObjectId.hash64(namespace, key, shards.get(s));
+                }
+                final long hash = found.hashes[i];
                 if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
                 } else if (entry == DramTier.NONE && ssd.has(hash)) {
@@ -184,7 +189,7 @@ final class LookupPlanner {
         for (int chunk = from; chunk < to; chunk++) {
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
-                found.hashes[chunk * size + s] = ObjectId.hash64(namespace, key, shards.get(s));
+                found.hashes[chunk * size + s] = dram.tableHash(namespace, key, shards.get(s));
             }
         }
         dram.probe(found.hashes, found.candidates, from * size, to * size);

@@ -4,6 +4,8 @@ import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramContext;
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
@@ -106,6 +108,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Queue<Runnable> completions = new ConcurrentLinkedQueue<>();
     private final Waiters waiters = new Waiters();
     private final Verifier verifier;
+    private final ObjectTable table;
     private final DramTier dram;
     private final SsdShelf ssd;
     private final RemoteShelf remote;
@@ -134,7 +137,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
         this.context = context.conclude();
         holdings = context.holdings();
         final DramEvents listener = new DramEvents();
-        dram = new DramTier(new DramContext(
+        table = new ObjectTable(DramTier.mostObjects(context.dramCapacity()), new SipHash(context.random()));
+        dram = openDram(new DramContext(
                 context.dramDirectory(),
                 context.dramCapacity(),
                 context.regionBytes(),
@@ -182,6 +186,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             remembered.close(CLOSE_NS);
             verifier.close();
             dram.close();
+            table.close();
             throw failure;
         }
         arrivals.adopted(holdings);
@@ -190,6 +195,15 @@ public final class ObjectStore implements Agent, AutoCloseable {
         }
         if (context.remote() != null) {
             context.remote().opened(this);
+        }
+    }
+
+    private DramTier openDram(final DramContext dramContext) {
+        try {
+            return new DramTier(dramContext, table);
+        } catch (final RuntimeException failure) {
+            table.close();
+            throw failure;
         }
     }
 
@@ -765,6 +779,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return leases.heldBytes();
     }
 
+    DramTier dram() {
+        return dram;
+    }
+
     /** Null when there is no SSD tier. */
     public SsdTier ssd() {
         return ssd.tier();
@@ -791,6 +809,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         remembered.close(Math.max(FLUSH_NS, endNs - System.nanoTime()));
         if (stopped) {
             dram.close();
+            table.close();
         } else {
             // The device may still write into a slot: the mapping stays until the process ends, and the slot is
             // reserved by the node, so the next start frees it.

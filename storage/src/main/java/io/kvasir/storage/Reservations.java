@@ -102,6 +102,7 @@ final class Reservations {
         ObjectStore.ReserveResult run() {
             final int count = keys.length / Hash256.BYTES;
             final long[] hashes = new long[Math.min(count, AT_ONCE)];
+            final long[] tableHashes = new long[hashes.length];
             final int[] wanted = new int[hashes.length];
             int i = 0;
             while (i < count) {
@@ -119,16 +120,18 @@ final class Reservations {
                         records.at(i);
                         records.add(SlotStatus.NO_ROOM, DramTier.NONE);
                     } else {
-                        hashes[found] = ObjectId.hash64(namespace, Hash256.read(keys, i * Hash256.BYTES), shard);
+                        final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
+                        hashes[found] = ObjectId.hash64(namespace, key, shard);
+                        tableHashes[found] = dram.tableHash(namespace, key, shard);
                         wanted[found++] = i;
                     }
                 }
                 if (found > 0 && !full) {
-                    dram.expect(found == hashes.length ? hashes : Arrays.copyOf(hashes, found));
+                    dram.expect(Arrays.copyOf(tableHashes, found), Arrays.copyOf(hashes, found));
                 }
                 for (int k = 0; k < found; k++) {
                     records.at(wanted[k]);
-                    one(wanted[k], hashes[k]);
+                    one(wanted[k], tableHashes[k], hashes[k]);
                 }
             }
             return new ObjectStore.ReserveResult(
@@ -145,7 +148,7 @@ final class Reservations {
             return over;
         }
 
-        private void one(final int i, final long hash) {
+        private void one(final int i, final long tableHash, final long hash) {
             if (isOver()) {
                 noRoom++;
                 records.add(SlotStatus.NO_ROOM, DramTier.NONE);
@@ -154,7 +157,7 @@ final class Reservations {
             final boolean fresh = steps == 0 && dram.searchLeft() == StoreLimits.RESERVE_STEPS;
             steps += LOOK_STEPS;
             final Hash256 key = Hash256.read(keys, i * Hash256.BYTES);
-            final int there = dram.find(hash, namespace, key, shard);
+            final int there = dram.find(tableHash, namespace, key, shard);
             if (there != DramTier.NONE) {
                 final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
                 records.add(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, DramTier.NONE);

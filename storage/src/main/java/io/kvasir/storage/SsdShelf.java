@@ -203,6 +203,11 @@ final class SsdShelf implements SsdListener {
         if (length == ABSENT || isUnreadable(hash, nowNs)) {
             return DramTier.NONE;
         }
+        final int there = dram.find(id.namespace(), id.key(), id.shard());
+        if (there != DramTier.NONE) {
+            // A call may name a key twice.
+            return there;
+        }
         if (readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
             return LATER;
         }

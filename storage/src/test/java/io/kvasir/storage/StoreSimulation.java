@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.dram.IndexShadow;
 import io.kvasir.storage.policy.PolicyKind;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -21,6 +22,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import java.util.zip.CRC32C;
 import org.agrona.concurrent.CachedEpochClock;
 import org.agrona.concurrent.CachedNanoClock;
@@ -75,6 +77,8 @@ final class StoreSimulation implements AutoCloseable {
     private final CachedNanoClock nanoClock = new CachedNanoClock();
     private final CachedEpochClock clock = new CachedEpochClock();
     private final byte[][] contents = new byte[OBJECTS][];
+    private final List<ObjectId> ids =
+            IntStream.range(0, OBJECTS).mapToObj(StoreSimulation::id).toList();
     private final List<SimulatedEngine> engines = new ArrayList<>();
     /** Their connection is gone, their process is not. */
     private final List<SimulatedEngine> silent = new ArrayList<>();
@@ -162,6 +166,7 @@ final class StoreSimulation implements AutoCloseable {
         }
         faults += FAULTS.contains(step) ? 1 : 0;
         assertTrue(store.dramUsedBytes() <= store.dramCapacityBytes(), "capacity");
+        IndexShadow.compare(store.dram(), ids);
     }
 
     private void pass(final long ns) {

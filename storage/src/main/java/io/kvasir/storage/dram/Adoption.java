@@ -108,11 +108,11 @@ final class Adoption {
             return;
         }
         final ObjectId id = headers.id(slot);
-        if (dram.find(id.namespace(), id.key(), id.shard()) != DramTier.NONE) {
+        // One of this id may be there already, or the table may be full.
+        if (!dram.adopted(region, slot, id)) {
             region.free(slot);
             return;
         }
-        dram.adopted(region, slot, id.hash64());
         context.counters().adopted.increment();
     }
 }

@@ -7,6 +7,7 @@ import io.kvasir.storage.Shard;
 import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.TierKind;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
@@ -19,7 +20,7 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The objects in shared memory: index, slots and their states. The only place where a slot's state changes; called by
+ * The objects in shared memory: slots and their states; the node's object table finds them. The only place where a slot's state changes; called by
  * the owner thread of {@link io.kvasir.storage.ObjectStore} alone.
  */
 public final class DramTier implements AutoCloseable {
@@ -37,7 +38,7 @@ public final class DramTier implements AutoCloseable {
     private final Regions regions;
     private final Attachments attachments = new Attachments();
     private final Entries entries = new Entries();
-    private final EntryIndex index = new EntryIndex(entries);
+    private final ObjectTable table;
     private final CopiesFirst policy;
     /** For walks that end within the call that began them. */
     private final EvictionPolicy.Scan coldestFirst;
@@ -49,8 +50,10 @@ public final class DramTier implements AutoCloseable {
     private int held;
     private int writing;
 
-    public DramTier(final DramContext context) {
+    /** @param table has space for {@link #mostObjects} */
+    public DramTier(final DramContext context, final ObjectTable table) {
         this.context = context.conclude();
+        this.table = table;
         policy = new CopiesFirst(context.policy().get());
         coldestFirst = policy.scan();
         files = new ArenaFiles(context.directory());
@@ -68,6 +71,11 @@ public final class DramTier implements AutoCloseable {
             files.close();
             throw failure;
         }
+    }
+
+    /** Objects that a tier of this capacity holds at most; the table has to hold as many. */
+    public static int mostObjects(final long capacity) {
+        return (int) Math.min(ObjectTable.MAX_CAPACITY, Math.max(1, capacity / SizeClass.PAGE));
     }
 
     // ---- tenants, attachments
@@ -189,48 +197,66 @@ public final class DramTier implements AutoCloseable {
 
     /** The entry of an object that is here or being written here, or {@link #NONE}. Drops it when it has expired. */
     public int find(final Hash256 namespace, final Hash256 key, final Shard shard) {
-        return find(ObjectId.hash64(namespace, key, shard), namespace, key, shard);
+        return find(tableHash(namespace, key, shard), namespace, key, shard);
     }
 
+    /** @param hash see {@link #tableHash} */
     public int find(final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        return confirm(index.first(hash), namespace, key, shard);
+        return dropIfExpired(entryOf(table.find(hash, namespace, key, shard)));
+    }
+
+    /** By which {@link #find} and {@link #probe} find an object. */
+    public long tableHash(final Hash256 namespace, final Hash256 key, final Shard shard) {
+        return table.hash(namespace, key, shard);
     }
 
     /**
-     * The first step of {@link #find} for many objects at once: the loop has no dependent loads, so the processor waits
-     * for many cache lines at a time. {@link #confirm} is the second step.
+     * The first step of {@link #find} for many objects at once, see {@link ObjectTable#probe}. {@link #confirm} is the
+     * second step.
      */
     public void probe(final long[] hashes, final int[] candidates, final int from, final int to) {
-        for (int i = from; i < to; i++) {
-            candidates[i] = index.first(hashes[i]);
-        }
+        table.probe(hashes, candidates, from, to);
     }
 
     /**
      * Slots for these objects will be asked for one after the other. Reads what that will need of the index, for them and
      * for what has to go, while the loads still are independent of each other; changes nothing.
+     *
+     * @param tableHashes see {@link #tableHash}
+     * @param hashes see {@link ObjectId#hash64()}
      */
-    public void expect(final long[] hashes) {
-        final int[] ignored = new int[hashes.length];
-        probe(hashes, ignored, 0, hashes.length);
+    public void expect(final long[] tableHashes, final long[] hashes) {
+        table.expect(tableHashes, tableHashes.length);
         policy.expect(hashes, hashes.length);
         final long[] coldest = new long[hashes.length];
+        final int[] objects = new int[hashes.length];
         int count = 0;
         coldestFirst.restart();
         for (int entry = coldestFirst.next(); entry != NONE && count < coldest.length; entry = coldestFirst.next()) {
-            coldest[count++] = entries.hash[entry];
+            coldest[count] = entries.hash[entry];
+            objects[count++] = entries.object[entry];
         }
-        probe(coldest, ignored, 0, count);
+        table.expectRemoval(objects, count);
         policy.expect(coldest, count);
     }
 
-    /** The candidate, or another one with the same hash, that is this object; else {@link #NONE}. */
-    public int confirm(final int candidate, final Hash256 namespace, final Hash256 key, final Shard shard) {
+    /** The entry of this object, for which {@link #probe} gave the candidate; else {@link #NONE}. */
+    public int confirm(
+            final int candidate, final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
         // The candidate may have expired since the probe, when a key is asked for twice.
-        int entry = candidate != NONE && isLive(candidate) ? candidate : NONE;
-        while (entry != NONE && !headers(entry).matches(entries.slot[entry], namespace, key, shard)) {
-            entry = entries.sameHash[entry];
+        return dropIfExpired(entryOf(table.confirm(candidate, hash, namespace, key, shard)));
+    }
+
+    /** The entry here of an entry in the table, or {@link #NONE}. */
+    private int entryOf(final int object) {
+        if (object < 0 || !table.isIn(object, TierKind.DRAM)) {
+            return NONE;
         }
+        final long place = table.dramPlace(object);
+        return regions.get(ObjectTable.file(place)).entryOf[ObjectTable.slot(place)];
+    }
+
+    private int dropIfExpired(final int entry) {
         if (entry != NONE && entries.state[entry] == Entries.COMMITTED) {
             final long expiry = headers(entry).expiry(entries.slot[entry]);
             if (expiry != 0
@@ -415,7 +441,7 @@ public final class DramTier implements AutoCloseable {
     }
 
     /**
-     * A slot for an object that is not here.
+     * A slot for an object that is not here; another one gets none.
      *
      * @param attachment null: the node itself
      * @param evicts what may give way for it
@@ -442,8 +468,11 @@ public final class DramTier implements AutoCloseable {
         if (region == null) {
             return NO_ROOM;
         }
+        final int object = table.put(tableHash(namespace, key, shard), namespace, key, shard);
+        if (object == ObjectTable.FULL || table.isIn(object, TierKind.DRAM)) {
+            return NO_ROOM;
+        }
         final int slot = region.takeFree();
-        final long hash = ObjectId.hash64(namespace, key, shard);
         region.headers.describe(slot, namespace, key, shard, length, writer, codec);
         final long generation = HeaderTable.generation(region.headers.stamp(slot)) + 1;
         region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.RESERVED));
@@ -454,7 +483,7 @@ public final class DramTier implements AutoCloseable {
             attachment.last = region;
             writing++;
         }
-        return insert(region, slot, hash, Entries.WRITING);
+        return insert(region, slot, object, ObjectId.hash64(namespace, key, shard), Entries.WRITING);
     }
 
     /** The entry that a record of {@link #reserve} names, if this attachment has it reserved under this stamp. */
@@ -640,17 +669,22 @@ public final class DramTier implements AutoCloseable {
 
     // ---- entries and slots
 
-    private int insert(final Region region, final int slot, final long hash, final byte state) {
-        final int entry = entries.take(region, slot, hash, state);
-        index.insert(entry);
+    private int insert(final Region region, final int slot, final int object, final long hash, final byte state) {
+        final int entry = entries.take(region, slot, hash, object, state);
+        table.dramPlace(object, ObjectTable.place(region.id, slot));
+        table.in(object, TierKind.DRAM, true);
         region.entryOf[slot] = entry;
         usedBytes += region.slotBytes;
         return entry;
     }
 
-    /** Takes the entry out of the index; its slot is the caller's. */
+    /** The object has no place here any more; its slot is the caller's. */
     private void forget(final int entry) {
-        index.remove(entry);
+        final int object = entries.object[entry];
+        table.in(object, TierKind.DRAM, false);
+        if (!table.isAnywhere(object)) {
+            table.remove(object);
+        }
         final Region region = entries.region[entry];
         region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
         usedBytes -= region.slotBytes;
@@ -680,10 +714,31 @@ public final class DramTier implements AutoCloseable {
 
     // ---- restart
 
-    /** A committed object of an earlier node, to be verified before it is readable. */
-    void adopted(final Region region, final int slot, final long hash) {
-        final int entry = insert(region, slot, hash, Entries.UNVERIFIED);
+    /** A committed object of an earlier node, to be verified before it is readable; false: it gets no place here. */
+    boolean adopted(final Region region, final int slot, final ObjectId id) {
+        final int object =
+                table.put(tableHash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+        if (object == ObjectTable.FULL || table.isIn(object, TierKind.DRAM)) {
+            return false;
+        }
+        final long hash = id.hash64();
+        final int entry = insert(region, slot, object, hash, Entries.UNVERIFIED);
         policy.add(entry, hash, region.slotBytes, chunkIndex(entry), priority(entry));
+        return true;
+    }
+
+    /** The entry of this object, whether it has expired or not. */
+    int search(final ObjectId id) {
+        return entryOf(
+                table.find(tableHash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard()));
+    }
+
+    Entries entries() {
+        return entries;
+    }
+
+    ObjectTable table() {
+        return table;
     }
 
     /** Entries that wait for their first verification, in no order; for the background check after a restart. */

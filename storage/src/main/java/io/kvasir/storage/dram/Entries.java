@@ -20,7 +20,11 @@ final class Entries {
 
     Region[] region = new Region[1024];
     int[] slot = new int[1024];
+    /** Of the id, the same at each start: names the object to the SSD tier, the policy and the catalog. */
     long[] hash = new long[1024];
+    /** The object's entry in the table of the node. */
+    int[] object = new int[1024];
+
     byte[] state = new byte[1024];
     /** Leases, pins and the node's own work that need the bytes to stay. */
     int[] holds = new int[1024];
@@ -30,8 +34,6 @@ final class Entries {
     boolean[] pinned = new boolean[1024];
     /** Code of the tier from which it came, until it is leased; 0: it was stored here. */
     byte[] origin = new byte[1024];
-    /** Next entry with the same 64-bit hash. */
-    int[] sameHash = new int[1024];
 
     final Chains chains = new Chains();
 
@@ -40,17 +42,18 @@ final class Entries {
     private int used;
     private int live;
 
-    int take(final Region where, final int slotIndex, final long hash64, final byte initialState) {
+    int take(
+            final Region where, final int slotIndex, final long hash64, final int tableEntry, final byte initialState) {
         final int entry = freeCount > 0 ? free[--freeCount] : grow();
         region[entry] = where;
         slot[entry] = slotIndex;
         hash[entry] = hash64;
+        object[entry] = tableEntry;
         state[entry] = initialState;
         holds[entry] = 0;
         uses[entry] = 0;
         pinned[entry] = false;
         origin[entry] = 0;
-        sameHash[entry] = NONE;
         serial[entry]++;
         chains.add(entry);
         live++;
@@ -79,13 +82,13 @@ final class Entries {
             region = Arrays.copyOf(region, size);
             slot = Arrays.copyOf(slot, size);
             hash = Arrays.copyOf(hash, size);
+            object = Arrays.copyOf(object, size);
             state = Arrays.copyOf(state, size);
             holds = Arrays.copyOf(holds, size);
             uses = Arrays.copyOf(uses, size);
             serial = Arrays.copyOf(serial, size);
             pinned = Arrays.copyOf(pinned, size);
             origin = Arrays.copyOf(origin, size);
-            sameHash = Arrays.copyOf(sameHash, size);
             free = Arrays.copyOf(free, size);
         }
         return used++;

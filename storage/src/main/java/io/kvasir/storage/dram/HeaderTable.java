@@ -170,14 +170,6 @@ final class HeaderTable {
         return file.get(LONG, at(slot) + HEADER_CHECK) == headerCheck(slot, generation);
     }
 
-    boolean matches(final int slot, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        final long at = at(slot);
-        return equal(at + KEY, key)
-                && equal(at + NAMESPACE, namespace)
-                && file.get(LONG, at + SHARD) == shard.first()
-                && file.get(LONG, at + SHARD + 8) == shard.second();
-    }
-
     ObjectId id(final int slot) {
         final long at = at(slot);
         return new ObjectId(
@@ -226,13 +218,6 @@ final class HeaderTable {
     /** One atomic store: a kill leaves either no checksum or the whole one. */
     void setCrc32c(final int slot, final int value) {
         WORD.setRelease(file, at(slot) + CHECKSUM, SUMMED | Integer.toUnsignedLong(value));
-    }
-
-    private boolean equal(final long at, final Hash256 hash) {
-        return file.get(LONG, at) == hash.a()
-                && file.get(LONG, at + 8) == hash.b()
-                && file.get(LONG, at + 16) == hash.c()
-                && file.get(LONG, at + 24) == hash.d();
     }
 
     private long headerCheck(final int slot, final long generation) {

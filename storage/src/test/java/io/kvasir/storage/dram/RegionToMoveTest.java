@@ -7,6 +7,8 @@ import io.kvasir.storage.Hash256;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.StorageCounters;
 import io.kvasir.storage.StoreFixture;
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.policy.LruPolicy;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -36,13 +38,15 @@ class RegionToMoveTest {
     private final Set<Long> removed = new TreeSet<>();
     private boolean hasTierBelow = true;
     private Path root;
+    private ObjectTable table;
     private DramTier tier;
     private TenantArena tenant;
 
     @BeforeEach
     void open() throws IOException {
         root = StoreFixture.arenaDirectory();
-        tier = new DramTier(new DramContext(
+        table = new ObjectTable(DramTier.mostObjects((long) REGIONS * MIB), new SipHash(new Random(2)));
+        final DramContext context = new DramContext(
                 root,
                 (long) REGIONS * MIB,
                 MIB,
@@ -57,7 +61,8 @@ class RegionToMoveTest {
                 SystemEpochClock.INSTANCE,
                 new Random(1),
                 Executors.newSingleThreadExecutor(),
-                new StorageCounters()));
+                new StorageCounters());
+        tier = new DramTier(context, table);
         tenant = tier.openTenant("tests", -1);
         for (int number = 0; number < REGIONS * IN_REGION; number++) {
             store(number, SMALL);
@@ -67,6 +72,7 @@ class RegionToMoveTest {
     @AfterEach
     void close() throws IOException {
         tier.close();
+        table.close();
         StoreFixture.deleteAll(root);
     }
 

@@ -51,6 +51,11 @@ class Membership:
         return pb.Attach(create=create, quiesced=quiesced)
 
 
+def open_request(namespace: Namespace) -> pb.Request:
+    """Asks for the session's handle for a namespace."""
+    return pb.Request(open_namespace=pb.OpenNamespace(namespace=namespace.message()))
+
+
 class Attachment:
     """Attached: has said Hello, holds its lock, and has the tenant's regions mapped.
 
@@ -107,14 +112,8 @@ class Attachment:
         assert self.regions is not None
         self.regions.announce(answer.regions)
         for namespace in list(member.namespaces):
-            self.open_namespace(namespace, deadline)
-
-    def open_namespace(self, namespace: Namespace, deadline: Deadline) -> int:
-        """The session's handle for it."""
-        request = pb.Request(open_namespace=pb.OpenNamespace(namespace=namespace.message()))
-        handle = self.wire.call(request, deadline).open_namespace.handle
-        self.handles[namespace] = handle
-        return handle
+            opened = self.wire.call(open_request(namespace), deadline).open_namespace
+            self.handles[namespace] = opened.handle
 
     @property
     def mapped(self) -> RegionMap:
@@ -153,9 +152,9 @@ class Attachment:
         elif self._lock is not None:
             self._release_lock()
 
-    def quietly(self, request: pb.Request) -> None:
-        """Posts; a connection that broke has given everything back already."""
-        if self.is_void():
+    def quietly(self, request: pb.Request | None) -> None:
+        """Posts, unless there is nothing to post; a connection that broke has given everything back already."""
+        if request is None or self.is_void():
             return
         try:
             self.poster(request)

@@ -1,4 +1,4 @@
-"""Builds requests and reads answers, without I/O: what the blocking and the asyncio face share."""
+"""Builds requests, reads answers, and copies: the parts that the calls in ``_core`` are made of."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kvasir import _copy
 from kvasir import _engine_pb2 as pb
 from kvasir._attachment import Attachment
 from kvasir._checksum import payload_crc32c
+from kvasir._steps import Work
 from kvasir.deadline import Deadline
 from kvasir.errors import InvalidArgumentError, ProtocolViolationError, UnknownNamespaceError
 from kvasir.identity import KEY_BYTES, Keys, Namespace, Shard, pack_keys
@@ -82,15 +83,6 @@ def lookup_request(handle: int, packed: bytes, options: LookupOptions, deadline:
         lookup.recompute_tokens_per_s = options.recompute_tokens_per_s
     if options.priority:
         lookup.priority = options.priority
-    return request
-
-
-def release_request(lease: int, shards: Sequence[int] = ()) -> pb.Request:
-    """Gives a lease back, or some of its shards."""
-    request = pb.Request()
-    request.release.leases.append(lease)
-    if shards:
-        request.release.shards.extend(shards)
     return request
 
 
@@ -185,24 +177,26 @@ def renewed(leases: Sequence[Lease], answer: pb.RenewResult, lease_seconds: floa
     return list(answer.renewed)
 
 
-class LoadCall:
-    """One load: the part that may run on another thread is :meth:`run`."""
+class LoadCall(Work):
+    """The copy of one load."""
 
-    def __init__(self, lease: Lease, destinations: Places, verify: bool, *, trim: bool = False) -> None:
+    def __init__(
+        self, lease: Lease, destinations: Places, verify: bool, deadline: Deadline, *, trim: bool = False
+    ) -> None:
         self._lease = lease
+        self._deadline = deadline
         self._slots: SlotArray = lease.slots.reshape(-1)
         pieces = pieces_of(destinations, write=True)
         self._pieces = pieces.first(len(self._slots)) if trim else pieces
         self._crc32c = payload_crc32c() if verify else None
-        self.stop = False
 
-    def run(self, copier: _copy.Copies, deadline: Deadline) -> LoadResult:
+    def run(self, copier: _copy.Copies) -> LoadResult:
         """Copies; returns once nothing copies any more."""
         lease, slots, pieces = self._lease, self._slots, self._pieces
         attachment = lease._attachment
         if lease.alive:
             loaded = _copy.load(
-                attachment.mapped, slots, pieces, deadline, copier,
+                attachment.mapped, slots, pieces, self._deadline, copier,
                 lambda: self.stop or attachment.is_void(), self._crc32c,
             )  # fmt: skip
         else:
@@ -211,13 +205,14 @@ class LoadCall:
         return LoadResult(loaded.reshape(lease.slots.shape), int(arrived.sum()))
 
 
-class StoreCall:
-    """One store: reserve, copy, commit. The faces do the I/O between the steps, in this order."""
+class StoreCall(Work):
+    """One store: its requests (reserve, abort, commit), and the copy between them."""
 
     def __init__(
         self,
         keys: Keys,
         sources: Places,
+        deadline: Deadline,
         *,
         shard: int,
         parents: Keys | None,
@@ -247,11 +242,12 @@ class StoreCall:
         self._sums = np.zeros(self.count, dtype="<u4")
         if not isinstance(crc32c, bool):
             self._sums[:] = crc32c
+        self._deadline = deadline
+        self._attachment: Attachment | None = None
         self._slots: SlotArray = slot_array(b"")
         self.statuses: npt.NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
-        self.stop = False
 
-    def reserve_request(self, handle: int, deadline: Deadline) -> pb.Request:
+    def reserve_request(self, handle: int) -> pb.Request:
         """Asks for slots."""
         lengths = self.lengths
         request = pb.Request()
@@ -264,11 +260,12 @@ class StoreCall:
         else:
             reserve.lengths.extend(lengths.tolist())
         if self.wait:
-            reserve.wait_ms = wait_millis(self.wait, deadline)
+            reserve.wait_ms = wait_millis(self.wait, self._deadline)
         return request
 
-    def take(self, answer: pb.ReserveResult) -> None:
+    def take(self, attachment: Attachment, answer: pb.ReserveResult) -> None:
         """The answer to :meth:`reserve_request`."""
+        self._attachment = attachment
         self._slots = slot_array(answer.slots, self.count)
         self.statuses = self._slots["status"].copy()
 
@@ -279,10 +276,12 @@ class StoreCall:
             raise ProtocolViolationError("a reserved slot is of another length than was asked for")
         return bool(granted.any())
 
-    def copy(self, attachment: Attachment, copier: _copy.Copies, deadline: Deadline) -> None:
+    def run(self, copier: _copy.Copies) -> None:
         """Writes into the slots; what did not get there in full will be aborted."""
+        attachment = self._attachment
+        assert attachment is not None
         stored = _copy.store(
-            attachment.mapped, self._slots, self.pieces, deadline, copier,
+            attachment.mapped, self._slots, self.pieces, self._deadline, copier,
             lambda: self.stop or attachment.is_void(), self._sum, self._sums,
         )  # fmt: skip
         self.statuses[(self.statuses == _GRANTED) & ~stored] = SlotStatus.ABORTED
@@ -321,11 +320,9 @@ class StoreCall:
             raise ProtocolViolationError(f"{len(answer.statuses)} statuses for {int(rows.sum())} committed slots")
         self.statuses[rows] = np.frombuffer(answer.statuses, dtype=np.uint8)
 
-    def abort_request(self, *, everything: bool) -> pb.Request | None:
-        """Gives back slots whose copy did not end, or all; only once copies have stopped."""
-        rows = self._slots["status"] == _GRANTED
-        if not everything:
-            rows = rows & (self.statuses == SlotStatus.ABORTED)
+    def abort_request(self) -> pb.Request | None:
+        """Gives back the slots whose copy did not end, once it has stopped; None when there are none."""
+        rows = (self._slots["status"] == _GRANTED) & (self.statuses == SlotStatus.ABORTED)
         return pb.Request(abort=pb.Abort(slots=self._slots[rows].tobytes())) if rows.any() else None
 
     def result(self) -> StoreResult:

@@ -16,6 +16,7 @@ from typing import Final
 
 from kvasir import _engine_pb2 as pb
 from kvasir._frames import _FIRST_MAX_FRAME, FrameReader, frame_of
+from kvasir._grants import GRANTING, give_back
 from kvasir._peer import check_server
 from kvasir.deadline import Deadline
 from kvasir.errors import (
@@ -26,14 +27,11 @@ from kvasir.errors import (
     ProtocolViolationError,
     error_of,
 )
-from kvasir.records import SlotStatus, slot_array
 
 #: Answers to fire-and-forget requests that may lie unread in the socket.
 _MAX_UNREAD: Final = 32
 #: Seconds between two attempts while the node's queue of new connections is full.
 _CONNECT_PAUSE: Final = 0.005
-#: Answers that name regions, and may have granted something.
-_GRANTING: Final = frozenset(("lookup", "reserve", "resolve"))
 
 
 class BaseWire(ABC):
@@ -73,17 +71,13 @@ class BaseWire(ABC):
             raise ProtocolViolationError(f"the node answered request {response.id}, which was never sent")
         self._discarded.remove(response.id)
         kind = response.WhichOneof("result")
-        if kind not in _GRANTING:
+        if kind not in GRANTING:
             return
         if self.on_regions is not None:
             self.on_regions(getattr(response, kind).regions)
-        if kind == "lookup" and response.lookup.lease:
-            self.post(pb.Request(release=pb.Release(leases=[response.lookup.lease])))
-        elif kind == "reserve":
-            slots = slot_array(response.reserve.slots)
-            granted = slots[slots["status"] == SlotStatus.GRANTED]
-            if len(granted):
-                self.post(pb.Request(abort=pb.Abort(slots=granted.tobytes())))
+        request = give_back(response)
+        if request is not None:
+            self.post(request)
 
 
 def result_of(response: pb.Response) -> pb.Response:

@@ -182,13 +182,13 @@ class ReserveCommit:
         self._serial += RESERVE_KEYS
         attachment = self._client.attachment
         handle = next(iter(attachment.handles.values()))
+        end = Deadline.after(10.0)
         call = StoreCall(
-            keys, self._sources, shard=0, parents=None, chunk_index=None, crc32c=False,
+            keys, self._sources, end, shard=0, parents=None, chunk_index=None, crc32c=False,
             block_hashes=None, priority=0, ttl=0.0, wait=1.0,
         )  # fmt: skip
-        end = Deadline.after(10.0)
         begin = time.perf_counter()
-        call.take(attachment.wire.call(call.reserve_request(handle, end), end).reserve)
+        call.take(attachment, attachment.wire.call(call.reserve_request(handle), end).reserve)
         granted = call.has_slots()
         commit = call.commit_request()
         assert granted

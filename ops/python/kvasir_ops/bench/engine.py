@@ -175,12 +175,12 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
     """A store whose copies are the bare loop; only they are timed."""
     end = Deadline.after(30.0)
     call = StoreCall(
-        b"".join(keys), sources, shard=0, parents=None, chunk_index=None, crc32c=False,
+        b"".join(keys), sources, end, shard=0, parents=None, chunk_index=None, crc32c=False,
         block_hashes=None, priority=0, ttl=0.0, wait=5.0,
     )  # fmt: skip
     attachment = client.attachment
-    answer = attachment.wire.call(call.reserve_request(next(iter(attachment.handles.values())), end), end).reserve
-    call.take(answer)
+    answer = attachment.wire.call(call.reserve_request(next(iter(attachment.handles.values()))), end).reserve
+    call.take(attachment, answer)
     assert call.has_slots()
     assert (call.statuses == SlotStatus.GRANTED).all(), f"not every slot was granted: {call.statuses}"
     attachment.mapped.announce(answer.regions)

@@ -69,7 +69,7 @@ final class StoreMetrics extends Collector {
         gauge(
                 families,
                 "kvasir_storage_quarantined_bytes",
-                "Bytes of slots that a process which may still write has reserved.",
+                "Bytes of slots that were taken back from a process which may still write there.",
                 seen.quarantined);
         gauge(families, "kvasir_storage_leases", "Leases.", seen.leases);
         gauge(families, "kvasir_storage_leased_bytes", "Bytes of slots that leases hold.", seen.leasedBytes);
@@ -147,6 +147,11 @@ final class StoreMetrics extends Collector {
                 "kvasir_storage_quota_refused_total",
                 "Leases and slots refused by a quota.",
                 counters.quotaRefused);
+        counter(
+                families,
+                "kvasir_storage_reservations_overdue_total",
+                "Reserved slots that were neither committed nor aborted by reserve.deadline.",
+                counters.reservationsOverdue);
         counter(
                 families,
                 "kvasir_storage_no_room_total",

@@ -255,6 +255,34 @@ class EngineApiTest {
     }
 
     @Test
+    void aWriterThatFellSilentKeepsNobodyWaiting() throws IOException {
+        try (NodeFixture node = new NodeFixture("reserve.deadline=300ms");
+                EngineClient stuck = node.attached();
+                EngineClient reader = node.attached()) {
+            final ByteString keys = keys(1);
+            final Request.Builder reserve = Request.newBuilder()
+                    .setReserve(
+                            Reserve.newBuilder().setNamespace(1).setKeys(keys).addLengths(OBJECT));
+            final ByteString slots = stuck.call(reserve).getReserve().getSlots();
+            assertStatuses(SlotStatus.SLOT_GRANTED, slots, 1);
+            // Held for much longer than this test's timeout.
+            final Response found = reader.call(Request.newBuilder()
+                    .setDeadlineMs(600_000)
+                    .setLookup(Lookup.newBuilder().setNamespace(1).setKeys(keys).setWaitMs(600_000)));
+            assertEquals(0, found.getLookup().getHitChunks());
+            assertEquals(0, found.getLookup().getPendingChunks());
+            final ByteString anew = reader.call(reserve).getReserve().getSlots();
+            assertStatuses(SlotStatus.SLOT_GRANTED, anew, 1);
+            final Response late = stuck.call(
+                    Request.newBuilder().setCommit(Commit.newBuilder().setSlots(slots)));
+            assertEquals(
+                    SlotStatus.SLOT_NOT_RESERVED_VALUE,
+                    late.getCommit().getStatuses().byteAt(0));
+            assertEquals(1, node.metric("kvasir_storage_reservations_overdue_total", null, null));
+        }
+    }
+
+    @Test
     void lookupAnswersWhatThereIsWhenTheBudgetEnds() throws IOException {
         final ByteString first = keys(1);
         final ByteString second = keys(1);

@@ -6,6 +6,7 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
+import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
@@ -27,6 +28,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final long PROBE_NS = 100_000_000;
     private static final long ROOM_NS = 50_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
+    private static final int TIMERS_AT_ONCE = 256;
     /** Events whose tenant is not known yet; beyond it the oldest are dropped. */
     private static final int MOST_UNTOLD = 16_384;
 
@@ -117,6 +119,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Arrivals arrivals;
     private final ColdestFirst coldest;
     private final Holdings holdings;
+    /** Deadlines of leases and reservations. */
+    private final TimerWheel timers;
+
     private final Leases leases;
     private final Lookups lookups;
     private final Reservations reservations;
@@ -136,6 +141,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     public ObjectStore(final StoreContext context) {
         this.context = context.conclude();
         holdings = context.holdings();
+        timers = new TimerWheel(context.nanoClock().nanoTime());
         final DramEvents listener = new DramEvents();
         table = new ObjectTable(DramTier.mostObjects(context.dramCapacity()), new SipHash(context.random()));
         dram = openDram(new DramContext(
@@ -168,7 +174,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
         lookups = new Lookups(dram, ssd, planner, remote, arrivals, leases, waiters, context, counters);
-        reservations = new Reservations(dram, ssd, verifier, context, counters);
+        reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(
                 context.catalogueDirectory(),
                 context.catalogueDirectory() == null ? null : context.worker("kvasir-catalogue"),
@@ -325,6 +331,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     // ---- writing
 
     /**
+     * What is neither committed nor aborted by {@link StoreContext#reserveDeadline} is quarantined: its commit is
+     * answered NOT_RESERVED, and others may store those objects.
+     *
      * @param keys n x 32 bytes
      * @param lengths n values, or one for all
      */
@@ -703,6 +712,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             nextRoomNs = nowNs + ROOM_NS;
             waiters.roomMade();
         }
+        done += timers.poll(nowNs, TIMERS_AT_ONCE);
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);

@@ -3,6 +3,8 @@ package io.kvasir.storage;
 import io.kvasir.storage.dram.Attachments;
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.Eviction;
+import io.kvasir.storage.dram.Reservation;
+import io.kvasir.storage.lease.TimerWheel;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
@@ -19,6 +21,7 @@ final class Reservations {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Verifier verifier;
+    private final TimerWheel timers;
     private final StoreContext context;
     private final StorageCounters counters;
     private final TooLarge tooLarge;
@@ -27,11 +30,13 @@ final class Reservations {
             final DramTier dram,
             final SsdShelf ssd,
             final Verifier verifier,
+            final TimerWheel timers,
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
         this.ssd = ssd;
         this.verifier = verifier;
+        this.timers = timers;
         this.context = context;
         this.counters = counters;
         tooLarge = new TooLarge(context.dramCapacity(), context.reserveQuotaBytes());
@@ -54,15 +59,23 @@ final class Reservations {
             tooLarge.check(lengths);
         }
         dram.searchBudget(StoreLimits.RESERVE_STEPS);
+        final Reservation granted = dram.reservation(writer);
         try {
-            return new Turn(writer, namespace, shard, keys, lengths, codec, before).run();
+            return new Turn(granted, writer, namespace, shard, keys, lengths, codec, before).run();
         } finally {
+            if (granted.open() > 0) {
+                timers.schedule(
+                        granted,
+                        context.nanoClock().nanoTime()
+                                + context.reserveDeadline().toNanos());
+            }
             dram.searchBudget(Integer.MAX_VALUE);
         }
     }
 
     /** One turn of one request. */
     private final class Turn {
+        private final Reservation granted;
         private final Attachments.Entry writer;
         private final Hash256 namespace;
         private final Shard shard;
@@ -82,6 +95,7 @@ final class Reservations {
         private boolean unfinished;
 
         Turn(
+                final Reservation granted,
                 final Attachments.Entry writer,
                 final Hash256 namespace,
                 final Shard shard,
@@ -89,6 +103,7 @@ final class Reservations {
                 final long[] lengths,
                 final int codec,
                 final ObjectStore.ReserveResult before) {
+            this.granted = granted;
             this.writer = writer;
             this.namespace = namespace;
             this.shard = shard;
@@ -170,7 +185,7 @@ final class Reservations {
             // Once one found no room the others of this call would only look again.
             final int entry = full
                     ? DramTier.NO_ROOM
-                    : dram.reserve(writer.arena(), writer, namespace, key, shard, length(i), codec, Eviction.ANYTHING);
+                    : dram.reserve(writer.arena(), granted, namespace, key, shard, length(i), codec, Eviction.ANYTHING);
             switch (entry) {
                 case DramTier.NO_ROOM -> {
                     noRoom++;
@@ -207,6 +222,7 @@ final class Reservations {
         for (int i = 0; i < statuses.length; i++) {
             final int entry = reserved(writer, in, i);
             if (entry == DramTier.NONE) {
+                doneTooLate(writer, in, i);
                 statuses[i] = SlotStatus.NOT_RESERVED;
                 continue;
             }
@@ -246,9 +262,20 @@ final class Reservations {
             statuses[i] = entry == DramTier.NONE ? SlotStatus.NOT_RESERVED : SlotStatus.ABORTED;
             if (entry != DramTier.NONE) {
                 dram.abort(writer, entry);
+            } else {
+                doneTooLate(writer, in, i);
             }
         }
         return statuses;
+    }
+
+    private void doneTooLate(final Attachments.Entry writer, final ByteBuffer in, final int i) {
+        final int at = i * SlotRecord.BYTES;
+        dram.doneTooLate(
+                writer,
+                in.getInt(at + SlotRecord.REGION),
+                in.getInt(at + SlotRecord.SLOT),
+                in.getLong(at + SlotRecord.STAMP));
     }
 
     private int reserved(final Attachments.Entry writer, final ByteBuffer in, final int i) {

@@ -52,6 +52,9 @@ public final class StorageCounters {
     /** Leases and reservations refused because a quota was used up. */
     public final LongAdder quotaRefused = new LongAdder();
 
+    /** Reserved slots that were neither committed nor aborted by their deadline. */
+    public final LongAdder reservationsOverdue = new LongAdder();
+
     public final LongAdder noRoom = new LongAdder();
     /** Evicted objects whose past was not kept, since the catalogue's disk was too far behind. */
     public final LongAdder historyDropped = new LongAdder();

@@ -29,6 +29,7 @@ public final class StoreContext {
     private Duration maxLease = Duration.ofMinutes(10);
     private double leaseQuota = 0.5;
     private long reserveQuotaBytes;
+    private Duration reserveDeadline = Duration.ofSeconds(60);
     private Supplier<EvictionPolicy> policy = PolicyKind.STANDARD::create;
     private Holdings holdings = Holdings.NONE;
     private RemoteTier remote;
@@ -121,6 +122,16 @@ public final class StoreContext {
 
     long reserveQuotaBytes() {
         return reserveQuotaBytes == 0 ? dramCapacity / 4 : reserveQuotaBytes;
+    }
+
+    /** From when a slot is reserved until it has to be committed or aborted. */
+    public StoreContext reserveDeadline(final Duration value) {
+        reserveDeadline = value;
+        return this;
+    }
+
+    Duration reserveDeadline() {
+        return reserveDeadline;
     }
 
     /** Of the DRAM tier, which puts copies that another holder also has before what it orders. */
@@ -245,6 +256,9 @@ public final class StoreContext {
         if (reserveQuotaBytes < 0 || reserveQuotaBytes > dramCapacity) {
             throw new StorageException("reserve.quota is " + reserveQuotaBytes
                     + " bytes; it must be 0 (a quarter of dram.capacity) to dram.capacity (" + dramCapacity + ")");
+        }
+        if (reserveDeadline.isNegative() || reserveDeadline.isZero()) {
+            throw new StorageException("reserve.deadline is " + reserveDeadline + "; it must be above 0");
         }
         if (defaultLease.isNegative() || defaultLease.isZero() || maxLease.compareTo(defaultLease) < 0) {
             throw new StorageException("lease.default is " + defaultLease + " and lease.max " + maxLease

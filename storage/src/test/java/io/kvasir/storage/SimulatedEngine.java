@@ -14,9 +14,14 @@ import java.util.TreeMap;
 final class SimulatedEngine {
     record Leased(int object, long lease, byte[] slots, long untilNs) {}
 
+    record Reserved(int object, byte[] slots, long untilNs) {}
+
     final ObjectStore.Attachment attachment;
     final ObjectStore.LeaseHolder holder;
-    final Map<Integer, byte[]> reserved = new TreeMap<>();
+    final Map<Integer, Reserved> reserved = new TreeMap<>();
+    /** Reserved once more since: their deadlines are over, and it does not know. */
+    final List<Reserved> overdue = new ArrayList<>();
+
     final List<Leased> leased = new ArrayList<>();
     private final Path directory;
     private final FileChannel lock;

@@ -13,6 +13,7 @@ import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -43,6 +44,7 @@ final class StoreSimulation implements AutoCloseable {
         COMMIT,
         COMMIT_TWICE,
         ABORT,
+        TOO_LATE,
         LOOKUP,
         LEASE,
         RENEW,
@@ -57,18 +59,23 @@ final class StoreSimulation implements AutoCloseable {
         SILENCE,
         END,
         QUIESCE,
+        LAPSE,
         RESTART,
         DAMAGE
     }
 
-    private static final List<Step> FAULTS =
-            List.copyOf(EnumSet.of(Step.DEPART, Step.SILENCE, Step.END, Step.QUIESCE, Step.RESTART, Step.DAMAGE));
+    private static final List<Step> FAULTS = List.copyOf(
+            EnumSet.of(Step.DEPART, Step.SILENCE, Step.END, Step.QUIESCE, Step.LAPSE, Step.RESTART, Step.DAMAGE));
     private static final List<Step> USUAL = List.copyOf(EnumSet.complementOf(EnumSet.copyOf(FAULTS)));
     private static final int KIB = 1024;
     private static final int OBJECTS = 60;
     private static final int ENGINES = 3;
     private static final int[] LENGTHS = {1, 4 * KIB, 5 * KIB, 64 * KIB, 100 * KIB, 48 * KIB};
     private static final long LEASE_NS = TimeUnit.SECONDS.toNanos(30);
+    private static final Duration RESERVE = Duration.ofSeconds(8);
+    /** From a deadline until the store has seen it, when it works. */
+    private static final long SEEN_NS = TimeUnit.MILLISECONDS.toNanos(200);
+
     private static final int ROUNDS = 2_000;
 
     private final SplittableRandom random;
@@ -112,6 +119,7 @@ final class StoreSimulation implements AutoCloseable {
                 .dramDirectory(directory.resolve("arena"))
                 .dramCapacity(1 << 20)
                 .regionBytes(64 * KIB)
+                .reserveDeadline(RESERVE)
                 .policy(policy::create)
                 .clock(clock)
                 .nanoClock(nanoClock)
@@ -147,6 +155,7 @@ final class StoreSimulation implements AutoCloseable {
             case COMMIT -> commit(engine, any(engine));
             case COMMIT_TWICE -> commitTwice(engine, any(engine));
             case ABORT -> abort(engine, any(engine));
+            case TOO_LATE -> tooLate(engine);
             case LOOKUP -> load(engine, object);
             case LEASE -> lease(engine, object);
             case RENEW -> renew(engine);
@@ -161,6 +170,7 @@ final class StoreSimulation implements AutoCloseable {
             case SILENCE -> depart(engine, false);
             case END -> end();
             case QUIESCE -> quiesce();
+            case LAPSE -> lapse();
             case RESTART -> restart(List.of());
             case DAMAGE -> restart(List.of(object, (object + 7) % OBJECTS));
         }
@@ -186,9 +196,16 @@ final class StoreSimulation implements AutoCloseable {
         final byte[] slots = result.slots();
         switch (slots[SlotRecord.STATUS]) {
             case SlotStatus.GRANTED -> {
-                assertFalse(isReserved(object), "one writer");
+                for (final SimulatedEngine other : engines) {
+                    final SimulatedEngine.Reserved theirs = other.reserved.remove(object);
+                    if (theirs != null) {
+                        assertTrue(isOver(theirs), "one writer");
+                        other.overdue.add(theirs);
+                    }
+                }
                 claim(slots);
-                engine.reserved.put(object, slots);
+                engine.reserved.put(
+                        object, new SimulatedEngine.Reserved(object, slots, nanoClock.nanoTime() + RESERVE.toNanos()));
             }
             case SlotStatus.EXISTS -> assertTrue(committed.contains(object), "what exists was committed");
             case SlotStatus.NO_ROOM -> {
@@ -216,13 +233,20 @@ final class StoreSimulation implements AutoCloseable {
         return engines.stream().anyMatch(engine -> engine.reserved.containsKey(object));
     }
 
+    private boolean isOver(final SimulatedEngine.Reserved reserved) {
+        return reserved.untilNs() <= nanoClock.nanoTime();
+    }
+
     /** The slot is nobody else's, and its stamp is newer than any before. */
     private void claim(final byte[] slots) {
         final long place = place(slots);
         for (final List<SimulatedEngine> some : List.of(engines, silent)) {
             for (final SimulatedEngine other : some) {
-                for (final byte[] theirs : other.reserved.values()) {
-                    assertTrue(place != place(theirs), "a reserved slot was given away");
+                for (final SimulatedEngine.Reserved theirs : other.reserved.values()) {
+                    assertTrue(place != place(theirs.slots()), "a reserved slot was given away");
+                }
+                for (final SimulatedEngine.Reserved theirs : other.overdue) {
+                    assertTrue(place != place(theirs.slots()), "a quarantined slot was given away");
                 }
                 for (final SimulatedEngine.Leased theirs : other.leased) {
                     assertTrue(place != place(theirs.slots()), "a leased slot was given away");
@@ -244,7 +268,8 @@ final class StoreSimulation implements AutoCloseable {
         if (object < 0) {
             return;
         }
-        final byte[] slots = engine.reserved.remove(object);
+        final SimulatedEngine.Reserved reserved = engine.reserved.remove(object);
+        final byte[] slots = reserved.slots();
         engine.write(region(slots), slots, contents[object]);
         final boolean sum = random.nextBoolean();
         final byte[] crc = sum ? crc(contents[object]) : new byte[0];
@@ -252,6 +277,9 @@ final class StoreSimulation implements AutoCloseable {
         final byte[] parent = object % 8 == 0 ? new byte[0] : StoreFixture.key(object - 1);
         final byte[] status = store.commit(
                 engine.attachment, slots, parent, crc, new int[] {object % 8}, random.nextInt(5) - 2, ttlNs);
+        if (isOver(reserved) && status[0] == SlotStatus.NOT_RESERVED) {
+            return;
+        }
         assertEquals(SlotStatus.COMMITTED, status[0]);
         committed.add(object);
         summed.remove(object);
@@ -275,7 +303,7 @@ final class StoreSimulation implements AutoCloseable {
 
     private void commitTwice(final SimulatedEngine engine, final int object) throws IOException {
         if (object >= 0) {
-            final byte[] slots = engine.reserved.get(object);
+            final byte[] slots = engine.reserved.get(object).slots();
             commit(engine, object);
             assertEquals(
                     SlotStatus.NOT_RESERVED,
@@ -286,7 +314,25 @@ final class StoreSimulation implements AutoCloseable {
 
     private void abort(final SimulatedEngine engine, final int object) {
         if (object >= 0) {
-            assertEquals(SlotStatus.ABORTED, store.abort(engine.attachment, engine.reserved.remove(object))[0]);
+            final SimulatedEngine.Reserved reserved = engine.reserved.remove(object);
+            final byte status = store.abort(engine.attachment, reserved.slots())[0];
+            assertTrue(
+                    status == SlotStatus.ABORTED || (isOver(reserved) && status == SlotStatus.NOT_RESERVED),
+                    "status " + status);
+        }
+    }
+
+    /** An engine goes on to write what it does not know to be quarantined, and says so at last. */
+    private void tooLate(final SimulatedEngine engine) throws IOException {
+        if (!engine.overdue.isEmpty()) {
+            final SimulatedEngine.Reserved one = engine.overdue.removeFirst();
+            engine.write(region(one.slots()), one.slots(), contents[(one.object() + 1) % OBJECTS]);
+            final long quarantined = store.quarantinedBytes();
+            final byte[] status = random.nextBoolean()
+                    ? store.abort(engine.attachment, one.slots())
+                    : store.commit(engine.attachment, one.slots(), new byte[0], new byte[0], new int[0], 0, 0);
+            assertEquals(SlotStatus.NOT_RESERVED, status[0]);
+            assertTrue(store.quarantinedBytes() < quarantined, "who says that it has stopped gives the slot back");
         }
     }
 
@@ -412,6 +458,19 @@ final class StoreSimulation implements AutoCloseable {
         }
     }
 
+    /** Everybody sleeps past the deadlines of all that is reserved. */
+    private void lapse() {
+        pass(RESERVE.toNanos() + SEEN_NS);
+        store.doWork();
+        for (final SimulatedEngine engine : engines) {
+            for (final SimulatedEngine.Reserved one : List.copyOf(engine.reserved.values())) {
+                final SimulatedEngine other = engines.get(random.nextInt(engines.size()));
+                final byte status = tryReserve(other, one.object()).slots()[SlotRecord.STATUS];
+                assertTrue(status != SlotStatus.IN_FLIGHT, "a stuck writer keeps others out");
+            }
+        }
+    }
+
     /** The node is killed and starts again; bytes of some objects are damaged while it is down. */
     private void restart(final List<Integer> damaged) throws IOException {
         final Map<Integer, byte[]> there = new HashMap<>();
@@ -521,7 +580,7 @@ final class StoreSimulation implements AutoCloseable {
                 result = tryReserve(engine, object);
             }
             assertEquals(SlotStatus.GRANTED, result.slots()[SlotRecord.STATUS], "no room in an empty store");
-            engine.reserved.put(object, result.slots());
+            engine.reserved.put(object, new SimulatedEngine.Reserved(object, result.slots(), Long.MAX_VALUE));
             commit(engine, object);
         }
     }

@@ -73,7 +73,7 @@ final class ConfigReader {
                 dram,
                 ssd,
                 lease,
-                reserve,
+                new NodeConfig.Reserve(reserve, positive("reserve.deadline")),
                 cluster,
                 tenants(),
                 http(),

@@ -12,7 +12,7 @@ public record NodeConfig(
         Dram dram,
         Ssd ssd,
         Lease lease,
-        long reserveQuotaBytes,
+        Reserve reserve,
         Cluster cluster,
         List<Tenant> tenants,
         Http http,
@@ -20,7 +20,7 @@ public record NodeConfig(
 
     /** Of slots that one attachment may have reserved. */
     public long reserveBytes() {
-        return reserveQuotaBytes == 0 ? dram.capacityBytes() / 4 : reserveQuotaBytes;
+        return reserve.quotaBytes == 0 ? dram.capacityBytes() / 4 : reserve.quotaBytes;
     }
 
     /** The largest object that can be stored. */
@@ -47,6 +47,9 @@ public record NodeConfig(
     public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}
 
     public record Lease(Duration standard, Duration max, double quota) {}
+
+    /** @param quotaBytes 0: a quarter of DRAM */
+    public record Reserve(long quotaBytes, Duration deadline) {}
 
     /**
      * @param seeds HOST:PORT each; empty: no cluster

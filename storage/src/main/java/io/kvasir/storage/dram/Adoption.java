@@ -90,7 +90,7 @@ final class Adoption {
                 final Attachments.Entry attachment =
                         writers.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
                 attachment.departed = true;
-                attachment.slots.add(Attachments.place(region.id, slot));
+                attachment.slots.put(Attachments.place(region.id, slot), Reservation.ENDED);
                 attachment.reservedBytes += region.slotBytes;
                 region.quarantined();
             }

@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import org.agrona.collections.Long2ObjectHashMap;
-import org.agrona.collections.LongHashSet;
 
 /**
  * Processes that may write: what each has reserved while its connection lives, and, once the connection is gone, what
@@ -21,10 +20,16 @@ public final class Attachments {
     public static final class Entry implements ObjectStore.Attachment {
         final long id;
         final TenantArena tenant;
-        /** Region in the high 32 bits, slot in the low 32. */
-        final LongHashSet slots = new LongHashSet();
+        /**
+         * What it may still write to: region in the high 32 bits, slot in the low 32. A slot without an entry is
+         * quarantined.
+         */
+        final Long2ObjectHashMap<Reservation> slots = new Long2ObjectHashMap<>();
 
+        /** The quarantined ones included. */
         long reservedBytes;
+
+        long quarantinedBytes;
         boolean departed;
         /** The lock was seen held: from now on a free lock means that the process has ended. */
         boolean confirmed;
@@ -116,8 +121,14 @@ public final class Attachments {
     void depart(final Entry entry) {
         live.remove(entry.id);
         entry.departed = true;
-        quarantinedBytes += entry.reservedBytes;
+        quarantine(entry, entry.reservedBytes - entry.quarantinedBytes);
         departed.put(entry.id, entry);
+    }
+
+    /** Bytes of slots that it may still write to, though they are no object's any more; below 0: they are free again. */
+    void quarantine(final Entry entry, final long bytes) {
+        entry.quarantinedBytes += bytes;
+        quarantinedBytes += bytes;
     }
 
     Entry departed(final long id) {
@@ -126,7 +137,7 @@ public final class Attachments {
 
     void forget(final Entry entry) {
         departed.remove(entry.id);
-        quarantinedBytes -= entry.reservedBytes;
+        quarantine(entry, -entry.quarantinedBytes);
         entry.reservedBytes = 0;
     }
 

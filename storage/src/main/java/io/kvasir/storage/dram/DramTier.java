@@ -139,16 +139,64 @@ public final class DramTier implements AutoCloseable {
         if (attachment.departed) {
             return;
         }
-        writing -= attachment.slots.size();
-        attachment.slots.forEach(place -> {
-            final Region region = regions.get((int) (place >>> 32));
-            final int slot = (int) (long) place;
-            forget(region.entryOf[slot]);
-            region.quarantined();
-            region.unreserved();
+        attachment.slots.forEachLong((place, reservation) -> {
+            reservation.cancel();
+            quarantine(place);
         });
         attachments.depart(attachment);
         endIfStopped(attachment);
+    }
+
+    /** A slot is no object's any more, but its writer may still copy into it. False when that is so already. */
+    private boolean quarantine(final long place) {
+        final Region region = regions.get((int) (place >>> 32));
+        final int slot = (int) place;
+        if (region.entryOf[slot] == Region.NO_ENTRY) {
+            return false;
+        }
+        writing--;
+        forget(region.entryOf[slot]);
+        region.quarantined();
+        region.unreserved();
+        return true;
+    }
+
+    /** For slots that a process will reserve; the caller schedules it once it has some. */
+    public Reservation reservation(final Attachments.Entry writer) {
+        return new Reservation(writer, this::overdue);
+    }
+
+    /** What is neither committed nor aborted by now is quarantined, and others may store those objects. */
+    private void overdue(final Reservation reservation) {
+        final Attachments.Entry writer = reservation.writer();
+        for (int i = 0; i < reservation.count(); i++) {
+            final long place = reservation.place(i);
+            if (writer.slots.get(place) == reservation && quarantine(place)) {
+                attachments.quarantine(writer, regions.get((int) (place >>> 32)).slotBytes);
+                context.counters().reservationsOverdue.increment();
+            }
+        }
+    }
+
+    /**
+     * The process is done with a slot that was taken from it: its commit or abort comes too late, and says that its copy
+     * has stopped. Does nothing for a record of another slot.
+     */
+    public void doneTooLate(final Attachments.Entry attachment, final int regionId, final int slot, final long stamp) {
+        final long place = Attachments.place(regionId, slot);
+        if (!isReserved(attachment, regionId, slot, stamp)) {
+            return;
+        }
+        final Region region = regions.get(regionId);
+        if (region.entryOf[slot] != Region.NO_ENTRY) {
+            return;
+        }
+        attachment.slots.remove(place);
+        attachment.reservedBytes -= region.slotBytes;
+        attachments.quarantine(attachment, -region.slotBytes);
+        region.free(slot);
+        region.unquarantined();
+        context.listener().roomMade();
     }
 
     /** The process says that its copies have stopped. */
@@ -177,10 +225,9 @@ public final class DramTier implements AutoCloseable {
     }
 
     private void end(final Attachments.Entry attachment) {
-        attachment.slots.forEach(place -> {
+        attachment.slots.forEachLong((place, reservation) -> {
             final Region region = regions.get((int) (place >>> 32));
-            final int slot = (int) (long) place;
-            region.free(slot);
+            region.free((int) place);
             region.unquarantined();
         });
         final boolean roomMade = !attachment.slots.isEmpty();
@@ -443,19 +490,20 @@ public final class DramTier implements AutoCloseable {
     /**
      * A slot for an object that is not here; another one gets none.
      *
-     * @param attachment null: the node itself
+     * @param reservation of the process that will write; null: the node itself
      * @param evicts what may give way for it
      * @return the entry, {@link #NO_ROOM} or {@link #QUOTA}
      */
     public int reserve(
             final TenantArena tenant,
-            final Attachments.Entry attachment,
+            final Reservation reservation,
             final Hash256 namespace,
             final Hash256 key,
             final Shard shard,
             final long length,
             final int codec,
             final Eviction evicts) {
+        final Attachments.Entry attachment = reservation == null ? null : reservation.writer();
         final long slotBytes = SizeClass.slotBytes(length);
         if (!canFit(length) || (attachment != null && attachment.departed)) {
             return NO_ROOM;
@@ -479,24 +527,30 @@ public final class DramTier implements AutoCloseable {
         region.reserved(writer);
         if (attachment != null) {
             attachment.reservedBytes += region.slotBytes;
-            attachment.slots.add(Attachments.place(region.id, slot));
+            attachment.slots.put(Attachments.place(region.id, slot), reservation);
+            reservation.add(Attachments.place(region.id, slot));
             attachment.last = region;
             writing++;
         }
         return insert(region, slot, object, ObjectId.hash64(namespace, key, shard), Entries.WRITING);
     }
 
-    /** The entry that a record of {@link #reserve} names, if this attachment has it reserved under this stamp. */
+    /**
+     * The entry that a record of {@link #reserve} names, if this attachment has it reserved under this stamp;
+     * {@link #NONE} for others, and for one that is quarantined.
+     */
     public int reserved(final Attachments.Entry attachment, final int regionId, final int slot, final long stamp) {
+        return isReserved(attachment, regionId, slot, stamp) ? regions.get(regionId).entryOf[slot] : NONE;
+    }
+
+    private boolean isReserved(
+            final Attachments.Entry attachment, final int regionId, final int slot, final long stamp) {
         final Region region = regions.get(regionId);
-        if (region == null
-                || slot < 0
-                || slot >= region.slots
-                || !attachment.slots.contains(Attachments.place(regionId, slot))
-                || region.headers.stamp(slot) != stamp) {
-            return NONE;
-        }
-        return region.entryOf[slot];
+        return region != null
+                && slot >= 0
+                && slot < region.slots
+                && attachment.slots.containsKey(Attachments.place(regionId, slot))
+                && region.headers.stamp(slot) == stamp;
     }
 
     /** Makes a reserved object readable, in one step. */
@@ -537,7 +591,7 @@ public final class DramTier implements AutoCloseable {
     private void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
         if (attachment != null) {
             attachment.reservedBytes -= region.slotBytes;
-            attachment.slots.remove(Attachments.place(region.id, slot));
+            attachment.slots.remove(Attachments.place(region.id, slot)).closed();
             writing--;
         }
         region.unreserved();
@@ -773,7 +827,7 @@ public final class DramTier implements AutoCloseable {
         return held;
     }
 
-    /** Slots that engines have reserved; the quarantined ones of departed engines do not count. */
+    /** Slots that engines have reserved; the quarantined ones do not count. */
     public int slotsBeingWritten() {
         return writing;
     }

@@ -14,7 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.agrona.DirectBuffer;
 
-/** Reads the control messages of a link whose seal was checked, and hands them to who they are for. */
+/** Reads the control messages of proven peers, and hands each to the part that acts on it. */
 final class ControlIn {
     private static final int HEADER = MessageHeaderDecoder.ENCODED_LENGTH;
     private static final int VERSION = MessageHeaderDecoder.SCHEMA_VERSION;
@@ -40,13 +40,6 @@ final class ControlIn {
         this.sender = sender;
     }
 
-    /** A part of a list of objects. */
-    record Announced(long transfer, long deadlineNs, Priority priority, int total, int first) {
-        boolean sensible(final int count) {
-            return total > 0 && total <= LinkContext.MAX_OBJECTS && first >= 0 && count > 0 && count <= total - first;
-        }
-    }
-
     /** Throws LinkException or IndexOutOfBoundsException for what is malformed. */
     void handle(final Link link, final DirectBuffer buffer, final int offset, final int length, final long nowNs) {
         header.wrap(buffer, offset);
@@ -54,13 +47,6 @@ final class ControlIn {
             throw new LinkException("schema " + header.schemaId() + " version " + header.version());
         }
         final int template = header.templateId();
-        if (link.phase != Link.Phase.UP) {
-            // A responder's peer proves itself with its first message.
-            if (link.initiator || link.phase != Link.Phase.GREETED || template != ReadyDecoder.TEMPLATE_ID) {
-                throw new LinkException("message " + template + " before the handshake");
-            }
-            links.proven(link);
-        }
         final int at = offset + HEADER;
         final int end = offset + length;
         final int block = header.blockLength();

@@ -6,7 +6,7 @@ import java.util.Map;
 /**
  * Which Hello of a peer was its last. A Hello is proven by the cluster's secret alone and names this node's incarnation, so
  * that whoever recorded one could send it again for as long as this process runs: a peer's link numbers rise, and a number
- * that does not exceed the last one is a recording. Used by {@link Links} for messages whose seal is right, which only
+ * that does not exceed the last one is a recording. Used by {@link Handshake} for messages whose seal is right, which only
  * members of the cluster can make.
  */
 final class Greetings {

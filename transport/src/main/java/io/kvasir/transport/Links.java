@@ -1,9 +1,6 @@
 package io.kvasir.transport;
 
 import io.kvasir.transport.LinkCounters.Counter;
-import io.kvasir.transport.wire.HelloDecoder;
-import io.kvasir.transport.wire.MessageHeaderDecoder;
-import io.kvasir.transport.wire.WelcomeDecoder;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -14,18 +11,35 @@ import org.agrona.collections.Long2LongHashMap;
 import org.agrona.collections.Long2ObjectHashMap;
 
 /**
- * Opens, proves, bounds and closes the links of this node, and hands the messages of proven peers on to {@link Receiver}
- * and {@link Sender}.
+ * Opens, bounds and closes the links of this node, and hands the messages of peers that passed the {@link Handshake} on to
+ * its {@link Handler}.
  */
 final class Links implements Wire.ControlHandler {
+    /** What runs over the links. All on the link's thread. */
+    interface Handler {
+        /** The data streams of both directions are open: transfers may begin. */
+        void onUp(Link link);
+
+        /** The link has ended, and with it all that was on its way there. */
+        void onClosed(Link link, Outcome outcome);
+
+        /**
+         * The peer's next control message; its seal was checked.
+         *
+         * @throws LinkException or IndexOutOfBoundsException when it is malformed; the link ends then
+         */
+        void onControl(Link link, DirectBuffer buffer, int offset, int length, long nowNs);
+
+        void onData(Link link, DirectBuffer buffer, int offset, int length);
+    }
+
     /** How long the driver keeps a stream after it was closed here; the other side's end takes the silence more. */
     static final long LINGER_NS = 1_000_000_000;
 
     private final LinkContext context;
     private final Wire wire;
     private final Messages messages;
-    private final LinkKeys helloKeys;
-    private final Greetings greetings;
+    private final Handshake handshake;
     private final List<Link> all = new ArrayList<>();
     /** When links closed whose buffers the driver still keeps, to send again what gets lost: they count as memory. */
     private final ArrayDeque<Long> lingering = new ArrayDeque<>();
@@ -35,27 +49,20 @@ final class Links implements Wire.ControlHandler {
     private final Long2ObjectHashMap<Link> bySource = new Long2ObjectHashMap<>();
 
     private final Long2LongHashMap strangers = new Long2LongHashMap(Long.MIN_VALUE);
-    private final MessageHeaderDecoder header = new MessageHeaderDecoder();
-    private final HelloDecoder hello = new HelloDecoder();
-    private final WelcomeDecoder welcome = new WelcomeDecoder();
-    private ControlIn controlIn;
-    private Receiver receiver;
-    private Sender sender;
+    private Handler handler;
     private long nowNs;
 
     Links(final LinkContext context, final Wire wire, final Messages messages) {
         this.context = context;
         this.wire = wire;
         this.messages = messages;
-        helloKeys = LinkKeys.hello(context.secret());
+        handshake = new Handshake(context, messages);
         nowNs = context.nanoClock().nanoTime();
-        greetings = new Greetings(nowNs);
     }
 
-    void join(final Receiver newReceiver, final Sender newSender) {
-        receiver = newReceiver;
-        sender = newSender;
-        controlIn = new ControlIn(this, newReceiver, newSender);
+    /** Once, before the first {@link #doWork}: what handles messages also sends over these links. */
+    void handler(final Handler value) {
+        handler = value;
     }
 
     List<Link> all() {
@@ -71,7 +78,7 @@ final class Links implements Wire.ControlHandler {
         if (!makeRoom()) {
             return null;
         }
-        return add(peer, true, greetings.next(context.nanoClock().nanoTime()));
+        return add(peer, true, handshake.nextNumber());
     }
 
     private Link add(final Peer peer, final boolean initiator, final long number) {
@@ -166,8 +173,7 @@ final class Links implements Wire.ControlHandler {
         }
         link.out.close();
         link.in.forEach(Wire.DataIn::close);
-        sender.onClosed(link, outcome);
-        receiver.onClosed(link, outcome);
+        handler.onClosed(link, outcome);
     }
 
     void closeAll() {
@@ -231,8 +237,7 @@ final class Links implements Wire.ControlHandler {
         if (!link.ready) {
             link.ready = true;
             send(link, messages.ready(link));
-            receiver.onUp(link);
-            sender.onUp(link);
+            handler.onUp(link);
             work++;
         }
         if (!link.idle()) {
@@ -251,12 +256,7 @@ final class Links implements Wire.ControlHandler {
         }
         if (link.phase == Link.Phase.CONNECTING && state == Wire.State.UP) {
             link.phase = Link.Phase.GREETED;
-            if (link.initiator) {
-                link.sealing = helloKeys;
-                pass(link, messages.hello(link, context.self(), context.termLength()));
-            } else {
-                pass(link, messages.welcome(link, context.self(), context.termLength()));
-            }
+            pass(link, handshake.begin(link));
             return 1;
         }
         return link.flush();
@@ -322,7 +322,11 @@ final class Links implements Wire.ControlHandler {
                 return;
             }
             link.lastHeardNs = nowNs;
-            controlIn.handle(link, buffer, offset, inside, nowNs);
+            if (link.phase != Link.Phase.UP) {
+                handshake.prove(link, buffer, offset);
+                proven(link);
+            }
+            handler.onControl(link, buffer, offset, inside, nowNs);
         } catch (final IndexOutOfBoundsException | LinkException malformed) {
             context.counters().add(Counter.REFUSED_MESSAGES, 1);
             final Link link = bySource.get(source);
@@ -335,109 +339,49 @@ final class Links implements Wire.ControlHandler {
     }
 
     private void greeted(final long source, final DirectBuffer buffer, final int offset, final int length) {
-        if (length < MessageHeaderDecoder.ENCODED_LENGTH) {
-            throw new IndexOutOfBoundsException("message of " + length + " bytes");
-        }
-        header.wrap(buffer, offset);
-        if (header.schemaId() != MessageHeaderDecoder.SCHEMA_ID) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.REFUSED, "not a message of a Kvasir node");
-        } else if (header.version() != MessageHeaderDecoder.SCHEMA_VERSION) {
-            refuse(
-                    source,
-                    Counter.REFUSED_PROTOCOL,
-                    Outcome.OTHER_PROTOCOL,
-                    "protocol version " + header.version() + "; this node speaks version "
-                            + MessageHeaderDecoder.SCHEMA_VERSION);
-        } else if (header.templateId() == HelloDecoder.TEMPLATE_ID) {
-            onHello(source, buffer, offset, length);
-        } else if (header.templateId() == WelcomeDecoder.TEMPLATE_ID) {
-            onWelcome(source, buffer, offset, length);
-        } else {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
+        try {
+            if (handshake.isWelcome(buffer, offset, length)) {
+                onWelcome(source, buffer, offset, length);
+            } else {
+                onHello(source, handshake.hello(buffer, offset, length));
+            }
+        } catch (final Handshake.Refusal refusal) {
+            context.counters().add(refusal.counter, 1);
+            context.errors().onError("a peer's link was refused, " + refusal.outcome + ": " + refusal.getMessage());
+            strangers.remove(source);
+            wire.reject(source, refusal.outcome + ": " + refusal.getMessage());
         }
     }
 
-    private void refuse(final long source, final Counter counter, final Outcome outcome, final String why) {
-        context.counters().add(counter, 1);
-        context.errors().onError("a peer's link was refused, " + outcome + ": " + why);
-        strangers.remove(source);
-        wire.reject(source, outcome + ": " + why);
-    }
-
-    private void onHello(final long source, final DirectBuffer buffer, final int offset, final int length) {
-        final int inside = helloKeys.open(buffer, offset, length);
-        if (inside < 0) {
-            refuse(source, Counter.REFUSED_NOT_PROVEN, Outcome.NOT_PROVEN, "the cluster secret is not this node's");
-            return;
-        }
-        hello.wrap(
-                buffer,
-                offset + MessageHeaderDecoder.ENCODED_LENGTH,
-                header.blockLength(),
-                MessageHeaderDecoder.SCHEMA_VERSION);
-        final Incarnation from = Messages.incarnation(hello.incarnation());
-        final Incarnation expected = Messages.incarnation(hello.expected());
-        final long[] nonce = Messages.nonce(hello.nonce());
-        final int[] sessions = sessions(hello.dataStreams(), hello.sessions(0), source);
-        if (sessions == null) {
-            return;
-        }
-        for (int i = 0; i < sessions.length; i++) {
-            sessions[i] = hello.sessions(i);
-        }
-        if (!termAllowed(source, hello.termLength())) {
-            return;
-        }
-        final long number = hello.link();
-        final Peer peer = new Peer(hello.host(), hello.port(), from);
-        if (!expected.equals(context.self().incarnation())) {
-            refuse(
-                    source,
-                    Counter.REFUSED_MESSAGES,
-                    Outcome.UNREACHABLE,
-                    "this node is " + context.self().incarnation() + ", not " + expected + " that " + peer + " means");
-            return;
-        }
-        // Before a link's place is taken for it: a recording takes none and pushes no idle link out.
-        if (!greetings.isNew(from, number)) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.REFUSED, "a Hello of " + peer + " that was sent before");
-            return;
-        }
+    private void onHello(final long source, final Handshake.Hello hello) throws Handshake.Refusal {
         int halfOpen = 0;
         for (final Link link : all) {
             halfOpen += link.initiator || link.phase == Link.Phase.UP ? 0 : 1;
         }
         if (halfOpen > context.maxLinks() / 4 || !makeRoom()) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.BUSY, "this node has all the links that it may have");
-            return;
+            throw new Handshake.Refusal(
+                    Counter.REFUSED_MESSAGES, Outcome.BUSY, "this node has all the links that it may have");
         }
-        final Link link = add(peer, false, number);
-        link.peerSessions = sessions;
-        link.sealing = LinkKeys.session(
-                context.secret(), false, number, from, nonce, context.self().incarnation(), link.ownNonce);
-        link.opening = LinkKeys.session(
-                context.secret(), true, number, from, nonce, context.self().incarnation(), link.ownNonce);
+        final Link link = add(hello.peer(), false, hello.number());
+        handshake.accept(link, hello);
         bind(link, source);
     }
 
-    private boolean termAllowed(final long source, final int termLength) {
-        if (termLength > AeronWire.MAX_DATA_TERM) {
-            refuse(
-                    source,
-                    Counter.REFUSED_MESSAGES,
-                    Outcome.REFUSED,
-                    "its link term length is " + termLength + ", more than " + AeronWire.MAX_DATA_TERM);
-            return false;
+    private void onWelcome(final long source, final DirectBuffer buffer, final int offset, final int length)
+            throws Handshake.Refusal {
+        final long number = handshake.welcomed(buffer, offset);
+        Link link = null;
+        for (final Link candidate : all) {
+            if (candidate.number == number
+                    && candidate.initiator
+                    && candidate.phase == Link.Phase.GREETED
+                    && candidate.source == Link.NO_SOURCE) {
+                link = candidate;
+            }
         }
-        return true;
-    }
-
-    private int[] sessions(final int count, final int first, final long source) {
-        if (count < 1 || count > HelloDecoder.sessionsLength()) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.REFUSED, count + " data streams, the first " + first);
-            return null;
-        }
-        return new int[count];
+        handshake.complete(link, buffer, offset, length);
+        bind(link, source);
+        proven(link);
     }
 
     private void bind(final Link link, final long source) {
@@ -446,69 +390,14 @@ final class Links implements Wire.ControlHandler {
         strangers.remove(source);
     }
 
-    private void onWelcome(final long source, final DirectBuffer buffer, final int offset, final int length) {
-        welcome.wrap(
-                buffer,
-                offset + MessageHeaderDecoder.ENCODED_LENGTH,
-                header.blockLength(),
-                MessageHeaderDecoder.SCHEMA_VERSION);
-        Link link = null;
-        for (final Link candidate : all) {
-            if (candidate.number == welcome.link()
-                    && candidate.initiator
-                    && candidate.phase == Link.Phase.GREETED
-                    && candidate.source == Link.NO_SOURCE) {
-                link = candidate;
-            }
-        }
-        if (link == null || length < MessageHeaderDecoder.ENCODED_LENGTH + WelcomeDecoder.BLOCK_LENGTH) {
-            refuse(source, Counter.REFUSED_MESSAGES, Outcome.UNREACHABLE, "no handshake");
-            return;
-        }
-        final long[] nonce = Messages.nonce(welcome.nonce());
-        final LinkKeys opening = LinkKeys.session(
-                context.secret(),
-                false,
-                link.number,
-                context.self().incarnation(),
-                link.ownNonce,
-                link.peer.incarnation(),
-                nonce);
-        link.opening = opening;
-        if (link.open(buffer, offset, length) < 0
-                || !Messages.incarnation(welcome.incarnation()).equals(link.peer.incarnation())) {
-            refuse(source, Counter.REFUSED_NOT_PROVEN, Outcome.NOT_PROVEN, "the cluster secret is not this node's");
-            return;
-        }
-        final int[] sessions = sessions(welcome.dataStreams(), welcome.sessions(0), source);
-        if (sessions == null || !termAllowed(source, welcome.termLength())) {
-            return;
-        }
-        for (int i = 0; i < sessions.length; i++) {
-            sessions[i] = welcome.sessions(i);
-        }
-        link.peerSessions = sessions;
-        link.sealing = LinkKeys.session(
-                context.secret(),
-                true,
-                link.number,
-                context.self().incarnation(),
-                link.ownNonce,
-                link.peer.incarnation(),
-                nonce);
-        bind(link, source);
-        proven(link);
-    }
-
     /** From here on the peer is a member: its data streams get buffers. */
-    void proven(final Link link) {
+    private void proven(final Link link) {
         link.phase = Link.Phase.UP;
         link.lastUsedNs = nowNs;
         link.lastHeardNs = nowNs;
         context.counters().add(Counter.LINKS_OPENED, 1);
         for (final int session : link.peerSessions) {
-            link.in.add(
-                    wire.listen(session, (buffer, offset, length) -> receiver.onData(link, buffer, offset, length)));
+            link.in.add(wire.listen(session, (buffer, offset, length) -> handler.onData(link, buffer, offset, length)));
         }
     }
 }

@@ -2,6 +2,7 @@ package io.kvasir.transport;
 
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.agrona.DirectBuffer;
 import org.agrona.concurrent.Agent;
 import org.agrona.concurrent.ManyToOneConcurrentArrayQueue;
 
@@ -20,6 +21,7 @@ public final class PeerLink implements Agent {
     private final Links links;
     private final Receiver receiver;
     private final Sender sender;
+    private final Dispatch dispatch;
     private final Answers answers;
     private final ManyToOneConcurrentArrayQueue<Runnable> commands = new ManyToOneConcurrentArrayQueue<>(COMMANDS);
     private final AtomicBoolean closed = new AtomicBoolean();
@@ -34,8 +36,37 @@ public final class PeerLink implements Agent {
         links = new Links(context, wire, messages);
         receiver = new Receiver(context, links, messages, answers);
         sender = new Sender(context, links, messages, answers, wire);
-        links.join(receiver, sender);
+        dispatch =
+                new Dispatch(receiver, sender, new ControlIn(links, receiver, sender), new SliceIn(context, receiver));
+        links.handler(dispatch);
         nextTickNs = context.nanoClock().nanoTime();
+    }
+
+    /** Tells both sides what happens on the links. */
+    private record Dispatch(Receiver receiver, Sender sender, ControlIn control, SliceIn slices)
+            implements Links.Handler {
+        @Override
+        public void onUp(final Link link) {
+            receiver.onUp(link);
+            sender.onUp(link);
+        }
+
+        @Override
+        public void onClosed(final Link link, final Outcome outcome) {
+            sender.onClosed(link, outcome);
+            receiver.onClosed(link, outcome);
+        }
+
+        @Override
+        public void onControl(
+                final Link link, final DirectBuffer buffer, final int offset, final int length, final long nowNs) {
+            control.handle(link, buffer, offset, length, nowNs);
+        }
+
+        @Override
+        public void onData(final Link link, final DirectBuffer buffer, final int offset, final int length) {
+            slices.handle(link, buffer, offset, length);
+        }
     }
 
     /** Starts the media driver and listens. The context must not be changed after. */
@@ -80,6 +111,11 @@ public final class PeerLink implements Agent {
     /** For tests. */
     Wire.ControlHandler control() {
         return links;
+    }
+
+    /** For tests. */
+    Links.Handler handler() {
+        return dispatch;
     }
 
     /** For tests. */

@@ -1,18 +1,14 @@
 package io.kvasir.transport;
 
 import io.kvasir.transport.LinkCounters.Counter;
-import io.kvasir.transport.wire.DoneDecoder;
-import io.kvasir.transport.wire.MessageHeaderDecoder;
-import io.kvasir.transport.wire.SliceDecoder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.agrona.DirectBuffer;
 
 /**
- * The receiving side of all links: own pulls and peers' pushes. It alone looks a slice's transfer up, checks that the
- * slice is the next one of its object, and copies it into the reserved slot; and it alone ends a reservation. So a slice
- * that comes late, twice, or from somebody else finds nothing to write into.
+ * The receiving side of all links: own pulls and peers' pushes, from which holder each object is pulled, and how each one
+ * ends. It alone looks up which object a slice belongs to, and it alone ends a reservation. So a slice that comes late,
+ * twice, or from somebody else finds nothing to write into.
  */
 final class Receiver {
     /** The first retry is at once, others wait this long for each try so far. */
@@ -21,19 +17,26 @@ final class Receiver {
     private final LinkContext context;
     private final Links links;
     private final Messages messages;
-    private final Reservations reservations;
+    private final InboundSlots slots;
     private final List<Pull> pulls = new ArrayList<>();
     private final List<InboundTransfer> pushes = new ArrayList<>();
-    private final MessageHeaderDecoder header = new MessageHeaderDecoder();
-    private final SliceDecoder slice = new SliceDecoder();
-    private final DoneDecoder done = new DoneDecoder();
     private long nowNs;
 
     Receiver(final LinkContext context, final Links links, final Messages messages, final Answers answers) {
         this.context = context;
         this.links = links;
         this.messages = messages;
-        reservations = new Reservations(context, links, messages, answers, this);
+        slots = new InboundSlots(context, links, messages, answers, new InboundSlots.Listener() {
+            @Override
+            public void progressed(final InboundTransfer transfer) {
+                transfer.lastProgressNs = nowNs;
+            }
+
+            @Override
+            public void refused(final InboundObject object, final Outcome reason) {
+                endHere(object, reason);
+            }
+        });
         nowNs = context.nanoClock().nanoTime();
     }
 
@@ -163,11 +166,8 @@ final class Receiver {
 
     // Messages of peers.
 
-    void onPush(final Link link, final ControlIn.Announced announced, final List<ObjectName> names) {
-        if (!announced.sensible(names.size())) {
-            throw new LinkException(
-                    "push of objects " + announced.first() + " + " + names.size() + " of " + announced.total());
-        }
+    void onPush(final Link link, final Announced announced, final List<ObjectName> names) {
+        announced.check("push", names.size());
         InboundTransfer transfer = link.inbound.get(announced.transfer());
         if (transfer == null) {
             if (announced.first() != 0) {
@@ -226,7 +226,7 @@ final class Receiver {
             endHere(object, Outcome.REFUSED);
         } else {
             object.offered = version;
-            reservations.proceed(object);
+            slots.proceed(object);
         }
     }
 
@@ -242,7 +242,8 @@ final class Receiver {
         }
     }
 
-    private static InboundObject find(final Link link, final long number, final int index) {
+    /** Null when the link has no such object under way, or not any more. */
+    static InboundObject find(final Link link, final long number, final int index) {
         final InboundTransfer transfer = link.inbound.get(number);
         if (transfer == null || index < 0 || index >= transfer.objects.length) {
             return null;
@@ -251,91 +252,18 @@ final class Receiver {
         return object == null || object.ended || object.transfer != transfer ? null : object;
     }
 
-    /** What the transfer waited for came from this side. */
-    void progressed(final InboundTransfer transfer) {
-        transfer.lastProgressNs = nowNs;
-    }
-
     // Bytes.
 
-    void onData(final Link link, final DirectBuffer buffer, final int offset, final int length) {
-        if (link.phase != Link.Phase.UP || length < MessageHeaderDecoder.ENCODED_LENGTH) {
-            context.counters().add(Counter.REFUSED_MESSAGES, 1);
-            return;
-        }
-        header.wrap(buffer, offset);
-        final int template = header.templateId();
-        if (header.schemaId() != MessageHeaderDecoder.SCHEMA_ID
-                || header.version() != MessageHeaderDecoder.SCHEMA_VERSION) {
-            context.counters().add(Counter.REFUSED_MESSAGES, 1);
-        } else if (template == SliceDecoder.TEMPLATE_ID) {
-            onSlice(link, buffer, offset, length);
-        } else if (template == DoneDecoder.TEMPLATE_ID) {
-            onDone(link, buffer, offset, length);
-        } else {
-            context.counters().add(Counter.REFUSED_MESSAGES, 1);
-        }
-    }
-
-    private void onSlice(final Link link, final DirectBuffer buffer, final int offset, final int length) {
-        final int ahead = MessageHeaderDecoder.ENCODED_LENGTH + SliceDecoder.BLOCK_LENGTH;
-        if (length <= ahead || header.blockLength() != SliceDecoder.BLOCK_LENGTH) {
-            context.counters().add(Counter.REFUSED_MESSAGES, 1);
-            return;
-        }
-        slice.wrap(
-                buffer,
-                offset + MessageHeaderDecoder.ENCODED_LENGTH,
-                SliceDecoder.BLOCK_LENGTH,
-                MessageHeaderDecoder.SCHEMA_VERSION);
-        final InboundObject object = find(link, slice.transfer(), slice.index());
-        if (object == null) {
-            context.counters().add(Counter.SLICES_UNKNOWN, 1);
-            return;
-        }
-        final int payload = length - ahead;
-        if (!object.accepted
-                || slice.versionTag() != object.reservedVersion.tag()
-                || slice.position() != object.received
-                || slice.length() != payload
-                || payload > object.reservedVersion.length() - object.received
-                || slice.keyEpoch() != 0) {
-            context.counters().add(Counter.SLICES_OUT_OF_PLACE, 1);
-            return;
-        }
-        try {
-            object.append(buffer, offset + ahead, payload);
-        } catch (final RuntimeException slotIsGone) {
-            // The owner broke its promise; the object must not be completed.
-            context.errors().onError("a reserved slot can't be written: " + slotIsGone);
-            endHere(object, Outcome.REFUSED);
-            return;
-        }
-        context.counters().add(Counter.BYTES_RECEIVED, payload);
+    /** Slices of the object were written into its slot. */
+    void onSlice(final InboundObject object) {
         object.transfer.lastProgressNs = nowNs;
-        link.lastHeardNs = nowNs;
+        object.transfer.link.lastHeardNs = nowNs;
     }
 
-    private void onDone(final Link link, final DirectBuffer buffer, final int offset, final int length) {
-        final int inside = MessageHeaderDecoder.ENCODED_LENGTH + DoneDecoder.BLOCK_LENGTH;
-        if (length != inside + LinkKeys.SEAL
-                || header.blockLength() != DoneDecoder.BLOCK_LENGTH
-                || link.opening.open(buffer, offset, length) != inside) {
-            context.counters().add(Counter.REFUSED_MESSAGES, 1);
-            return;
-        }
-        done.wrap(
-                buffer,
-                offset + MessageHeaderDecoder.ENCODED_LENGTH,
-                DoneDecoder.BLOCK_LENGTH,
-                MessageHeaderDecoder.SCHEMA_VERSION);
-        final InboundObject object = find(link, done.transfer(), done.index());
-        if (object == null || !object.accepted || done.versionTag() != object.reservedVersion.tag()) {
-            context.counters().add(Counter.SLICES_UNKNOWN, 1);
-            return;
-        }
-        link.lastHeardNs = nowNs;
-        if (done.unchanged() != 1) {
+    /** The holder has sent the last slice of an accepted object; {@code unchanged}: all were of the version it offered. */
+    void onDone(final InboundObject object, final boolean unchanged) {
+        object.transfer.link.lastHeardNs = nowNs;
+        if (!unchanged) {
             context.counters().add(Counter.OBJECTS_CHANGED, 1);
             object.restart();
             failed(object, Outcome.MISSING, true);
@@ -409,7 +337,7 @@ final class Receiver {
         if (transfer != null && --transfer.live == 0) {
             forget(transfer);
         }
-        reservations.releaseCredit(object);
+        slots.releaseCredit(object);
     }
 
     private void forget(final InboundTransfer transfer) {
@@ -422,7 +350,7 @@ final class Receiver {
     private void end(final InboundObject object, final Outcome outcome) {
         object.ended = true;
         if (object.reservation != null) {
-            reservations.giveBack(object, outcome);
+            slots.giveBack(object, outcome);
         }
         leave(object);
         final Pull pull = object.pull;
@@ -498,7 +426,7 @@ final class Receiver {
 
     int doWork(final long now) {
         nowNs = now;
-        return reservations.flush();
+        return slots.flush();
     }
 
     void tick() {
@@ -523,7 +451,7 @@ final class Receiver {
                 forget(push);
             }
         }
-        reservations.tick();
+        slots.tick();
         for (final Link link : List.copyOf(links.all())) {
             stalled(link);
         }

@@ -1,27 +1,15 @@
 package io.kvasir.transport;
 
-import io.aeron.logbuffer.BufferClaim;
 import io.kvasir.transport.LinkCounters.Counter;
-import io.kvasir.transport.wire.DoneEncoder;
-import io.kvasir.transport.wire.MessageHeaderEncoder;
-import io.kvasir.transport.wire.SliceEncoder;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
-import org.agrona.MutableDirectBuffer;
-import org.agrona.concurrent.UnsafeBuffer;
 
 /**
  * The sending side of all links: peers' pulls and own pushes. Opens objects at the source a few at a time, offers them,
- * copies slices from where they lie into the stream, and confirms an object after it asked the source whether its bytes
- * were this version's to the end.
+ * has their slices sent in turns, and ends each one.
  */
 final class Sender {
-    private static final int SLICE_AHEAD = MessageHeaderEncoder.ENCODED_LENGTH + SliceEncoder.BLOCK_LENGTH;
-    private static final int DONE_LENGTH =
-            MessageHeaderEncoder.ENCODED_LENGTH + DoneEncoder.BLOCK_LENGTH + LinkKeys.SEAL;
-
     /** Slices of one stream in one duty cycle. */
     private static final int SLICES = 32;
 
@@ -30,12 +18,7 @@ final class Sender {
     private final Messages messages;
     private final Answers answers;
     private final Wire wire;
-    private final int maxPayload;
-    private final BufferClaim claim = new BufferClaim();
-    private final MessageHeaderEncoder header = new MessageHeaderEncoder();
-    private final SliceEncoder slice = new SliceEncoder();
-    private final DoneEncoder done = new DoneEncoder();
-    private final UnsafeBuffer doneBuffer = new UnsafeBuffer(new byte[DONE_LENGTH]);
+    private final SliceOut slices;
     private final List<OutboundTransfer> transfers = new ArrayList<>();
     private final List<Push> pushesToStart = new ArrayList<>();
     private boolean flushSource;
@@ -52,7 +35,7 @@ final class Sender {
         this.messages = messages;
         this.answers = answers;
         this.wire = wire;
-        maxPayload = wire.maxData() - SLICE_AHEAD;
+        slices = new SliceOut(context, wire.maxData());
         nowNs = context.nanoClock().nanoTime();
     }
 
@@ -170,11 +153,8 @@ final class Sender {
 
     // Messages of peers.
 
-    void onPull(final Link link, final ControlIn.Announced announced, final List<ObjectName> names) {
-        if (!announced.sensible(names.size())) {
-            throw new LinkException(
-                    "pull of objects " + announced.first() + " + " + names.size() + " of " + announced.total());
-        }
+    void onPull(final Link link, final Announced announced, final List<ObjectName> names) {
+        announced.check("pull", names.size());
         OutboundTransfer transfer = link.outbound.get(announced.transfer());
         if (transfer == null) {
             if (announced.first() != 0) {
@@ -380,7 +360,7 @@ final class Sender {
             if (state == Wire.State.OPENING) {
                 continue;
             }
-            for (int slices = 0; slices < SLICES; slices++) {
+            for (int turn = 0; turn < SLICES; turn++) {
                 final OutboundObject object = stream.next();
                 if (object == null || !send(stream, object)) {
                     break;
@@ -391,76 +371,20 @@ final class Sender {
         return work;
     }
 
-    /** False: no room now. */
+    /** False: the stream takes nothing more now. */
     private boolean send(final OutStream stream, final OutboundObject object) {
-        final long left = object.version.length() - object.sent;
-        if (left == 0) {
-            return confirm(stream, object);
-        }
-        final int payload = (int) Math.min(left, maxPayload);
-        if (!stream.out.claim(SLICE_AHEAD + payload, claim)) {
-            return false;
-        }
-        final MutableDirectBuffer buffer = claim.buffer();
-        final int at = claim.offset();
-        try {
-            slice.wrapAndApplyHeader(buffer, at, header)
-                    .transfer(object.transfer.number)
-                    .versionTag(object.tag)
-                    .position(object.sent)
-                    .index(object.index)
-                    .length(payload)
-                    .keyEpoch(0)
-                    .flags(0)
-                    .authTag0(0)
-                    .authTag1(0);
-            object.source.read(
-                    object.sent,
-                    MemorySegment.ofAddress(buffer.addressOffset() + at + SLICE_AHEAD)
-                            .reinterpret(payload));
-        } catch (final RuntimeException sourceIsGone) {
-            // The owner broke its promise; what is in the claim must not be taken for the object.
-            claim.abort();
-            context.errors().onError("a source's bytes can't be read: " + sourceIsGone);
+        final SliceOut.Result result = slices.send(stream, object);
+        if (result == SliceOut.Result.UNREADABLE) {
             missing(object, Outcome.MISSING);
-            return true;
+        } else if (result == SliceOut.Result.CONFIRMED) {
+            release(object);
+            if (object.transfer.push == null) {
+                end(object.transfer, object.index, Outcome.STORED);
+            } else {
+                object.phase = OutboundObject.Phase.SENT;
+            }
         }
-        claim.commit();
-        object.sent += payload;
-        stream.sent(payload);
-        context.counters().add(Counter.BYTES_SENT, payload);
-        return object.sent < object.version.length() || confirm(stream, object);
-    }
-
-    /** After the last slice: whether the bytes were this version's all along. Only now does the receiver keep them. */
-    private boolean confirm(final OutStream stream, final OutboundObject object) {
-        if (!stream.out.claim(DONE_LENGTH, claim)) {
-            return false;
-        }
-        final OutboundTransfer transfer = object.transfer;
-        boolean unchanged;
-        try {
-            unchanged = object.source.unchanged();
-        } catch (final RuntimeException e) {
-            context.errors().onError("the source failed at a check: " + e);
-            unchanged = false;
-        }
-        done.wrapAndApplyHeader(doneBuffer, 0, header)
-                .transfer(transfer.number)
-                .versionTag(object.tag)
-                .index(object.index)
-                .unchanged((short) (unchanged ? 1 : 0));
-        final int length = transfer.link.sealing.seal(doneBuffer, 0, DONE_LENGTH - LinkKeys.SEAL);
-        claim.buffer().putBytes(claim.offset(), doneBuffer, 0, length);
-        claim.commit();
-        context.counters().add(Counter.OBJECTS_SENT, 1);
-        release(object);
-        if (transfer.push == null) {
-            end(transfer, object.index, Outcome.STORED);
-        } else {
-            object.phase = OutboundObject.Phase.SENT;
-        }
-        return true;
+        return result != SliceOut.Result.NO_SPACE;
     }
 
     // Ends.

@@ -92,7 +92,7 @@ class LyingPeerTest {
                     ahead + i,
                     there.held.get(Shelf.name(1)).bytes.get(java.lang.foreign.ValueLayout.JAVA_BYTE, position + i));
         }
-        puller.receiver().onData(link, buffer, 0, ahead + length);
+        puller.handler().onData(link, buffer, 0, ahead + length);
     }
 
     private long received() {
@@ -161,7 +161,7 @@ class LyingPeerTest {
                 .versionTag(tag())
                 .index(0)
                 .unchanged((short) 1);
-        puller.receiver().onData(link, buffer, 0, length + LinkKeys.SEAL);
+        puller.handler().onData(link, buffer, 0, length + LinkKeys.SEAL);
         assertFalse(ends.ended);
         assertEquals(0, here.completed);
         assertEquals(1, counters.get(Counter.REFUSED_MESSAGES));

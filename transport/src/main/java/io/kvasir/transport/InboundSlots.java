@@ -8,32 +8,40 @@ import java.util.Set;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Takes offered objects to their slots: spends the peer's credits, asks the sink, tells the holder to send; and hands each
- * reservation back to its owner, once. Part of {@link Receiver}.
+ * Gets slots for offered objects: spends the peer's credits, asks the sink, tells the holder to send; and hands each
+ * reservation back to its owner, once. Used by {@link Receiver} only.
  */
-final class Reservations {
+final class InboundSlots {
+    /** Hears what the sinks answer. */
+    interface Listener {
+        /** A slot was reserved for an object of this transfer, which did not get on until now. */
+        void progressed(InboundTransfer transfer);
+
+        void refused(InboundObject object, Outcome reason);
+    }
+
     private final LinkContext context;
     private final Links links;
     private final Messages messages;
     private final Answers answers;
-    private final Receiver receiver;
+    private final Listener listener;
     /** Wait for a place at the sink. */
     private final List<InboundObject> full = new ArrayList<>();
 
     private final Set<ObjectSink> toFlush = new HashSet<>();
     private int sinkUse;
 
-    Reservations(
+    InboundSlots(
             final LinkContext context,
             final Links links,
             final Messages messages,
             final Answers answers,
-            final Receiver receiver) {
+            final Listener listener) {
         this.context = context;
         this.links = links;
         this.messages = messages;
         this.answers = answers;
-        this.receiver = receiver;
+        this.listener = listener;
     }
 
     /** Takes an offered object one step further; called whenever something that it waited for has come. */
@@ -109,7 +117,7 @@ final class Reservations {
         } else {
             object.reserve(reservation, version);
             if (object.transfer != null) {
-                receiver.progressed(object.transfer);
+                listener.progressed(object.transfer);
                 proceed(object);
             }
         }
@@ -119,7 +127,7 @@ final class Reservations {
         object.asked = null;
         sinkUse--;
         if (!object.ended) {
-            receiver.endHere(object, reason);
+            listener.refused(object, reason);
         }
     }
 

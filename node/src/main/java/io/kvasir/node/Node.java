@@ -204,6 +204,15 @@ public final class Node implements AutoCloseable {
                 .remote(cluster)
                 .copyGivesWay(uses -> Placement.STANDARD.givesWayFirst(true, true, uses))
                 .wakeup(wakeup));
+        if (cluster != null) {
+            try {
+                cluster.join(store);
+            } catch (final RuntimeException e) {
+                cluster.close();
+                store.shutdown(config.node().shutdownLimit().toNanos());
+                throw e;
+            }
+        }
         storeMetrics = new StoreMetrics(store, registry);
         clusterMetrics = cluster == null ? null : new ClusterMetrics(cluster, store.counters(), registry);
         return store;

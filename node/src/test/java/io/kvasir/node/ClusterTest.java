@@ -12,8 +12,11 @@ import io.kvasir.node.engine.v1.NodeScore;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Scores;
 import io.kvasir.node.engine.v1.ScoresResult;
+import io.kvasir.transport.LinkException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.DatagramSocket;
+import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -104,6 +107,19 @@ class ClusterTest {
         announced(0);
         assertEquals(80, engines.get(1).load(chain, WAIT_MS));
         assertEquals(80, nodes.get(1).metric("kvasir_storage_pulled_objects_total", null, null));
+    }
+
+    @Test
+    void aNodeWhoseLinkCannotListenGivesBackWhatItOpened() throws IOException {
+        start(1);
+        final NodeFixture fixture = nodes.getFirst();
+        fixture.node.stop();
+        final int link = fixture.config.cluster().port() + 2;
+        try (DatagramSocket taken = new DatagramSocket(link, InetAddress.getLoopbackAddress())) {
+            assertTrue(taken.isBound());
+            assertThrows(LinkException.class, fixture::start);
+        }
+        fixture.start();
     }
 
     @Test

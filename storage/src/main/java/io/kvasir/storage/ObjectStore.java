@@ -199,9 +199,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
         if (ssd.tier() == null) {
             holdings.complete();
         }
-        if (context.remote() != null) {
-            context.remote().opened(this);
-        }
     }
 
     private DramTier openDram(final DramContext dramContext) {

@@ -38,9 +38,6 @@ public interface RemoteTier {
         void ended(boolean here);
     }
 
-    /** The store is open; the tier may use it from its owner's thread. */
-    void opened(ObjectStore store);
-
     /** False while no other node can have anything; nothing is asked then. */
     boolean isOpen();
 

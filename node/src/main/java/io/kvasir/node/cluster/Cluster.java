@@ -2,7 +2,6 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.directory.Announcer;
 import io.kvasir.node.cluster.directory.ChunkName;
-import io.kvasir.node.cluster.directory.Directory;
 import io.kvasir.node.cluster.directory.DirectoryCounters;
 import io.kvasir.node.cluster.directory.Entry;
 import io.kvasir.node.cluster.directory.Locator;
@@ -26,9 +25,7 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
@@ -57,7 +54,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     private final Map<Long, NodeStatus> statuses = new ConcurrentHashMap<>();
     private final Speeds speeds = new Speeds(statuses::get, clock);
     private final Rooms rooms = new Rooms(statuses::get, clock);
-    private final Whereabouts whereabouts = new Whereabouts(this);
+    private final Whereabouts whereabouts;
     private volatile NodeStatus own = NodeStatus.UNKNOWN;
     private ObjectStore store;
     private Handoffs handoffs;
@@ -88,6 +85,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                 holder -> view.peers().containsKey(holder),
                 this.config.directoryDeadline().toNanos(),
                 counters);
+        whereabouts = new Whereabouts(announcer, () -> view, task -> store.execute(task));
     }
 
     /** Hears what the store holds. */
@@ -122,8 +120,8 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         }
     }
 
-    @Override
-    public void opened(final ObjectStore opened) {
+    /** Starts the link to other nodes and joins them, once, when the store is open. Before the store's thread runs. */
+    public void join(final ObjectStore opened) {
         store = opened;
         transfers = new Transfers(
                 store,
@@ -329,32 +327,6 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
 
     public boolean isDrained(final long nowNs) {
         return drain == null || drain.isOver(nowNs);
-    }
-
-    boolean isPeer(final long holder) {
-        return view.peers().containsKey(holder);
-    }
-
-    long entryOf(final ObjectId id) {
-        return announcer.entryOf(ChunkName.hash(id.namespace(), id.key()));
-    }
-
-    /** Answers on the store's thread; null when the directory cannot be read in a second. */
-    void read(final long[] keys, final Consumer<Map<Long, byte[]>> answer) {
-        final Directory directory = view.directory();
-        if (directory == null) {
-            answer.accept(null);
-            return;
-        }
-        final boolean[] answered = new boolean[1];
-        final Consumer<Map<Long, byte[]>> once = entries -> {
-            if (!answered[0]) {
-                answered[0] = true;
-                answer.accept(entries);
-            }
-        };
-        directory.read(keys, entries -> store.execute(() -> once.accept(entries)));
-        CompletableFuture.delayedExecutor(1, TimeUnit.SECONDS).execute(() -> store.execute(() -> once.accept(null)));
     }
 
     // ---- what engines ask of other nodes

@@ -1,14 +1,23 @@
 package io.kvasir.ops;
 
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.library.Architectures.layeredArchitecture;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
+import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.junit.AnalyzeClasses;
 import com.tngtech.archunit.junit.ArchTest;
 import com.tngtech.archunit.lang.ArchRule;
 import com.tngtech.archunit.lang.syntax.ArchRuleDefinition;
+import com.tngtech.archunit.library.dependencies.SliceAssignment;
+import com.tngtech.archunit.library.dependencies.SliceIdentifier;
+import java.util.Set;
 
-/** Dependencies point down: ops, node, then storage and transport, which do not see each other. */
+/**
+ * Dependencies point down: ops, node, then storage and transport, which do not see each other. Inside a module no packages
+ * depend on each other in a circle, nor do the classes of the peer link and of the cluster.
+ */
 @AnalyzeClasses(packages = "io.kvasir", importOptions = ImportOption.DoNotIncludeTests.class)
 class ModulesTest {
     @ArchTest
@@ -30,6 +39,57 @@ class ModulesTest {
             .mayOnlyBeAccessedByLayers("node", "ops")
             .whereLayer("storage")
             .mayOnlyBeAccessedByLayers("node", "ops");
+
+    /** The packages below storage still look up to it: PackagesTest in storage says at what. */
+    @ArchTest
+    static final ArchRule NO_PACKAGES_FORM_A_CIRCLE = slices().matching("io.kvasir.(**)")
+            .should()
+            .beFreeOfCycles()
+            .ignoreDependency(resideInAPackage("io.kvasir.storage.*.."), resideInAPackage("io.kvasir.storage"));
+
+    /** What is under way refers to its link and is referred to from there; that is data and does nothing. */
+    private static final Set<String> UNDER_WAY = Set.of(
+            "Link",
+            "InboundObject",
+            "InboundTransfer",
+            "OutStream",
+            "OutboundObject",
+            "OutboundTransfer",
+            "Pull",
+            "Push");
+
+    @ArchTest
+    static final ArchRule NO_CLASSES_OF_THE_LINK_FORM_A_CIRCLE = slices().assignedFrom(
+                    new Classes("io.kvasir.transport", UNDER_WAY))
+            .should()
+            .beFreeOfCycles();
+
+    @ArchTest
+    static final ArchRule NO_CLASSES_OF_THE_CLUSTER_FORM_A_CIRCLE = slices().assignedFrom(
+                    new Classes("io.kvasir.node.cluster", Set.of()))
+            .should()
+            .beFreeOfCycles();
+
+    /** Each class of a package, with those inside it, is a slice. */
+    private record Classes(String inPackage, Set<String> without) implements SliceAssignment {
+        @Override
+        public SliceIdentifier getIdentifierOf(final JavaClass javaClass) {
+            if (!javaClass.getPackageName().equals(inPackage)) {
+                return SliceIdentifier.ignore();
+            }
+            JavaClass outer = javaClass;
+            while (outer.getEnclosingClass().isPresent()) {
+                outer = outer.getEnclosingClass().get();
+            }
+            final String name = outer.getSimpleName();
+            return without.contains(name) ? SliceIdentifier.ignore() : SliceIdentifier.of(name);
+        }
+
+        @Override
+        public String getDescription() {
+            return "classes of " + inPackage;
+        }
+    }
 
     @ArchTest
     static final ArchRule STORAGE_KNOWS_NO_NETWORK = ArchRuleDefinition.noClasses()

@@ -19,6 +19,7 @@ _PREAMBLE = struct.Struct("<8sIIIIQ")
 _REGION_STAMP = 64
 _STAMP_SUM_LENGTH = struct.Struct("<QQQ")
 _SUMMED = 1 << 63
+_NAMESPACE = 32
 _KEY = 64
 _EXPIRY = 152
 
@@ -47,6 +48,17 @@ def occupied_keys(arena: Path) -> set[bytes]:
         for table in [file.read_bytes()]
         for _, at, stamp, _ in _slots(table)
         if stamp & 0xFF != FREE
+    }
+
+
+def committed_namespaces(arena: Path) -> set[bytes]:
+    """Ids of the namespaces of all slots that are committed, in regions that live."""
+    return {
+        table[at + _NAMESPACE : at + _NAMESPACE + 32]
+        for file in arena.glob("tenants/*/*.head")
+        for table in [file.read_bytes()]
+        for _, at, stamp, _ in _slots(table)
+        if stamp & 0xFF == COMMITTED
     }
 
 

@@ -19,7 +19,19 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from kvasir_ops.bench import cluster, control, engine, machine, memory, report, restart, space, ssd
+from kvasir_ops.bench import (
+    cluster,
+    control,
+    engine,
+    machine,
+    many_objects,
+    memory,
+    micro,
+    report,
+    restart,
+    space,
+    ssd,
+)
 from kvasir_ops.bench.context import Context, temporary_places
 from kvasir_ops.bench.hostile import suite as hostile
 from kvasir_ops.bench.peers import suite as peers
@@ -39,7 +51,11 @@ SUITES: dict[str, Callable[[Context], Generator[Record, None, None]]] = {
     "peers": peers.run,
     "vllm": vllm.run,
     "sglang": sglang.run,
+    "micro": micro.run,
+    "objects": many_objects.run,
 }
+# Of parts of a node, for those who change them; not run unless they are named.
+NAMED_ONLY = ("micro", "objects")
 
 PLAIN_WIDTH = 140
 EXIT_COULD_NOT_RUN = 1
@@ -55,7 +71,10 @@ def parser() -> argparse.ArgumentParser:
         "3 with --check when a goal was missed, and without it when something happened that never may (`hostile`).",
     )
     result.add_argument(
-        "suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)} (all of them when none is named)"
+        "suites",
+        nargs="*",
+        metavar="SUITE",
+        help=f"{', '.join(SUITES)} (when none is named: all but {' and '.join(NAMED_ONLY)})",
     )
     result.add_argument("--json", type=Path, metavar="FILE", help="write the records as a JSON array")
     result.add_argument("--runs", type=int, default=5, metavar="N", help="measure everything N times, take medians (5)")
@@ -83,6 +102,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="of `hostile`, only this one; may be given again",
+    )
+    result.add_argument(
+        "--objects",
+        type=int,
+        default=10_000_000,
+        metavar="N",
+        help="how many objects `objects` puts on the SSD, without their bytes (10,000,000: 2 GB of RocksDB)",
     )
     result.add_argument("--seed", type=int, metavar="N", help="of everything random (drawn anew, and printed)")
     result.add_argument("--check", action="store_true", help="a goal that is not met is an error")
@@ -112,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
     if args.resume and args.suites and "restart" not in args.suites:
         parser().error("--resume keeps the kills of `restart`, which is not among the suites")
+    if args.objects <= many_objects.FEW:
+        parser().error(f"--objects must be more than {many_objects.FEW}, with which they are compared")
     if args.runs < 1 or args.kills < 1 or args.seconds < 1 or args.histories < 1:
         parser().error("--runs, --kills, --seconds and --histories must be at least 1")
     # A notice on standard error for whoever waits; results on standard output.
@@ -167,6 +195,7 @@ def _run(
             say=say,
             seconds=args.seconds,
             strategies=tuple(args.strategy),
+            objects=args.objects,
         )
         about = {
             "machine": machine.describe(directory),
@@ -174,7 +203,7 @@ def _run(
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             "seed": seed,
         }
-        for name in args.suites or SUITES:
+        for name in args.suites or (name for name in SUITES if name not in NAMED_ONLY):
             say(f"[bold]{name}[/]")
             meter = machine.BusyMeter()
             produced: list[Record] = []

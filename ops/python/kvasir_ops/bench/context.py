@@ -33,6 +33,7 @@ class Context:
         seconds: how long the suite ``hostile`` attacks the node.
         histories: how many the suite ``space`` goes through.
         strategies: of the suite ``hostile``; all of them when there is none.
+        objects: how many objects the suite ``objects`` puts on the SSD.
         broken: what must hold at any time and did not.
     """
 
@@ -49,6 +50,7 @@ class Context:
     seconds: float = 60.0
     histories: int = 100
     strategies: tuple[str, ...] = ()
+    objects: int = 10_000_000
     broken: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

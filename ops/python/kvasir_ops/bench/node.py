@@ -85,6 +85,12 @@ class Node:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.socket) == 0
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        number: int = self._process.pid
+        return number
+
     def check_alive(self) -> None:
         """Raises NodeFailedError when the process has ended."""
         self._process.check()
@@ -134,9 +140,17 @@ class Helper:
         self._process.wait()
 
 
-def read_metric(port: int, name: str) -> float | None:
-    """The sum over all labels of a counter or gauge that the node exposes; None when it has no such metric."""
+def read_metric(port: int, name: str, label: str = "") -> float | None:
+    """The sum over all labels of a counter or gauge that the node exposes; None when it has no such metric.
+
+    Args:
+        port: of the node's metrics.
+        name: of the metric.
+        label: ``name="value"``, of those that count; empty: all.
+    """
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name]
+    found = [
+        float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name and label in line
+    ]
     return sum(found) if found else None

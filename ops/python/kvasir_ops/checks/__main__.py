@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kvasir_ops import home
+from kvasir_ops.build_lock import build_lock
 from kvasir_ops.checks.long import LONG_PARTS, long_parts
 from kvasir_ops.checks.parts import Part, parts
 from kvasir_ops.checks.reports import Counts, read_counts
@@ -48,7 +47,7 @@ def run_part(part: Part, root: Path) -> Outcome:
     for stale in part.reports():
         stale.unlink()
     started = time.monotonic()
-    with _build_lock(root, part.holds_build_lock):
+    with build_lock(root) if part.holds_build_lock else nullcontext():
         status = _run(part)
     seconds = time.monotonic() - started
     counts = read_counts(part.reports()) if part.has_tests else Counts(passed=1) if status == 0 else Counts(failed=1)
@@ -77,19 +76,6 @@ def _run(part: Part) -> int | None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-@contextmanager
-def _build_lock(root: Path, needed: bool) -> Iterator[None]:
-    """The lock that the launcher takes while it builds: one Maven at a time in this tree."""
-    if not needed:
-        yield
-        return
-    lock = root / ".kvasir" / "lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def summary(outcomes: list[Outcome]) -> Table:

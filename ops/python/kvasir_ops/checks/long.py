@@ -54,10 +54,21 @@ def _simulation(home: Path, small: bool) -> Part:
     )
 
 
+def _jcstress(home: Path, small: bool) -> Part:
+    return Part(
+        f"jcstress ({'short' if small else 'full'})",
+        [sys.executable, "-m", "kvasir_ops.checks.stress", *(["--small"] if small else [])],
+        home,
+        600.0 if small else 7200.0,
+        environment={"KVASIR_HOME": os.fspath(home)},
+    )
+
+
 LONG_PARTS: Mapping[str, Callable[[Path, bool], Part]] = {
     "kills": _kills,
     "hostile": _hostile,
     "simulation": _simulation,
+    "jcstress": _jcstress,
 }
 
 

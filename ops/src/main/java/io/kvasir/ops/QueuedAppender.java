@@ -6,6 +6,7 @@ import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.classic.spi.LoggingEvent;
 import ch.qos.logback.core.Appender;
 import ch.qos.logback.core.UnsynchronizedAppenderBase;
+import io.kvasir.node.engine.WakeupSignal;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -37,8 +38,8 @@ final class QueuedAppender extends UnsynchronizedAppenderBase<ILoggingEvent> {
     private final LongAdder suppressed = new LongAdder();
     private final Thread writer =
             Thread.ofPlatform().daemon().name("kvasir-log").unstarted(this::write);
+    private final WakeupSignal wakeup = new WakeupSignal(() -> LockSupport.unpark(writer));
     private volatile boolean stopping;
-    private volatile boolean parked;
     private volatile boolean idle;
     private long toldDropped;
 
@@ -115,9 +116,7 @@ final class QueuedAppender extends UnsynchronizedAppenderBase<ILoggingEvent> {
         if (!queue.offer(event)) {
             dropped.increment();
         }
-        if (parked) {
-            LockSupport.unpark(writer);
-        }
+        wakeup.signal();
     }
 
     private void write() {
@@ -136,12 +135,12 @@ final class QueuedAppender extends UnsynchronizedAppenderBase<ILoggingEvent> {
             if (last) {
                 return;
             }
-            parked = true;
+            wakeup.aboutToSleep();
             if (queue.isEmpty() && !stopping) {
                 idle = true;
                 LockSupport.parkNanos(this, IDLE_NS);
             }
-            parked = false;
+            wakeup.awake();
         }
     }
 

@@ -42,7 +42,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final Turns turns;
     private final Set<Connection> connections = new LinkedHashSet<>();
     private final ArrayDeque<Connection> ending = new ArrayDeque<>();
-    private volatile boolean asleep;
+    private final WakeupSignal wakeup;
     /** The clocks were read before a sleep that has ended. */
     private boolean slept;
 
@@ -71,6 +71,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         this.outbox = new Outbox(ctx, metrics, this::end, this::socketBytes);
         try {
             selector = Selector.open();
+            wakeup = new WakeupSignal(selector::wakeup);
             listener.configureBlocking(false);
             listenerKey = listener.register(selector, SelectionKey.OP_ACCEPT);
         } catch (final IOException e) {
@@ -93,9 +94,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** Wakes the owner when it sleeps; from any thread. */
     public void wakeup() {
-        if (asleep) {
-            selector.wakeup();
-        }
+        wakeup.signal();
     }
 
     @Override
@@ -125,7 +124,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** Sleeps until a socket or the store has something, a timer is due, or {@code maxMs} passed; returns the work done. */
     public int await(final long maxMs) {
-        asleep = true;
+        wakeup.aboutToSleep();
         int work = 0;
         try {
             ctx.stalls().begin(ctx.nanoClock().nanoTime());
@@ -139,7 +138,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's selector failed", e);
         } finally {
-            asleep = false;
+            wakeup.awake();
             slept = false;
             ctx.stalls().end();
         }

@@ -152,7 +152,7 @@ final class Extent {
         Posix.dataSync(fd);
     }
 
-    private void writeSuperblock() throws PosixException {
+    void writeSuperblock() throws PosixException {
         try (Arena arena = Arena.ofConfined()) {
             final MemorySegment block = arena.allocate(SizeClass.PAGE, SizeClass.PAGE);
             block.set(INT, 4, VERSION);

@@ -39,15 +39,19 @@ def _hostile(home: Path, small: bool) -> Part:
 
 
 def _simulation(home: Path, small: bool) -> Part:
+    tests = ("ObjectStoreModelTest", "NodesSimulationTest")
     return Part(
-        "simulation of the store",
+        "simulation of stores and cluster",
         [
-            *("./mvnw", "-B", "-ntp", "-q", "-pl", "storage", "test", "-Dtest=ObjectStoreModelTest"),
+            *("./mvnw", "-B", "-ntp", "-q", "-pl", "storage,node", "-am", "test", f"-Dtest={','.join(tests)}"),
+            "-Dsurefire.failIfNoSpecifiedTests=false",
             f"-Dkvasir.simulation.operations={SIMULATION_STEPS}",
         ],
         home,
-        3600,
-        reports=lambda: sorted(home.glob("storage/target/surefire-reports/TEST-*ObjectStoreModelTest.xml")),
+        4 * 3600,
+        reports=lambda: [
+            report for test in tests for report in sorted(home.glob(f"*/target/surefire-reports/TEST-*.{test}.xml"))
+        ],
         has_tests=True,
         unavailable="every ./kvasir test runs the small form" if small else "",
         holds_build_lock=True,

@@ -482,6 +482,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return entry != DramTier.NONE ? dram.length(entry) : ssd.length(id.hash64());
     }
 
+    /** Reads and writes that the SSD tier has not answered yet. */
+    public int ssdInFlight() {
+        return ssd.inFlight();
+    }
+
     /** Bytes of SSD that nothing occupies. */
     public long ssdFreeBytes() {
         return ssd.freeBytes();

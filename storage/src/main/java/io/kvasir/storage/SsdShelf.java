@@ -310,6 +310,11 @@ final class SsdShelf implements SsdListener {
         return tier != null && failure == null && !waitedFor;
     }
 
+    /** Reads and writes that the tier has not answered yet. */
+    int inFlight() {
+        return readsInFlight + writesInFlight;
+    }
+
     /** Bytes that it can take without evicting for them. */
     long freeBytes() {
         return warm && failure == null ? Math.max(0, tier.capacityBytes() - tier.usedBytes()) : 0;

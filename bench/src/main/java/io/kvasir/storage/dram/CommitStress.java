@@ -8,7 +8,7 @@ import org.openjdk.jcstress.annotations.Outcome;
 import org.openjdk.jcstress.annotations.State;
 import org.openjdk.jcstress.infra.results.LL_Result;
 
-/** Who sees the stamp of a commit sees all that was committed: the object's bytes and its whole header. */
+/** An engine that sees the stamp of a commit sees all that was committed: the object's bytes and its whole header. */
 @JCStressTest
 @Outcome(id = "not committed, -", expect = Expect.ACCEPTABLE, desc = "The engine came before the commit.")
 @Outcome(id = "committed, all", expect = Expect.ACCEPTABLE, desc = "The engine came after the commit.")

@@ -1,0 +1,71 @@
+package io.kvasir.node.cluster.directory;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.SplittableRandom;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/**
+ * {@link NodesSimulation} from seeds. A seed that failed is run again by {@code -Dkvasir.simulation.seed=N}, and a longer
+ * run is made by {@code -Dkvasir.simulation.operations=1000000}; CONTRIBUTING.md has the whole command.
+ */
+class NodesSimulationTest {
+    private static final int IN_EVERY_RUN = 20_000;
+    /** Steps of one seed: directories of its own, and an end at which nothing may be left. */
+    private static final int STEPS = 5_000;
+
+    private static final int BETWEEN_CHECKS = 1_000;
+    private static final int STEPS_TWICE = 1_000;
+
+    @Test
+    void shouldKeepThePromisesOfStoresAndDirectoryUnderFaults() throws IOException {
+        final int operations = Integer.getInteger("kvasir.simulation.operations", IN_EVERY_RUN);
+        final Long given = Long.getLong("kvasir.simulation.seed");
+        final SplittableRandom seeds = new SplittableRandom();
+        for (int done = 0; done < operations; done += STEPS) {
+            simulate(given != null ? given : seeds.nextLong(), STEPS);
+        }
+    }
+
+    @Test
+    void shouldRunAlikeForOneSeed() throws IOException {
+        final long seed = new SplittableRandom().nextLong();
+        assertEquals(simulate(seed, STEPS_TWICE), simulate(seed, STEPS_TWICE), "seed " + seed);
+    }
+
+    private static long simulate(final long seed, final int steps) throws IOException {
+        final Path directory = Files.createTempDirectory(Path.of("/dev/shm"), "kvasir-nodes-");
+        try (NodesSimulation simulation = new NodesSimulation(seed, directory)) {
+            int step = 0;
+            try {
+                while (step < steps) {
+                    simulation.step();
+                    step++;
+                    if (step % BETWEEN_CHECKS == 0) {
+                        simulation.converge();
+                    }
+                }
+                simulation.finish();
+            } catch (final AssertionError | RuntimeException broken) {
+                throw new AssertionError(
+                        "seed " + seed + ", step " + step + ": run again with -Dkvasir.simulation.seed=" + seed,
+                        broken);
+            }
+            System.out.println("seed " + seed + ": " + simulation.summary());
+            assertTrue(steps < STEPS || simulation.hasSeenEverything(), simulation.summary());
+            return simulation.trace();
+        } finally {
+            try (Stream<Path> paths = Files.walk(directory)) {
+                for (final Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
+                    Files.delete(path);
+                }
+            }
+        }
+    }
+}

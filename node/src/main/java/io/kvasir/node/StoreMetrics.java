@@ -3,14 +3,17 @@ package io.kvasir.node;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.StorageCounters;
 import io.kvasir.storage.ssd.SsdMetrics;
+import io.kvasir.storage.tenant.TenantAccount;
 import io.prometheus.client.Collector;
 import io.prometheus.client.CollectorRegistry;
 import io.prometheus.client.CounterMetricFamily;
 import io.prometheus.client.GaugeMetricFamily;
 import io.prometheus.client.Histogram;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.ToLongFunction;
 
 /**
  * The object store's figures as metrics. The owner of the store calls {@link #sample} now and then for what only it may
@@ -21,8 +24,42 @@ final class StoreMetrics extends Collector {
         100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.5, 1, 5
     };
 
+    /** Tenants with time series of their own: those that have most. Without configured tenants each user is one. */
+    static final int MOST_TENANTS = 32;
+
+    /** The sum of all others; no tenant can have this name. */
+    static final String OTHER_TENANTS = "_other";
+
     private record Sample(
-            long dramObjects, long dramUsed, long dramCapacity, long quarantined, long leases, long leasedBytes) {}
+            long dramObjects,
+            long dramUsed,
+            long dramCapacity,
+            long quarantined,
+            long leases,
+            long leasedBytes,
+            List<TenantSample> tenants) {}
+
+    private record TenantSample(String name, long dram, long regions, long ssd, long quarantined, int connections) {
+        TenantSample(final TenantAccount account) {
+            this(
+                    account.name(),
+                    account.dramBytes(),
+                    account.regionBytes(),
+                    account.ssdBytes(),
+                    account.quarantinedBytes(),
+                    account.connections());
+        }
+
+        TenantSample plus(final TenantSample other) {
+            return new TenantSample(
+                    name,
+                    dram + other.dram,
+                    regions + other.regions,
+                    ssd + other.ssd,
+                    quarantined + other.quarantined,
+                    connections + other.connections);
+        }
+    }
 
     private final ObjectStore store;
     private volatile Sample sample;
@@ -56,7 +93,25 @@ final class StoreMetrics extends Collector {
                 store.dramCapacityBytes(),
                 store.quarantinedBytes(),
                 store.leases(),
-                store.leasedBytes());
+                store.leasedBytes(),
+                tenants());
+    }
+
+    private List<TenantSample> tenants() {
+        final List<TenantSample> all = new ArrayList<>();
+        store.accounts().all().forEach(account -> all.add(new TenantSample(account)));
+        if (all.size() <= MOST_TENANTS) {
+            return all;
+        }
+        all.sort(Comparator.comparingLong((TenantSample tenant) -> tenant.regions + tenant.ssd)
+                .reversed());
+        TenantSample others = new TenantSample(OTHER_TENANTS, 0, 0, 0, 0, 0);
+        for (final TenantSample tenant : all.subList(MOST_TENANTS, all.size())) {
+            others = others.plus(tenant);
+        }
+        final List<TenantSample> bounded = new ArrayList<>(all.subList(0, MOST_TENANTS));
+        bounded.add(others);
+        return bounded;
     }
 
     @Override
@@ -73,11 +128,51 @@ final class StoreMetrics extends Collector {
                 seen.quarantined);
         gauge(families, "kvasir_storage_leases", "Leases.", seen.leases);
         gauge(families, "kvasir_storage_leased_bytes", "Bytes of slots that leases hold.", seen.leasedBytes);
+        tenants(families, seen.tenants);
         counters(families, store.counters());
         if (store.ssdMetrics() != null) {
             ssd(families, store.ssdMetrics());
         }
         return families;
+    }
+
+    private static void tenants(final List<MetricFamilySamples> families, final List<TenantSample> tenants) {
+        final GaugeMetricFamily bytes = new GaugeMetricFamily(
+                "kvasir_storage_tenant_bytes", "Bytes of slots in use, by tenant and tier.", List.of("tenant", "tier"));
+        for (final TenantSample tenant : tenants) {
+            bytes.addMetric(List.of(tenant.name, "dram"), (double) tenant.dram);
+            bytes.addMetric(List.of(tenant.name, "ssd"), (double) tenant.ssd);
+        }
+        families.add(bytes);
+        byTenant(
+                families,
+                "kvasir_storage_tenant_region_bytes",
+                "Bytes of a tenant's regions in DRAM, which no other tenant can use.",
+                tenants,
+                tenant -> tenant.regions);
+        byTenant(
+                families,
+                "kvasir_storage_tenant_quarantined_bytes",
+                "Bytes of slots that a departed process of the tenant may still write.",
+                tenants,
+                tenant -> tenant.quarantined);
+        byTenant(
+                families,
+                "kvasir_storage_tenant_connections",
+                "Connections of the tenant that have said Hello.",
+                tenants,
+                tenant -> tenant.connections);
+    }
+
+    private static void byTenant(
+            final List<MetricFamilySamples> families,
+            final String name,
+            final String help,
+            final List<TenantSample> tenants,
+            final ToLongFunction<TenantSample> value) {
+        final GaugeMetricFamily family = new GaugeMetricFamily(name, help, List.of("tenant"));
+        tenants.forEach(tenant -> family.addMetric(List.of(tenant.name), (double) value.applyAsLong(tenant)));
+        families.add(family);
     }
 
     private static void counters(final List<MetricFamilySamples> families, final StorageCounters counters) {

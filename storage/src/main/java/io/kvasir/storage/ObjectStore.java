@@ -10,6 +10,7 @@ import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.tenant.TenantAccounts;
 import java.util.ArrayDeque;
 import java.util.List;
 import java.util.Queue;
@@ -111,6 +112,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final Waiters waiters = new Waiters();
     private final Verifier verifier;
     private final ObjectTable table;
+    private final TenantAccounts accounts;
+    private final SsdAccounts ssdAccounts;
     private final DramTier dram;
     private final SsdShelf ssd;
     private final RemoteShelf remote;
@@ -142,6 +145,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         this.context = context.conclude();
         holdings = context.holdings();
         timers = new TimerWheel(context.nanoClock().nanoTime());
+        accounts = new TenantAccounts(context.tenantShares());
         final DramEvents listener = new DramEvents();
         table = new ObjectTable(DramTier.mostObjects(context.dramCapacity()), new SipHash(context.random()));
         dram = openDram(new DramContext(
@@ -149,6 +153,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.dramCapacity(),
                 context.regionBytes(),
                 context.reserveQuotaBytes(),
+                accounts,
                 context.policy(),
                 this::isDurable,
                 () -> context.ssd() != null,
@@ -166,7 +171,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.worker("kvasir-checksums"),
                 this::complete,
                 context.nanoClock().nanoTime());
-        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings);
+        ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf);
+        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
         planner = new LookupPlanner(dram, ssd, remote, verifier::verifyNow);
@@ -180,7 +186,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.catalogueDirectory() == null ? null : context.worker("kvasir-catalogue"),
                 this::complete,
                 counters,
-                this::tellUntold,
+                this::namespacesFound,
                 this::pinsFound);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         try {
@@ -569,6 +575,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
      */
     public boolean rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
         final boolean taken = remembered.namespace(namespace, tenant, fields);
+        ssdAccounts.namespaceFound(namespace);
         tellUntold();
         return taken;
     }
@@ -612,6 +619,15 @@ public final class ObjectStore implements Agent, AutoCloseable {
             counters.faults.increment();
         }
         untold.add(event);
+    }
+
+    private String tenantNameOf(final Hash256 namespace) {
+        return remembered == null ? null : remembered.tenantOf(namespace);
+    }
+
+    private void namespacesFound() {
+        ssdAccounts.namespacesFound();
+        tellUntold();
     }
 
     private void tellUntold() {
@@ -768,6 +784,16 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     public long dramUsedBytes() {
         return dram.usedBytes();
+    }
+
+    /** What each tenant has. */
+    public TenantAccounts accounts() {
+        return accounts;
+    }
+
+    /** Slots on SSD of objects whose tenant is not known, or not yet. */
+    public long ssdBytesOfUnknown() {
+        return ssdAccounts.unknownBytes();
     }
 
     public long dramCapacityBytes() {

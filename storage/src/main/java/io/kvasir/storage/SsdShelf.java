@@ -55,6 +55,7 @@ final class SsdShelf implements SsdListener {
     private final Consumer<ObjectEvent> events;
     private final Consumer<ObjectId> gone;
     private final Holdings holdings;
+    private final SsdAccounts accounts;
     private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
     /** Objects that could not be read, and when they are tried again; they are still there. */
     private final Long2LongHashMap unreadable = new Long2LongHashMap(0);
@@ -85,8 +86,10 @@ final class SsdShelf implements SsdListener {
             final StorageCounters counters,
             final Consumer<ObjectEvent> events,
             final Consumer<ObjectId> gone,
-            final Holdings holdings) {
+            final Holdings holdings,
+            final SsdAccounts accounts) {
         this.dram = dram;
+        this.accounts = accounts;
         cold = dram.scan();
         this.counters = counters;
         this.events = events;
@@ -121,9 +124,26 @@ final class SsdShelf implements SsdListener {
         return failure;
     }
 
+    private void put(final ObjectId id, final long length) {
+        final long before = lengths.put(id.hash64(), length);
+        if (before != length) {
+            if (before != ABSENT) {
+                accounts.remove(id.namespace(), before);
+            }
+            accounts.add(id.namespace(), length);
+        }
+    }
+
+    private void drop(final ObjectId id) {
+        final long length = lengths.remove(id.hash64());
+        if (length != ABSENT) {
+            accounts.remove(id.namespace(), length);
+        }
+    }
+
     @Override
     public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
-        lengths.put(id.hash64(), length);
+        put(id, length);
         holdings.held(id, TierKind.SSD, length, parent, chunkIndex);
     }
 
@@ -140,6 +160,7 @@ final class SsdShelf implements SsdListener {
     public void failed(final String reason) {
         failure = reason;
         lengths.clear();
+        accounts.clear();
         holdings.lost(TierKind.SSD);
         events.accept(ObjectEvent.cleared(TierKind.SSD));
         LOG.error("the SSD tier is out of use: {}", reason);
@@ -147,7 +168,7 @@ final class SsdShelf implements SsdListener {
 
     @Override
     public void stored(final ObjectId id, final long length) {
-        lengths.put(id.hash64(), length);
+        put(id, length);
         holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
         events.accept(new ObjectEvent(ObjectEvent.Kind.STORED, null, id, TierKind.SSD));
     }
@@ -155,7 +176,7 @@ final class SsdShelf implements SsdListener {
     /** The tier begins to remove it: DRAM must not count on it from now on. */
     @Override
     public void removed(final ObjectId id) {
-        lengths.remove(id.hash64());
+        drop(id);
         unreadable.remove(id.hash64());
         holdings.gone(id, TierKind.SSD);
         events.accept(new ObjectEvent(ObjectEvent.Kind.REMOVED, null, id, TierKind.SSD));
@@ -164,7 +185,7 @@ final class SsdShelf implements SsdListener {
 
     /** Lookups miss it from now on; the tier removes it in its own time. */
     void remove(final ObjectId id) {
-        lengths.remove(id.hash64());
+        drop(id);
         holdings.gone(id, TierKind.SSD);
         tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
     }
@@ -376,10 +397,9 @@ final class SsdShelf implements SsdListener {
     private void write(final int entry) {
         final ObjectId id = dram.id(entry);
         final long length = dram.length(entry);
-        final long hash = dram.hash(entry);
         dram.hold(entry);
         // Counted as there, so that the scan passes it by while it is on its way; taken back when it fails.
-        lengths.put(hash, length);
+        put(id, length);
         writesInFlight++;
         writeBytesInFlight += length;
         tier.write(new WriteRequest(
@@ -398,17 +418,17 @@ final class SsdShelf implements SsdListener {
                     writeBytesInFlight -= length;
                     final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
                     dram.unhold(entry);
-                    written(hash, length, outcome, ruined);
+                    written(id, length, outcome, ruined);
                 }));
     }
 
-    private void written(final long hash, final long length, final WriteOutcome outcome, final boolean ruined) {
+    private void written(final ObjectId id, final long length, final WriteOutcome outcome, final boolean ruined) {
         if (outcome.status() == WriteOutcome.Status.DURABLE) {
             progressNs = System.nanoTime();
             counters.demoted.increment();
             counters.demotedBytes.add(length);
         } else if (!outcome.isStored()) {
-            lengths.remove(hash);
+            drop(id);
             if (ruined) {
                 // Not the disk failed: the objects of other regions go on.
                 return;

@@ -3,10 +3,12 @@ package io.kvasir.storage;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.tenant.TenantShare;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
@@ -30,6 +32,7 @@ public final class StoreContext {
     private double leaseQuota = 0.5;
     private long reserveQuotaBytes;
     private Duration reserveDeadline = Duration.ofSeconds(60);
+    private Map<String, TenantShare> tenantShares = Map.of();
     private Supplier<EvictionPolicy> policy = PolicyKind.STANDARD::create;
     private Holdings holdings = Holdings.NONE;
     private RemoteTier remote;
@@ -132,6 +135,16 @@ public final class StoreContext {
 
     Duration reserveDeadline() {
         return reserveDeadline;
+    }
+
+    /** What tenants may have, by name; one that is not in it has what nobody else is guaranteed. */
+    public StoreContext tenantShares(final Map<String, TenantShare> value) {
+        tenantShares = Map.copyOf(value);
+        return this;
+    }
+
+    Map<String, TenantShare> tenantShares() {
+        return tenantShares;
     }
 
     /** Of the DRAM tier, which puts copies that another holder also has before what it orders. */

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.dram.AccountShadow;
 import io.kvasir.storage.dram.IndexShadow;
 import io.kvasir.storage.policy.PolicyKind;
 import java.io.IOException;
@@ -177,6 +178,8 @@ final class StoreSimulation implements AutoCloseable {
         faults += FAULTS.contains(step) ? 1 : 0;
         assertTrue(store.dramUsedBytes() <= store.dramCapacityBytes(), "capacity");
         IndexShadow.compare(store.dram(), ids);
+        AccountShadow.compare(store.dram(), store.accounts());
+        assertEquals(engines.size(), store.accounts().of("tests").connections(), "connections");
     }
 
     private void pass(final long ns) {

@@ -129,6 +129,7 @@ public final class Attachments {
     void quarantine(final Entry entry, final long bytes) {
         entry.quarantinedBytes += bytes;
         quarantinedBytes += bytes;
+        entry.tenant.account.quarantined(bytes);
     }
 
     Entry departed(final long id) {

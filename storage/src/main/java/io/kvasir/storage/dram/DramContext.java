@@ -2,6 +2,7 @@ package io.kvasir.storage.dram;
 
 import io.kvasir.storage.StorageCounters;
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.tenant.TenantAccounts;
 import java.nio.file.Path;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -19,6 +20,7 @@ import org.agrona.concurrent.EpochClock;
  * @param capacity payload bytes of all region files; the header tables (256 bytes a slot) come on top
  * @param regionBytes size of a region file
  * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
+ * @param accounts where each tenant's part is counted; what a tenant may have is in them
  * @param durable whether an object with this hash is on SSD, so that its slot can go at once
  * @param demotes whether there is a tier below; else no object is ever durable and there is nothing to prefer
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
@@ -33,6 +35,7 @@ public record DramContext(
         long capacity,
         long regionBytes,
         long reserveQuota,
+        TenantAccounts accounts,
         Supplier<EvictionPolicy> policy,
         LongPredicate durable,
         BooleanSupplier demotes,

@@ -86,7 +86,7 @@ public final class DramTier implements AutoCloseable {
             share(known, gid);
             return known;
         }
-        final TenantArena tenant = new TenantArena(name, files.tenantDirectory(name), gid);
+        final TenantArena tenant = new TenantArena(context.accounts().of(name), files.tenantDirectory(name), gid);
         try {
             files.createTenant(tenant);
         } catch (final IOException failure) {
@@ -131,6 +131,7 @@ public final class DramTier implements AutoCloseable {
         } catch (final IOException failure) {
             throw new StorageException("cannot make an attachment's lock file: " + failure.getMessage(), failure);
         }
+        tenant.account.connected(1);
         return attachments.open(secret, tenant);
     }
 
@@ -139,6 +140,7 @@ public final class DramTier implements AutoCloseable {
         if (attachment.departed) {
             return;
         }
+        attachment.tenant.account.connected(-1);
         attachment.slots.forEachLong((place, reservation) -> {
             reservation.cancel();
             quarantine(place);
@@ -155,6 +157,7 @@ public final class DramTier implements AutoCloseable {
             return false;
         }
         writing--;
+        region.tenant.account.reserved(-region.slotBytes);
         forget(region.entryOf[slot]);
         region.quarantined();
         region.unreserved();
@@ -527,6 +530,7 @@ public final class DramTier implements AutoCloseable {
         region.reserved(writer);
         if (attachment != null) {
             attachment.reservedBytes += region.slotBytes;
+            tenant.account.reserved(region.slotBytes);
             attachment.slots.put(Attachments.place(region.id, slot), reservation);
             reservation.add(Attachments.place(region.id, slot));
             attachment.last = region;
@@ -591,6 +595,7 @@ public final class DramTier implements AutoCloseable {
     private void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
         if (attachment != null) {
             attachment.reservedBytes -= region.slotBytes;
+            attachment.tenant.account.reserved(-region.slotBytes);
             attachment.slots.remove(Attachments.place(region.id, slot)).closed();
             writing--;
         }
@@ -729,6 +734,7 @@ public final class DramTier implements AutoCloseable {
         table.in(object, TierKind.DRAM, true);
         region.entryOf[slot] = entry;
         usedBytes += region.slotBytes;
+        region.tenant.account.dram(region.slotBytes);
         return entry;
     }
 
@@ -742,6 +748,7 @@ public final class DramTier implements AutoCloseable {
         final Region region = entries.region[entry];
         region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
         usedBytes -= region.slotBytes;
+        region.tenant.account.dram(-region.slotBytes);
         final int serial = entries.serial[entry];
         entries.give(entry);
         context.listener().settled(entry, serial);

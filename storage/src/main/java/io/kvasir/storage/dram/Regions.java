@@ -68,6 +68,7 @@ final class Regions implements AutoCloseable {
         byId.put(region.id, region);
         region.tenant.regions.add(region);
         bytes += region.dataBytes();
+        region.tenant.account.regions(region.dataBytes());
     }
 
     /** Refuses when the file system cannot hold what the capacity promises. */
@@ -209,6 +210,7 @@ final class Regions implements AutoCloseable {
         byId.remove(region.id);
         region.tenant.regions.remove(region);
         bytes -= region.dataBytes();
+        region.tenant.account.regions(-region.dataBytes());
         context.listener().regionRetired(region.id);
         final ArenaFiles.Spare spare = files.retire(region);
         spares.close(region);

@@ -1,6 +1,7 @@
 package io.kvasir.storage.dram;
 
 import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.tenant.TenantAccount;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -8,6 +9,7 @@ import java.util.List;
 /** One tenant's directory of the arena and the regions in it; owned by {@link DramTier}. */
 public final class TenantArena implements ObjectStore.Tenant {
     final String name;
+    final TenantAccount account;
     final Path path;
     /** Group that may read the directory and write the payload files; -1: the node's own. */
     int gid;
@@ -17,8 +19,9 @@ public final class TenantArena implements ObjectStore.Tenant {
 
     final List<Region> regions = new ArrayList<>();
 
-    TenantArena(final String name, final Path path, final int gid) {
-        this.name = name;
+    TenantArena(final TenantAccount account, final Path path, final int gid) {
+        this.name = account.name();
+        this.account = account;
         this.path = path;
         this.gid = gid;
     }

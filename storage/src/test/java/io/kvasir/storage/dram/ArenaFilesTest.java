@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.tenant.TenantAccounts;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -16,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -111,7 +113,8 @@ class ArenaFilesTest {
     }
 
     private TenantArena tenant() throws IOException {
-        final TenantArena tenant = new TenantArena("tests", files.tenantDirectory("tests"), -1);
+        final TenantArena tenant =
+                new TenantArena(new TenantAccounts(Map.of()).of("tests"), files.tenantDirectory("tests"), -1);
         files.createTenant(tenant);
         return tenant;
     }

@@ -3,9 +3,11 @@ package io.kvasir.storage.dram;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.tenant.TenantAccounts;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -18,7 +20,7 @@ class AttachmentsTest {
 
     @Test
     void shouldLookAtSomeDepartedAttachmentsInEachCallAndAtAllInTheEnd() {
-        final TenantArena tenant = new TenantArena("t", directory, -1);
+        final TenantArena tenant = new TenantArena(new TenantAccounts(Map.of()).of("t"), directory, -1);
         final Attachments attachments = new Attachments();
         final Set<Long> left = new HashSet<>();
         for (int i = 1; i <= COUNT; i++) {

@@ -10,9 +10,11 @@ import io.kvasir.storage.StoreFixture;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.tenant.TenantAccounts;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashSet;
+import java.util.Map;
 import java.util.Queue;
 import java.util.Random;
 import java.util.Set;
@@ -51,6 +53,7 @@ class RegionToMoveTest {
                 (long) REGIONS * MIB,
                 MIB,
                 (long) REGIONS * MIB,
+                new TenantAccounts(Map.of()),
                 LruPolicy::new,
                 durable::contains,
                 () -> hasTierBelow,

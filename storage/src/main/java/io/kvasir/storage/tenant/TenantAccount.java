@@ -1,0 +1,95 @@
+package io.kvasir.storage.tenant;
+
+/** What one tenant has. Counted as it changes, by the store's owner, which alone reads it. */
+public final class TenantAccount {
+    private final String name;
+    private final int number;
+    private final TenantShare share;
+    private long dramBytes;
+    private long regionBytes;
+    private long reservedBytes;
+    private long quarantinedBytes;
+    private long ssdBytes;
+    private int connections;
+
+    TenantAccount(final String name, final int number, final TenantShare share) {
+        this.name = name;
+        this.number = number;
+        this.share = share;
+    }
+
+    public String name() {
+        return name;
+    }
+
+    /** From 0, in the order in which the tenants were met. */
+    public int number() {
+        return number;
+    }
+
+    public TenantShare share() {
+        return share;
+    }
+
+    // ---- what it has
+
+    /** Slots in DRAM that hold or await an object. */
+    public long dramBytes() {
+        return dramBytes;
+    }
+
+    public void dram(final long more) {
+        dramBytes += more;
+        assert dramBytes >= 0 : name + " has less than nothing in DRAM";
+    }
+
+    /** Region files of DRAM, whatever is in them. */
+    public long regionBytes() {
+        return regionBytes;
+    }
+
+    public void regions(final long more) {
+        regionBytes += more;
+        assert regionBytes >= 0 : name + " has less than no regions";
+    }
+
+    /** Slots that connected engines write; part of {@link #dramBytes}. */
+    public long reservedBytes() {
+        return reservedBytes;
+    }
+
+    public void reserved(final long more) {
+        reservedBytes += more;
+        assert reservedBytes >= 0 : name + " has less than nothing reserved";
+    }
+
+    /** Slots that departed processes may still write; no part of {@link #dramBytes}. */
+    public long quarantinedBytes() {
+        return quarantinedBytes;
+    }
+
+    public void quarantined(final long more) {
+        quarantinedBytes += more;
+        assert quarantinedBytes >= 0 : name + " has less than nothing quarantined";
+    }
+
+    /** Slots on SSD of objects that lookups may find there, those that are being written included. */
+    public long ssdBytes() {
+        return ssdBytes;
+    }
+
+    public void ssd(final long more) {
+        ssdBytes += more;
+        assert ssdBytes >= 0 : name + " has less than nothing on SSD";
+    }
+
+    /** Connections that have said Hello. */
+    public int connections() {
+        return connections;
+    }
+
+    public void connected(final int more) {
+        connections += more;
+        assert connections >= 0 : name + " has less than no connections";
+    }
+}

@@ -1,0 +1,123 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.tenant.TenantAccount;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What a tenant is charged for DRAM and SSD, also after a restart. */
+class TenantAccountsTest {
+    private static final int LENGTH = 60 * 1024;
+    private static final long SLOT = SizeClass.slotBytes(LENGTH);
+    private static final int OBJECTS = 64;
+    private Path arena;
+    private Path disk;
+    private StoreFixture fixture;
+
+    @BeforeEach
+    void open() throws IOException {
+        arena = StoreFixture.arenaDirectory();
+        disk = Files.createTempDirectory("kvasir-test-ssd-");
+        start();
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        fixture.close();
+        StoreFixture.deleteAll(arena);
+        StoreFixture.deleteAll(disk);
+    }
+
+    private void start() throws IOException {
+        fixture = new StoreFixture(new StoreContext()
+                .dramDirectory(arena.resolve("arena"))
+                .dramCapacity(2 << 20)
+                .regionBytes(256 << 10)
+                .catalogueDirectory(disk.resolve("catalogue"))
+                .ssd(new SsdTier.Context().directory(disk).capacityBytes(16 << 20)));
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+    }
+
+    private TenantAccount account() {
+        return fixture.store.accounts().of("tests");
+    }
+
+    private void storeAll() throws IOException {
+        for (long number = 0; number < OBJECTS; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
+        }
+    }
+
+    @Test
+    void shouldChargeSlotsInBothTiersToTheTenantThatStored() throws IOException {
+        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        storeAll();
+        fixture.until("demotion", () -> account().ssdBytes() > 0);
+        // The SSD's threads count for themselves, under their own lock.
+        fixture.until(
+                "SSD settled",
+                () -> fixture.store.ssd().usedBytes() == account().ssdBytes());
+        assertEquals(0, fixture.store.ssdBytesOfUnknown());
+        assertEquals(fixture.store.dramUsedBytes(), account().dramBytes());
+        assertTrue(account().regionBytes() >= account().dramBytes());
+        assertEquals(1, account().connections());
+    }
+
+    @Test
+    void shouldTakeWhatIsRemovedOffTheAccounts() throws IOException {
+        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        storeAll();
+        fixture.until("demotion", () -> account().ssdBytes() >= 10 * SLOT);
+        for (long number = 0; number < OBJECTS; number++) {
+            fixture.store.remove(new ObjectId(
+                    StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
+        }
+        fixture.until(
+                "empty", () -> account().ssdBytes() == 0 && fixture.store.ssd().usedBytes() == 0);
+        assertEquals(0, account().dramBytes());
+    }
+
+    @Test
+    void shouldHaveTheSameAccountsAfterARestart() throws IOException {
+        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        storeAll();
+        fixture.until("demotion", () -> account().ssdBytes() >= 10 * SLOT);
+        fixture.reserve(LENGTH, 1000, 1001);
+        final long dram = fixture.store.dramUsedBytes() - 2 * SLOT;
+        final long regions = account().regionBytes();
+        fixture.killNode();
+        // Its engine lives on: what it had reserved is quarantined.
+        final StoreFixture before = fixture;
+        start();
+        assertEquals(dram, account().dramBytes());
+        assertEquals(dram, fixture.store.dramUsedBytes());
+        assertEquals(regions, account().regionBytes());
+        assertEquals(2 * SLOT, account().quarantinedBytes());
+        assertEquals(0, account().reservedBytes());
+        fixture.until(
+                "the catalog",
+                () -> fixture.store.ssdBytesOfUnknown() == 0
+                        && account().ssdBytes() == fixture.store.ssd().usedBytes());
+        assertTrue(account().ssdBytes() >= 10 * SLOT);
+        before.killEngine();
+        fixture.until("the engine's end", () -> account().quarantinedBytes() == 0);
+    }
+
+    @Test
+    void shouldChargeSsdToNobodyUntilTheNamespaceIsKnown() throws IOException {
+        storeAll();
+        fixture.until("demotion", () -> fixture.store.ssdBytesOfUnknown() >= 10 * SLOT);
+        assertEquals(0, account().ssdBytes());
+        final long unknown = fixture.store.ssdBytesOfUnknown();
+        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        assertEquals(unknown, account().ssdBytes());
+        assertEquals(0, fixture.store.ssdBytesOfUnknown());
+    }
+}

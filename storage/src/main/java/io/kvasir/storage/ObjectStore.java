@@ -145,7 +145,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         this.context = context.conclude();
         holdings = context.holdings();
         timers = new TimerWheel(context.nanoClock().nanoTime());
-        accounts = new TenantAccounts(context.tenantShares());
+        accounts = new TenantAccounts(context.tenantShares(), context.dramCapacity(), context.regionBytes());
         final DramEvents listener = new DramEvents();
         table = new ObjectTable(DramTier.mostObjects(context.dramCapacity()), new SipHash(context.random()));
         dram = openDram(new DramContext(

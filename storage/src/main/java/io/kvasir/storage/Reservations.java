@@ -126,7 +126,7 @@ final class Reservations {
                     if (retries && records.status(i) != SlotStatus.NO_ROOM) {
                         continue;
                     }
-                    if (!dram.canFit(length(i))) {
+                    if (!dram.canFit(writer.arena(), length(i))) {
                         tooLong++;
                         records.at(i);
                         records.add(SlotStatus.NO_ROOM, DramTier.NONE);

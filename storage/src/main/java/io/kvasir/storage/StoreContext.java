@@ -3,11 +3,13 @@ package io.kvasir.storage;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -276,6 +278,11 @@ public final class StoreContext {
         if (defaultLease.isNegative() || defaultLease.isZero() || maxLease.compareTo(defaultLease) < 0) {
             throw new StorageException("lease.default is " + defaultLease + " and lease.max " + maxLease
                     + "; the default must be above 0 and at most lease.max");
+        }
+        final List<String> unkept = TenantAccounts.problems(
+                tenantShares, dramCapacity, regionBytes(), ssd == null ? 0 : ssd.capacityBytes());
+        if (!unkept.isEmpty()) {
+            throw new StorageException("tenants: " + String.join("; ", unkept));
         }
         return this;
     }

@@ -39,8 +39,12 @@ final class Adoption {
         writers.clear();
         for (final Region region :
                 files.adopt(tenant, () -> context.counters().faults.increment())) {
-            if (regions.bytes() + region.dataBytes() > context.capacity()) {
-                LOG.info("dram.capacity is smaller than before: region {} is dropped", region.id);
+            final boolean beyondShare = !tenant.account.mayGrow(region.dataBytes());
+            if (beyondShare || regions.bytes() + region.dataBytes() > context.capacity()) {
+                LOG.info(
+                        "{} is smaller than before: region {} is dropped",
+                        beyondShare ? "dram.max of tenant " + tenant.name : "dram.capacity",
+                        region.id);
                 files.delete(files.retire(region).file());
                 region.close();
                 continue;

@@ -10,6 +10,7 @@ import io.kvasir.storage.TierKind;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.policy.TenantOrder;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -29,7 +30,7 @@ public final class DramTier implements AutoCloseable {
     public static final int NONE = Entries.NONE;
     /** From {@link #reserve}: nothing could be evicted. */
     public static final int NO_ROOM = -2;
-    /** From {@link #reserve}: the attachment has as much reserved as it may. */
+    /** From {@link #reserve}: the attachment, or its tenant, has as much reserved as it may. */
     public static final int QUOTA = -3;
 
     private final DramContext context;
@@ -40,6 +41,9 @@ public final class DramTier implements AutoCloseable {
     private final Entries entries = new Entries();
     private final ObjectTable table;
     private final CopiesFirst policy;
+    /** Null: no tenant has a minimum or a maximum. */
+    private final TenantOrder order;
+
     /** For walks that end within the call that began them. */
     private final EvictionPolicy.Scan coldestFirst;
 
@@ -56,8 +60,11 @@ public final class DramTier implements AutoCloseable {
         this.table = table;
         policy = new CopiesFirst(context.policy().get());
         coldestFirst = policy.scan();
+        order = context.accounts().sharesDram()
+                ? new TenantOrder(context.accounts().configured())
+                : null;
         files = new ArenaFiles(context.directory());
-        regions = new Regions(context, files, entries, new Victims(entries, policy, context), this::evict);
+        regions = new Regions(context, files, entries, new Victims(entries, policy, order, context), this::evict);
         try {
             final Adoption adoption = new Adoption(this, context, files, regions, attachments);
             for (final String tenant : files.tenants()) {
@@ -436,6 +443,9 @@ public final class DramTier implements AutoCloseable {
     public void touch(final int entry) {
         entries.uses[entry]++;
         policy.touch(entry);
+        if (order != null) {
+            order.touch(entry);
+        }
         if (policy.isCopied(entry) && !context.copyGivesWay().test(entries.uses[entry])) {
             policy.copied(entry, false);
         }
@@ -475,9 +485,10 @@ public final class DramTier implements AutoCloseable {
 
     // ---- writing
 
-    /** False when such an object fits into no region that this tier could ever have. */
-    public boolean canFit(final long length) {
-        return SizeClass.slotBytes(length) <= context.capacity();
+    /** False when such an object fits into no region that the tenant could ever have. */
+    public boolean canFit(final TenantArena tenant, final long length) {
+        return SizeClass.slotBytes(length)
+                <= Math.min(context.capacity(), tenant.account.share().dramMax());
     }
 
     /** What searches for eviction candidates may still look at; a search that has used it up finds no more space. */
@@ -508,10 +519,12 @@ public final class DramTier implements AutoCloseable {
             final Eviction evicts) {
         final Attachments.Entry attachment = reservation == null ? null : reservation.writer();
         final long slotBytes = SizeClass.slotBytes(length);
-        if (!canFit(length) || (attachment != null && attachment.departed)) {
+        if (!canFit(tenant, length) || (attachment != null && attachment.departed)) {
             return NO_ROOM;
         }
-        if (attachment != null && attachment.reservedBytes + slotBytes > context.reserveQuota()) {
+        if (attachment != null
+                && (attachment.reservedBytes + slotBytes > context.reserveQuota()
+                        || !tenant.account.mayReserve(slotBytes))) {
             return QUOTA;
         }
         final long writer = attachment == null ? Region.NODE : attachment.id;
@@ -573,6 +586,7 @@ public final class DramTier implements AutoCloseable {
         unreserve(attachment, region, slot);
         entries.state[entry] = Entries.COMMITTED;
         policy.add(entry, entries.hash[entry], region.slotBytes, chunkIndex, priority);
+        inOrder(entry);
         link(entry, parent);
         context.listener().stored(entry);
         context.listener().settled(entry, entries.serial[entry]);
@@ -646,6 +660,9 @@ public final class DramTier implements AutoCloseable {
         final int slot = entries.slot[entry];
         context.listener().removed(entry);
         policy.remove(entry);
+        if (order != null) {
+            order.remove(entry);
+        }
         forget(entry);
         region.free(slot);
     }
@@ -785,7 +802,14 @@ public final class DramTier implements AutoCloseable {
         final long hash = id.hash64();
         final int entry = insert(region, slot, object, hash, Entries.UNVERIFIED);
         policy.add(entry, hash, region.slotBytes, chunkIndex(entry), priority(entry));
+        inOrder(entry);
         return true;
+    }
+
+    private void inOrder(final int entry) {
+        if (order != null) {
+            order.add(entry, entries.region[entry].tenant.account.number());
+        }
     }
 
     /** The entry of this object, whether it has expired or not. */

@@ -17,6 +17,10 @@ import org.slf4j.LoggerFactory;
 final class Regions implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Regions.class);
     private static final int INSPECTED_AT_ONCE = 64;
+    /** How long others leave new regions to a tenant below its minimum that asked for one; it asks again meanwhile. */
+    private static final long OWED_MS = 500;
+    /** A tenant below its minimum for which others could give nothing looks at them again. */
+    private static final long TAKES_AGAIN_MS = 20;
 
     /** Takes an object out that nobody holds, so that its slot is free. */
     @FunctionalInterface
@@ -33,6 +37,7 @@ final class Regions implements AutoCloseable {
     private final Int2ObjectHashMap<Region> byId = new Int2ObjectHashMap<>();
     private Iterator<Region> turn = List.<Region>of().iterator();
     private long bytes;
+    private long owedUntilMs;
     /** Random at each start: a name of an earlier node's region never comes again. */
     private int next;
 
@@ -114,7 +119,9 @@ final class Regions implements AutoCloseable {
                 empty = region;
             }
         }
-        final ArenaFiles.Spare spare = spares.take(slotBytes);
+        final boolean owed = tenant.account.isOwed(spares.fileBytes(slotBytes));
+        final boolean mayGrow = owed || mayGrow(tenant, slotBytes);
+        final ArenaFiles.Spare spare = mayGrow ? spares.take(slotBytes, tenant.account.freeOfMaximum()) : null;
         if (spare != null) {
             final Region region = cut(spare, tenant, slotBytes);
             if (region != null) {
@@ -124,13 +131,24 @@ final class Regions implements AutoCloseable {
         if (empty != null) {
             return cut(retire(empty), tenant, slotBytes);
         }
+        if (owed) {
+            owedUntilMs = context.clock().time() + OWED_MS;
+        }
         // Nothing is evicted while the capacity is not used up; the caller waits for the next region.
-        if (spares.mayGrow(slotBytes, bytes)) {
+        if (mayGrow && spares.mayGrow(slotBytes, bytes)) {
             spares.want(slotBytes);
             return null;
         }
         if (evicts == Eviction.NOTHING) {
             return null;
+        }
+        if (owed && context.clock().time() >= tenant.takesAgainMs) {
+            // Others have what is this tenant's: that goes before its own.
+            final Region taken = victims.regionToMove(tenant, evicts, Victims.From.OTHERS);
+            if (taken != null) {
+                return move(taken, tenant, slotBytes);
+            }
+            tenant.takesAgainMs = context.clock().time() + TAKES_AGAIN_MS;
         }
         final boolean thorough = victims.left() >= Victims.THOROUGH;
         final int victim = victims.find(tenant, slotBytes, writer, evicts);
@@ -143,15 +161,18 @@ final class Regions implements AutoCloseable {
             evictor.evict(victim);
             return region;
         }
-        return move(tenant, slotBytes, evicts);
+        final Region region = victims.regionToMove(tenant, evicts, mayGrow ? Victims.From.ALL : Victims.From.ITSELF);
+        return region == null ? null : move(region, tenant, slotBytes);
     }
 
-    /** Regions go where they are needed: the region of the coldest object that can be emptied is cut anew. */
-    private Region move(final TenantArena tenant, final long slotBytes, final Eviction evicts) {
-        final Region region = victims.regionToMove(evicts);
-        if (region == null) {
-            return null;
-        }
+    /** False at the tenant's maximum, and while another one is owed what there is. */
+    private boolean mayGrow(final TenantArena tenant, final long slotBytes) {
+        return tenant.account.mayGrow(spares.fileBytes(slotBytes))
+                && (owedUntilMs == 0 || context.clock().time() >= owedUntilMs);
+    }
+
+    /** Regions go where they are needed: this one is emptied and cut anew. */
+    private Region move(final Region region, final TenantArena tenant, final long slotBytes) {
         for (final int entry : region.entryOf.clone()) {
             if (entry != Entries.NONE) {
                 evictor.evict(entry);

@@ -32,11 +32,11 @@ final class SpareRegions implements AutoCloseable {
         this.context = context;
     }
 
-    /** A file that holds at least one such slot; null when there is none yet. */
-    ArenaFiles.Spare take(final long slotBytes) {
+    /** A file of at most so many bytes that holds at least one such slot; null when there is none yet. */
+    ArenaFiles.Spare take(final long slotBytes, final long mostBytes) {
         for (final Iterator<ArenaFiles.Spare> each = spares.iterator(); each.hasNext(); ) {
             final ArenaFiles.Spare spare = each.next();
-            if (spare.bytes() >= slotBytes) {
+            if (spare.bytes() >= slotBytes && spare.bytes() <= mostBytes) {
                 each.remove();
                 return spare;
             }
@@ -126,7 +126,7 @@ final class SpareRegions implements AutoCloseable {
         });
     }
 
-    private long fileBytes(final long slotBytes) {
+    long fileBytes(final long slotBytes) {
         return Math.max(slotBytes, context.regionBytes());
     }
 

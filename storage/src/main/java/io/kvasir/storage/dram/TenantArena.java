@@ -17,6 +17,12 @@ public final class TenantArena implements ObjectStore.Tenant {
     /** The group is what an earlier node left, and nobody has come yet. */
     boolean adopted;
 
+    /** Searches for eviction candidates that look at this tenant's objects alone, after one that met none. */
+    int ownSearches;
+
+    /** When it may look again for what others have of its minimum. */
+    long takesAgainMs;
+
     final List<Region> regions = new ArrayList<>();
 
     TenantArena(final TenantAccount account, final Path path, final int gid) {

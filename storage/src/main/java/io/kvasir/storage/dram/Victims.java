@@ -3,8 +3,10 @@ package io.kvasir.storage.dram;
 import io.kvasir.storage.StoreLimits;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.policy.TenantOrder;
 import io.kvasir.storage.policy.VictimSearch;
 import io.kvasir.storage.policy.VictimSearch.Verdict;
+import io.kvasir.storage.tenant.TenantAccount;
 import org.agrona.collections.IntHashSet;
 
 /**
@@ -24,6 +26,15 @@ final class Victims {
     private static final int MOVE_STEPS = 8192;
     /** Slots of a region are looked at in a row, which costs less than an entry on its own. */
     private static final int SLOTS_OF_A_STEP = 16;
+    /** Searches in a tenant's own order after one in the order of all met none of its objects. */
+    private static final int OWN_SEARCHES = 64;
+
+    /** Whose regions may be taken for a tenant; never what another one has of its minimum. */
+    enum From {
+        ALL,
+        ITSELF,
+        OTHERS
+    }
 
     private final Entries entries;
     private final VictimSearch search;
@@ -32,8 +43,17 @@ final class Victims {
     private final DramContext context;
     /** Regions that one search for a region has looked at. */
     private final IntHashSet seen = new IntHashSet();
+    /** Null: no tenant has a minimum or a maximum. */
+    private final TenantOrder.Walk own;
 
-    Victims(final Entries entries, final CopiesFirst policy, final DramContext context) {
+    /** The best region that {@link #regionToMove} has seen, and the bytes that would be lost with it. */
+    private Region least;
+
+    private long leastLost;
+
+    /** @param order null: no tenant has a minimum or a maximum */
+    Victims(final Entries entries, final CopiesFirst policy, final TenantOrder order, final DramContext context) {
+        own = order == null ? null : order.walk();
         this.entries = entries;
         this.context = context;
         this.policy = policy;
@@ -48,7 +68,23 @@ final class Victims {
      * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
      */
     int find(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
-        return search.find(entry -> judge(entry, tenant, slotBytes, writer, evicts), () -> mayLose(evicts));
+        final VictimSearch.Candidates candidates = entry -> judge(entry, tenant, slotBytes, writer, evicts);
+        if (own == null) {
+            return search.find(candidates, () -> mayLose(evicts));
+        }
+        if (tenant.ownSearches == 0) {
+            final int found = search.find(candidates, () -> mayLose(evicts));
+            if (found != NONE) {
+                return found;
+            }
+            // Others' objects may hide the tenant's, and may be such that stay.
+            tenant.ownSearches = OWN_SEARCHES;
+            if (search.left() <= 0) {
+                return WAIT;
+            }
+        }
+        tenant.ownSearches--;
+        return search.find(own.of(tenant.account.number()), candidates, () -> mayLose(evicts));
     }
 
     /** For the searches of one call, {@link #regionToMove} included. */
@@ -92,20 +128,41 @@ final class Victims {
      * Of the regions that nobody writes or reads, one in which all may go: that of the coldest object, when all of it is
      * somewhere else too; else, and only when the SSD makes no progress, the one with which the fewest bytes are lost.
      */
-    Region regionToMove(final Eviction evicts) {
+    Region regionToMove(final TenantArena tenant, final Eviction evicts, final From from) {
         final boolean mayLose = mayLose(evicts);
-        // No tier below: whatever goes is gone, so the coldest is taken.
-        final boolean coldest = mayLose && !context.demotes().getAsBoolean();
-        Region least = null;
-        long leastLost = mayLose ? Long.MAX_VALUE : 1;
+        least = null;
+        leastLost = mayLose ? Long.MAX_VALUE : 1;
         search.budget(Math.max(search.left(), MOVE_STEPS));
         seen.clear();
-        scan.restart();
-        int entry = scan.next();
-        for (int looked = 0; entry != NONE && looked < LOOKED_AT && search.left() > 0; entry = scan.next(), looked++) {
+        if (from == From.ALL) {
+            lookForRegion(scan, tenant, from, mayLose);
+        }
+        if (own != null && least == null) {
+            // One tenant after the other, since the objects of those that give nothing may be the coldest of all.
+            if (from != From.OTHERS) {
+                lookForRegion(own.of(tenant.account.number()), tenant, From.ITSELF, mayLose);
+            }
+            if (from != From.ITSELF && least == null) {
+                for (final TenantAccount giver : context.accounts().exceeding()) {
+                    if (least == null && giver != tenant.account) {
+                        lookForRegion(own.of(giver.number()), tenant, From.OTHERS, mayLose);
+                    }
+                }
+            }
+        }
+        return least;
+    }
+
+    private void lookForRegion(
+            final EvictionPolicy.Scan order, final TenantArena tenant, final From from, final boolean mayLose) {
+        // No tier below: whatever goes is gone, so the coldest is taken.
+        final boolean coldest = mayLose && !context.demotes().getAsBoolean();
+        order.restart();
+        int entry = order.next();
+        for (int looked = 0; entry != NONE && looked < LOOKED_AT && search.left() > 0; entry = order.next(), looked++) {
             search.spend(1);
             final Region region = entries.region[entry];
-            if (!seen.add(region.id) || !region.isIdle()) {
+            if (!seen.add(region.id) || !region.isIdle() || !mayTake(region, tenant, from)) {
                 continue;
             }
             final long lost = lostWith(region, leastLost);
@@ -117,7 +174,12 @@ final class Victims {
                 break;
             }
         }
-        return least;
+    }
+
+    private static boolean mayTake(final Region region, final TenantArena tenant, final From from) {
+        return region.tenant == tenant
+                ? from != From.OTHERS
+                : from != From.ITSELF && region.tenant.account.maySpare(region.dataBytes());
     }
 
     /** Bytes of slots whose objects are nowhere else; {@code bound} when it is that much or something may not go. */

@@ -18,7 +18,7 @@ final class EntryLists {
     private final List<int[]> walks = new ArrayList<>();
     private int[] before = new int[INITIAL];
     private int[] after = new int[INITIAL];
-    private byte[] queue = new byte[INITIAL];
+    private short[] queue = new short[INITIAL];
 
     EntryLists(final int queues) {
         first = filled(queues);
@@ -49,7 +49,7 @@ final class EntryLists {
             after = Arrays.copyOf(after, grown);
             queue = Arrays.copyOf(queue, grown);
         }
-        queue[entry] = (byte) to;
+        queue[entry] = (short) to;
         before[entry] = last[to];
         after[entry] = NONE;
         if (last[to] == NONE) {

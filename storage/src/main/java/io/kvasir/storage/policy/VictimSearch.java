@@ -70,16 +70,21 @@ public final class VictimSearch {
      * @param mayLose whether what would be lost may go now; else it is waited for
      */
     public int find(final Candidates candidates, final BooleanSupplier mayLose) {
+        return find(scan, candidates, mayLose);
+    }
+
+    /** @param order in which entries are looked at, from its beginning */
+    public int find(final EvictionPolicy.Scan order, final Candidates candidates, final BooleanSupplier mayLose) {
         int fits = NONE;
         int parent = NONE;
         int lost = NONE;
         boolean later = false;
         int weighed = 0;
-        scan.restart();
-        int entry = scan.next();
+        order.restart();
+        int entry = order.next();
         for (int looked = 0;
                 entry != NONE && looked < LOOKED_AT && weighed < WEIGHED && left > 0;
-                entry = scan.next(), looked++) {
+                entry = order.next(), looked++) {
             left--;
             final boolean copied = policy.isCopied(entry);
             if (!copied && fits != NONE && policy.isCopied(fits)) {

@@ -5,6 +5,10 @@ public final class TenantAccount {
     private final String name;
     private final int number;
     private final TenantShare share;
+    /** The minimum of DRAM in whole regions. */
+    private final long guaranteed;
+
+    private final long reservable;
     private long dramBytes;
     private long regionBytes;
     private long reservedBytes;
@@ -12,7 +16,15 @@ public final class TenantAccount {
     private long ssdBytes;
     private int connections;
 
-    TenantAccount(final String name, final int number, final TenantShare share) {
+    /** @param reservable see {@link #mayReserve} */
+    TenantAccount(
+            final String name,
+            final int number,
+            final TenantShare share,
+            final long guaranteed,
+            final long reservable) {
+        this.guaranteed = guaranteed;
+        this.reservable = reservable;
         this.name = name;
         this.number = number;
         this.share = share;
@@ -29,6 +41,40 @@ public final class TenantAccount {
 
     public TenantShare share() {
         return share;
+    }
+
+    // ---- what it may have
+
+    /** False when so many more bytes of regions would exceed the maximum. */
+    public boolean mayGrow(final long more) {
+        return more <= freeOfMaximum();
+    }
+
+    /** Bytes of regions up to the maximum. */
+    public long freeOfMaximum() {
+        return share.dramMax() - regionBytes;
+    }
+
+    /** True when so many more bytes of regions are part of the minimum, so that others have to give them. */
+    public boolean isOwed(final long more) {
+        return regionBytes + more <= guaranteed;
+    }
+
+    /** True when others may take so many bytes of its regions. */
+    public boolean maySpare(final long bytes) {
+        return regionBytes - bytes >= guaranteed;
+    }
+
+    /** Bytes of regions beyond the minimum. */
+    long excess() {
+        return regionBytes - guaranteed;
+    }
+
+    /**
+     * False when the slots that its processes may write would take what others are guaranteed: nobody can evict those.
+     */
+    public boolean mayReserve(final long more) {
+        return reservedBytes + quarantinedBytes + more <= reservable;
     }
 
     // ---- what it has

@@ -113,8 +113,8 @@ class ArenaFilesTest {
     }
 
     private TenantArena tenant() throws IOException {
-        final TenantArena tenant =
-                new TenantArena(new TenantAccounts(Map.of()).of("tests"), files.tenantDirectory("tests"), -1);
+        final TenantArena tenant = new TenantArena(
+                new TenantAccounts(Map.of(), 1 << 20, 1 << 16).of("tests"), files.tenantDirectory("tests"), -1);
         files.createTenant(tenant);
         return tenant;
     }

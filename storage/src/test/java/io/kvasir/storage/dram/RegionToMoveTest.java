@@ -53,7 +53,7 @@ class RegionToMoveTest {
                 (long) REGIONS * MIB,
                 MIB,
                 (long) REGIONS * MIB,
-                new TenantAccounts(Map.of()),
+                new TenantAccounts(Map.of(), MIB, MIB),
                 LruPolicy::new,
                 durable::contains,
                 () -> hasTierBelow,

@@ -200,6 +200,7 @@ public final class Node implements AutoCloseable {
                 .leaseQuota(config.lease().quota())
                 .reserveQuotaBytes(config.reserve().quotaBytes())
                 .reserveDeadline(config.reserve().deadline())
+                .tenantShares(config.tenantShares())
                 .holdings(cluster == null ? Holdings.NONE : cluster.holdings())
                 .remote(cluster)
                 .copyGivesWay(uses -> Placement.STANDARD.givesWayFirst(true, true, uses))

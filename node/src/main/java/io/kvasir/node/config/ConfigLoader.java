@@ -232,7 +232,7 @@ public final class ConfigLoader {
     private void unknown(final String parent, final String property) {
         final String key = parent.isEmpty() ? property : parent + "." + property;
         final List<String> candidates = parent.startsWith("tenants.")
-                ? schema.leaves().get("tenants").at("/items/properties").propertyNames().stream()
+                ? ofTenant(parent).path("properties").propertyNames().stream()
                         .map(name -> parent + "." + name)
                         .toList()
                 : List.copyOf(schema.leaves().keySet());
@@ -241,7 +241,7 @@ public final class ConfigLoader {
 
     private String rule(final String key, final Error error) {
         final JsonNode leaf = key.startsWith("tenants.")
-                ? schema.leaves().get("tenants").at("/items/properties/" + key.substring(key.lastIndexOf('.') + 1))
+                ? ofTenant(key)
                 : schema.leaves().getOrDefault(key.replaceFirst("\\.[0-9]+$", ""), YAML.missingNode());
         final JsonNode rule = schema.keyword(leaf, "x-rule");
         final boolean secret = leaf.path("x-secret").asBoolean(false);
@@ -249,6 +249,16 @@ public final class ConfigLoader {
             return (secret ? "" : "is " + error.getInstanceNode() + "; it ") + "must be " + rule.asString();
         }
         return secret ? error.getMessage() : "is " + error.getInstanceNode() + "; " + error.getMessage();
+    }
+
+    /** The schema of {@code tenants.0}, {@code tenants.0.name} or {@code tenants.0.dram.min}. */
+    private JsonNode ofTenant(final String key) {
+        JsonNode at = schema.leaves().get("tenants").path("items");
+        final String[] path = key.split("\\.", -1);
+        for (int i = 2; i < path.length; i++) {
+            at = at.path("properties").path(path[i]);
+        }
+        return at;
     }
 
     /** Of the key, or of the nearest one above it. */

@@ -54,18 +54,26 @@ public final class ConfigPage {
                         .forEach(property -> row(
                                 page, schema, group.getKey() + "." + property.getKey(), property.getValue(), false));
             } else {
-                group.getValue()
-                        .at("/items/properties")
-                        .properties()
-                        .forEach(property -> row(
-                                page,
-                                schema,
-                                group.getKey() + "[]." + property.getKey(),
-                                property.getValue(),
-                                required(group.getValue().path("items"), property.getKey())));
+                rows(page, schema, group.getKey() + "[].", group.getValue().path("items"));
             }
         }
         return page.toString();
+    }
+
+    private static void rows(
+            final StringBuilder page, final ConfigSchema schema, final String prefix, final JsonNode items) {
+        items.path("properties").properties().forEach(property -> {
+            if (property.getValue().has("properties")) {
+                rows(page, schema, prefix + property.getKey() + ".", property.getValue());
+            } else {
+                row(
+                        page,
+                        schema,
+                        prefix + property.getKey(),
+                        property.getValue(),
+                        required(items, property.getKey()));
+            }
+        });
     }
 
     private static void row(
@@ -95,7 +103,11 @@ public final class ConfigPage {
         }
         final String unit = schema.keyword(leaf, "x-unit").asString("");
         if (!unit.isEmpty()) {
-            return "size".equals(unit) ? "size" : "time";
+            return switch (unit) {
+                case "size" -> "size";
+                case "share" -> "size or percentage";
+                default -> "time";
+            };
         }
         final JsonNode type = leaf.path("type");
         final String name = type.isArray()

@@ -1,7 +1,12 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.policy.PolicyKind;
+import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;
+import java.math.BigDecimal;
+import java.math.RoundingMode;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
@@ -9,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -75,7 +81,7 @@ final class ConfigReader {
                 lease,
                 new NodeConfig.Reserve(reserve, positive("reserve.deadline")),
                 cluster,
-                tenants(),
+                tenants(engine, dram, ssd),
                 http(),
                 new NodeConfig.Log(text("log.level"), text("log.format")));
     }
@@ -173,7 +179,8 @@ final class ConfigReader {
                 at("ssd.direct_io").asBoolean());
     }
 
-    private List<NodeConfig.Tenant> tenants() {
+    private List<NodeConfig.Tenant> tenants(
+            final NodeConfig.Engine engine, final NodeConfig.Dram dram, final NodeConfig.Ssd ssd) {
         final List<NodeConfig.Tenant> tenants = new ArrayList<>();
         final Set<String> names = new HashSet<>();
         final Set<String> users = new HashSet<>();
@@ -183,7 +190,13 @@ final class ConfigReader {
                     entry.path("name").asString(),
                     entry.path("user").asString(""),
                     entry.path("group").asString(""),
-                    entry.path("token").asString(""));
+                    entry.path("token").asString(""),
+                    new TenantShare(
+                            share(entry, "dram", "min", dram.capacityBytes()),
+                            share(entry, "dram", "max", dram.capacityBytes()),
+                            share(entry, "ssd", "min", ssd.capacityBytes()),
+                            share(entry, "ssd", "max", ssd.capacityBytes()),
+                            entry.path("max_connections").asInt(engine.maxConnections())));
             if (!names.add(tenant.name())) {
                 problem("tenants", "two tenants are called " + tenant.name());
             }
@@ -201,7 +214,36 @@ final class ConfigReader {
             }
             tenants.add(tenant);
         }
+        final Map<String, TenantShare> shares = new HashMap<>();
+        tenants.forEach(tenant -> shares.put(tenant.name(), tenant.share()));
+        final long region = new StoreContext()
+                .dramCapacity(dram.capacityBytes())
+                .regionBytes(dram.regionBytes())
+                .regionBytes();
+        TenantAccounts.problems(shares, dram.capacityBytes(), region, ssd.capacityBytes())
+                .forEach(problem -> problem("tenants", problem));
         return List.copyOf(tenants);
+    }
+
+    /** Bytes of a tier that a tenant has at least or at most. */
+    private long share(final JsonNode tenant, final String tier, final String bound, final long capacity) {
+        final JsonNode value = tenant.path(tier).path(bound);
+        if (value.isMissingNode()) {
+            return "min".equals(bound) ? 0 : capacity;
+        }
+        final String text = value.asString().strip();
+        try {
+            return text.endsWith("%")
+                    ? new BigDecimal(text.substring(0, text.length() - 1).strip())
+                            .multiply(BigDecimal.valueOf(capacity))
+                            .divide(BigDecimal.valueOf(100), RoundingMode.DOWN)
+                            .longValueExact()
+                    : ByteSize.parse(text);
+        } catch (final ArithmeticException | IllegalArgumentException e) {
+            problem("tenants", "tenant " + tenant.path("name").asString() + ": " + tier + "." + bound + ": "
+                    + e.getMessage());
+            return "min".equals(bound) ? 0 : capacity;
+        }
     }
 
     private NodeConfig.Http http() {

@@ -1,9 +1,12 @@
 package io.kvasir.node.config;
 
 import io.kvasir.storage.policy.PolicyKind;
+import io.kvasir.storage.tenant.TenantShare;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
 
 /** A node's settings, checked and complete. {@link ConfigLoader} makes it; the schema describes each. */
 public record NodeConfig(
@@ -85,13 +88,18 @@ public record NodeConfig(
      * @param group name or gid; empty: the peer's own
      * @param token empty: none is asked for
      */
-    public record Tenant(String name, String user, String group, String token) {
+    public record Tenant(String name, String user, String group, String token, TenantShare share) {
         /** Without the token. */
         @Override
         public String toString() {
             return "Tenant[name=" + name + ", user=" + user + ", group=" + group + ", token="
-                    + (token.isEmpty() ? "none" : "set") + "]";
+                    + (token.isEmpty() ? "none" : "set") + ", " + share + "]";
         }
+    }
+
+    /** By tenant. */
+    public Map<String, TenantShare> tenantShares() {
+        return tenants.stream().collect(Collectors.toMap(Tenant::name, Tenant::share));
     }
 
     /** Null host: no HTTP. */

@@ -427,12 +427,22 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** Says why, then ends this connection. */
     void breakOff(final Connection connection, final Fault fault, final Error.Code code, final String message) {
+        breakOff(connection, 0, fault, code, message);
+    }
+
+    /** @param id of the request that this answers; 0: of none */
+    void breakOff(
+            final Connection connection,
+            final long id,
+            final Fault fault,
+            final Error.Code code,
+            final String message) {
         metrics.fault(fault);
         LOG.atInfo()
                 .addKeyValue("reason", fault)
                 .addKeyValue("tenant", connection.tenant == null ? "" : connection.tenant.name())
                 .log("Ending a connection: {}", message);
-        refuse(connection, 0, code, message);
+        refuse(connection, id, code, message);
         end(connection);
     }
 

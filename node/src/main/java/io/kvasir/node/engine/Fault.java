@@ -21,6 +21,8 @@ enum Fault {
     /** The process that said Hello is dead or gave its lock up, and somebody keeps its socket open. */
     PROCESS_ENDED,
     CONNECTION_LIMIT,
+    /** A tenant has as many connections as it may. */
+    TENANT_CONNECTION_LIMIT,
     /** The kernel refused to accept: no more file descriptors, most likely. */
     ACCEPT_FAILED,
     /** Reading or writing the socket failed. */

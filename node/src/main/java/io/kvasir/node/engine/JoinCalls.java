@@ -23,6 +23,7 @@ import io.kvasir.storage.RegionInfo;
 import io.kvasir.storage.Shard;
 import io.kvasir.storage.ShardSet;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.tenant.TenantAccount;
 import java.io.IOException;
 import java.security.MessageDigest;
 import java.security.SecureRandom;
@@ -99,7 +100,7 @@ final class JoinCalls {
         final PeerCredentials peer = peer(connection);
         final byte[] token = hello.getToken().toByteArray();
         if (ctx.tenants().isKnown(peer)) {
-            return admitted(connection, hello, peer, ctx.tenants().admit(peer, token));
+            return admitted(connection, id, hello, peer, ctx.tenants().admit(peer, token));
         }
         final HeldHello waiting = new HeldHello(connection, id, arrivedNs, deadlineNs, hello, peer);
         try {
@@ -164,7 +165,10 @@ final class JoinCalls {
             if (grant == null) {
                 throw unknown(peer);
             }
-            server.answer(this, admitted(connection, hello, peer, grant));
+            final Response.Builder answer = admitted(connection, requestId, hello, peer, grant);
+            if (answer != null) {
+                server.answer(this, answer);
+            }
         }
 
         @Override
@@ -176,8 +180,10 @@ final class JoinCalls {
         void drop() {}
     }
 
+    /** Null when the connection was refused, and ends. */
     private Response.Builder admitted(
             final Connection connection,
+            final long id,
             final Hello hello,
             final PeerCredentials peer,
             final Optional<TenantGrant> grant) {
@@ -190,6 +196,18 @@ final class JoinCalls {
                     "uid " + Integer.toUnsignedString(peer.uid()) + " with "
                             + (hello.getToken().isEmpty() ? "no token" : "this token")
                             + " belongs to no tenant of this node");
+        }
+        final TenantAccount account = store.accounts().of(grant.get().name());
+        if (account.connections() >= account.share().maxConnections()) {
+            // It ends: what has not said Hello counts for no tenant, but for all connections.
+            server.breakOff(
+                    connection,
+                    id,
+                    Fault.TENANT_CONNECTION_LIMIT,
+                    Error.Code.RESOURCE_EXHAUSTED,
+                    "tenant " + account.name() + " has " + account.connections()
+                            + " connections, as many as max_connections of it in tenants allows");
+            return null;
         }
         connection.tenant = grant.get();
         try {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -138,6 +139,86 @@ class ConfigLoaderTest {
                         .config()
                         .tenants()
                         .size());
+    }
+
+    @Test
+    void sharesOfTenantsAreSizesAndPercentages() throws IOException {
+        final List<NodeConfig.Tenant> tenants = ConfigLoader.load(
+                        write("""
+                                dram:
+                                  capacity: 64MiB
+                                ssd:
+                                  capacity: 1GiB
+                                tenants:
+                                  - name: a
+                                    user: root
+                                    dram: {min: 25%, max: 32MiB}
+                                    ssd: {max: 12.5%}
+                                    max_connections: 7
+                                  - name: b
+                                    token: 0123456789abcdef
+                                """),
+                        NO_ENVIRONMENT,
+                        List.of("engine.max_connections=99"))
+                .config()
+                .tenants();
+        assertEquals(new TenantShare(16 << 20, 32 << 20, 0, 128 << 20, 7), tenants.get(0).share());
+        assertEquals(
+                new TenantShare(0, 64 << 20, 0, 1 << 30, 99), tenants.get(1).share());
+    }
+
+    @Test
+    void sharesThatCannotBeKeptAreRefusedWithTheNumbers() throws IOException {
+        final Path file = write("""
+                dram:
+                  capacity: 64MiB
+                tenants:
+                  - name: a
+                    user: root
+                    dram: {min: 40MiB}
+                  - name: b
+                    token: 0123456789abcdef
+                    dram: {min: 40%, max: 30%}
+                  - name: c
+                    token: fedcba9876543210
+                    dram: {max: 1MiB}
+                """);
+        final List<String> problems = problems(file, NO_ENVIRONMENT);
+        assertEquals(
+                List.of(
+                        file + ":3: tenants; tenant b has dram.min 26843545 bytes above its dram.max 20132659",
+                        file + ":3: tenants; tenant b has dram.max 20132659 bytes; DRAM is given in whole regions of 4194304"
+                                + " bytes, and that has to hold at least one and those of dram.min 26843545: raise it, or"
+                                + " lower dram.region",
+                        file + ":3: tenants; tenant c has dram.max 1048576 bytes; DRAM is given in whole regions of 4194304"
+                                + " bytes, and that has to hold at least one and those of dram.min 0: raise it, or lower"
+                                + " dram.region",
+                        file + ":3: tenants; the dram.min of all tenants are 71303168 bytes in whole regions of 4194304"
+                                + " (a 41943040, b 26843545), and dram.capacity is 67108864: lower them, or raise"
+                                + " dram.capacity"),
+                problems);
+    }
+
+    @Test
+    void sharesThatAreNoneNameTheKeyAndTheRule() throws IOException {
+        final Path file = write("""
+                tenants:
+                  - name: a
+                    user: root
+                    dram: {min: much, maximum: 3}
+                """);
+        final List<String> problems = problems(file, NO_ENVIRONMENT);
+        assertEquals(2, problems.size(), problems::toString);
+        assertTrue(
+                problems.stream()
+                        .anyMatch(problem -> problem.contains("tenants.0.dram.min is \"much\"; it must be a size such as"
+                                + " 512MiB or 8GiB, or a percentage such as 25%")),
+                problems::toString);
+        assertTrue(
+                problems.stream()
+                        .anyMatch(problem ->
+                                problem.contains("no key tenants.0.dram.maximum; the nearest is tenants.0.dram.max")),
+                problems::toString);
     }
 
     @Test

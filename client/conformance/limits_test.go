@@ -28,6 +28,8 @@ var unreached = map[string]string{
 	"leased slots of a session":                       "TestLimitsThatAreNoErrors",
 	"pinned slots of a tenant":                        "TestLimitsThatAreNoErrors",
 	"reserved and quarantined slots of an attachment": "TestFullDRAM",
+	"connections of a tenant that have said `Hello`":  "the node's own tests configure one",
+	"reserved and quarantined slots of a tenant":      "the node's own tests configure one",
 	"an object, on this node":                         "TestObjectLongerThanAnySlot",
 	"a frame":                                         "TestFramesThatEndTheConnection",
 	"`Hello.client`, `CreateSession.name`":            "TestHello",

@@ -25,8 +25,8 @@ class TenantConnectionsTest {
 
     @BeforeEach
     void start() throws IOException {
-        fixture = new NodeFixture("tenants=[{name: first, token: " + FIRST + ", max_connections: 2}, {name: second, token: "
-                + SECOND + "}]");
+        fixture = new NodeFixture("tenants=[{name: first, token: " + FIRST
+                + ", max_connections: 2}, {name: second, token: " + SECOND + "}]");
     }
 
     @AfterEach
@@ -49,10 +49,8 @@ class TenantConnectionsTest {
 
     private static Response hello(final EngineClient client, final String token) throws IOException {
         return client.call(Request.newBuilder()
-                .setHello(Hello.newBuilder()
-                        .setProtocol(1)
-                        .setClient("test")
-                        .setToken(ByteString.copyFromUtf8(token))));
+                .setHello(
+                        Hello.newBuilder().setProtocol(1).setClient("test").setToken(ByteString.copyFromUtf8(token))));
     }
 
     @Test

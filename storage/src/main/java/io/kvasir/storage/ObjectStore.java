@@ -171,7 +171,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 context.worker("kvasir-checksums"),
                 this::complete,
                 context.nanoClock().nanoTime());
-        ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf);
+        ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
         ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
@@ -191,8 +191,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         try {
             if (context.ssd() != null) {
-                ssd.open(SsdTier.open(
-                        context.ssd().completions(this::complete).listener(ssd).clock(context.javaClock())));
+                ssd.open(SsdTier.open(context.ssd()
+                        .completions(this::complete)
+                        .listener(ssd)
+                        .shares(context.tenantShares())
+                        .clock(context.javaClock())));
             }
         } catch (final RuntimeException failure) {
             remembered.close(CLOSE_NS);
@@ -623,6 +626,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     private String tenantNameOf(final Hash256 namespace) {
         return remembered == null ? null : remembered.tenantOf(namespace);
+    }
+
+    private void belongs(final Hash256 namespace, final String tenant) {
+        ssd.tier().belongs(namespace, tenant);
     }
 
     private void namespacesFound() {

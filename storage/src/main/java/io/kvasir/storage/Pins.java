@@ -55,11 +55,12 @@ final class Pins {
     private boolean pin(
             final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
         final String tenant = dram.tenantName(entries[from]);
+        final long quota = Math.min(quotaBytes, dram.account(entries[from]).mostUnevictable());
         long bytes = 0;
         for (int i = from; i < from + count; i++) {
             bytes += pins.containsKey(entries[i]) ? 0 : dram.slotBytes(entries[i]);
         }
-        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quotaBytes || !remembered.hasSpace(count)) {
+        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quota || !remembered.hasSpace(count)) {
             return false;
         }
         for (int i = from; i < from + count; i++) {

@@ -5,6 +5,7 @@ import io.kvasir.storage.tenant.TenantAccounts;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 
 /**
@@ -23,12 +24,20 @@ final class SsdAccounts {
 
     private final TenantAccounts accounts;
     private final Function<Hash256, String> tenantOf;
+    private final BiConsumer<Hash256, String> known;
     private final Map<Hash256, Charged> byNamespace = new HashMap<>();
     private boolean anyUnknown;
     private long others;
 
-    /** @param tenantOf null while it is not known */
-    SsdAccounts(final TenantAccounts accounts, final Function<Hash256, String> tenantOf) {
+    /**
+     * @param tenantOf null while it is not known
+     * @param known told whose a namespace is that has something on SSD
+     */
+    SsdAccounts(
+            final TenantAccounts accounts,
+            final Function<Hash256, String> tenantOf,
+            final BiConsumer<Hash256, String> known) {
+        this.known = known;
         this.accounts = accounts;
         this.tenantOf = tenantOf;
     }
@@ -77,6 +86,7 @@ final class SsdAccounts {
         if (tenant != null) {
             charged.tenant = accounts.of(tenant);
             charged.tenant.ssd(charged.bytes);
+            known.accept(namespace, tenant);
         }
     }
 

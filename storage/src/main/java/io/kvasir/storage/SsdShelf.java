@@ -385,7 +385,11 @@ final class SsdShelf implements SsdListener {
                 return submitted;
             }
             // A copy may leave DRAM as it is: another node has it too.
-            if (dram.isReadable(entry) && dram.isSummed(entry) && !dram.isCopied(entry) && !has(dram.hash(entry))) {
+            if (dram.isReadable(entry)
+                    && dram.isSummed(entry)
+                    && !dram.isCopied(entry)
+                    && !has(dram.hash(entry))
+                    && dram.account(entry).mayWrite(dram.slotBytes(entry))) {
                 write(entry);
                 submitted++;
             }

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.kvasir.storage.dram.AccountShadow;
 import io.kvasir.storage.dram.IndexShadow;
 import io.kvasir.storage.policy.PolicyKind;
+import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -69,6 +70,7 @@ final class StoreSimulation implements AutoCloseable {
             EnumSet.of(Step.DEPART, Step.SILENCE, Step.END, Step.QUIESCE, Step.LAPSE, Step.RESTART, Step.DAMAGE));
     private static final List<Step> USUAL = List.copyOf(EnumSet.complementOf(EnumSet.copyOf(FAULTS)));
     private static final int KIB = 1024;
+    private static final long CAPACITY = 1 << 20;
     private static final int OBJECTS = 60;
     private static final int ENGINES = 3;
     private static final int[] LENGTHS = {1, 4 * KIB, 5 * KIB, 64 * KIB, 100 * KIB, 48 * KIB};
@@ -82,6 +84,7 @@ final class StoreSimulation implements AutoCloseable {
     private final SplittableRandom random;
     private final Path directory;
     private final PolicyKind policy;
+    private final Map<String, TenantShare> shares;
     private final CachedNanoClock nanoClock = new CachedNanoClock();
     private final CachedEpochClock clock = new CachedEpochClock();
     private final byte[][] contents = new byte[OBJECTS][];
@@ -106,6 +109,11 @@ final class StoreSimulation implements AutoCloseable {
         this.directory = directory;
         random = new SplittableRandom(seed);
         policy = List.of(PolicyKind.values()).get(random.nextInt(PolicyKind.values().length));
+        shares = switch (random.nextInt(3)) {
+            case 0 -> Map.of();
+            case 1 -> Map.of("tests", new TenantShare(CAPACITY / 2, CAPACITY, 0, Long.MAX_VALUE, Integer.MAX_VALUE));
+            default -> Map.of("tests", new TenantShare(0, CAPACITY / 2, 0, Long.MAX_VALUE, Integer.MAX_VALUE));
+        };
         for (int object = 0; object < OBJECTS; object++) {
             contents[object] = StoreFixture.content(object, LENGTHS[object % LENGTHS.length]);
         }
@@ -118,7 +126,8 @@ final class StoreSimulation implements AutoCloseable {
         workers.clear();
         store = new ObjectStore(new StoreContext()
                 .dramDirectory(directory.resolve("arena"))
-                .dramCapacity(1 << 20)
+                .dramCapacity(CAPACITY)
+                .tenantShares(shares)
                 .regionBytes(64 * KIB)
                 .reserveDeadline(RESERVE)
                 .policy(policy::create)
@@ -180,6 +189,10 @@ final class StoreSimulation implements AutoCloseable {
         IndexShadow.compare(store.dram(), ids);
         AccountShadow.compare(store.dram(), store.accounts());
         assertEquals(engines.size(), store.accounts().of("tests").connections(), "connections");
+        assertTrue(
+                store.accounts().of("tests").regionBytes()
+                        <= shares.getOrDefault("tests", TenantShare.NONE).dramMax(),
+                "the maximum");
     }
 
     private void pass(final long ns) {

@@ -66,12 +66,7 @@ public final class ConfigPage {
             if (property.getValue().has("properties")) {
                 rows(page, schema, prefix + property.getKey() + ".", property.getValue());
             } else {
-                row(
-                        page,
-                        schema,
-                        prefix + property.getKey(),
-                        property.getValue(),
-                        required(items, property.getKey()));
+                row(page, schema, prefix + property.getKey(), property.getValue(), required(items, property.getKey()));
             }
         });
     }

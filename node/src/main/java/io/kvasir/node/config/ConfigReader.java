@@ -240,8 +240,9 @@ final class ConfigReader {
                             .longValueExact()
                     : ByteSize.parse(text);
         } catch (final ArithmeticException | IllegalArgumentException e) {
-            problem("tenants", "tenant " + tenant.path("name").asString() + ": " + tier + "." + bound + ": "
-                    + e.getMessage());
+            problem(
+                    "tenants",
+                    "tenant " + tenant.path("name").asString() + ": " + tier + "." + bound + ": " + e.getMessage());
             return "min".equals(bound) ? 0 : capacity;
         }
     }

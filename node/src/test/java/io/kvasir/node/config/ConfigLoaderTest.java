@@ -157,12 +157,12 @@ class ConfigLoaderTest {
                                     max_connections: 7
                                   - name: b
                                     token: 0123456789abcdef
-                                """),
-                        NO_ENVIRONMENT,
-                        List.of("engine.max_connections=99"))
+                                """), NO_ENVIRONMENT, List.of("engine.max_connections=99"))
                 .config()
                 .tenants();
-        assertEquals(new TenantShare(16 << 20, 32 << 20, 0, 128 << 20, 7), tenants.get(0).share());
+        assertEquals(
+                new TenantShare(16 << 20, 32 << 20, 0, 128 << 20, 7),
+                tenants.get(0).share());
         assertEquals(
                 new TenantShare(0, 64 << 20, 0, 1 << 30, 99), tenants.get(1).share());
     }
@@ -186,14 +186,16 @@ class ConfigLoaderTest {
         final List<String> problems = problems(file, NO_ENVIRONMENT);
         assertEquals(
                 List.of(
-                        file + ":3: tenants; tenant b has dram.min 26843545 bytes above its dram.max 20132659",
-                        file + ":3: tenants; tenant b has dram.max 20132659 bytes; DRAM is given in whole regions of 4194304"
+                        file + ":4: tenants; tenant b has dram.min 26843545 bytes above its dram.max 20132659",
+                        file
+                                + ":4: tenants; tenant b has dram.max 20132659 bytes; DRAM is given in whole regions of 4194304"
                                 + " bytes, and that has to hold at least one and those of dram.min 26843545: raise it, or"
                                 + " lower dram.region",
-                        file + ":3: tenants; tenant c has dram.max 1048576 bytes; DRAM is given in whole regions of 4194304"
+                        file
+                                + ":4: tenants; tenant c has dram.max 1048576 bytes; DRAM is given in whole regions of 4194304"
                                 + " bytes, and that has to hold at least one and those of dram.min 0: raise it, or lower"
                                 + " dram.region",
-                        file + ":3: tenants; the dram.min of all tenants are 71303168 bytes in whole regions of 4194304"
+                        file + ":4: tenants; the dram.min of all tenants are 71303168 bytes in whole regions of 4194304"
                                 + " (a 41943040, b 26843545), and dram.capacity is 67108864: lower them, or raise"
                                 + " dram.capacity"),
                 problems);
@@ -211,8 +213,9 @@ class ConfigLoaderTest {
         assertEquals(2, problems.size(), problems::toString);
         assertTrue(
                 problems.stream()
-                        .anyMatch(problem -> problem.contains("tenants.0.dram.min is \"much\"; it must be a size such as"
-                                + " 512MiB or 8GiB, or a percentage such as 25%")),
+                        .anyMatch(
+                                problem -> problem.contains("tenants.0.dram.min is \"much\"; it must be a size such as"
+                                        + " 512MiB or 8GiB, or a percentage such as 25%")),
                 problems::toString);
         assertTrue(
                 problems.stream()

@@ -11,6 +11,7 @@ import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.TenantOrder;
+import io.kvasir.storage.tenant.TenantAccount;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -874,6 +875,10 @@ public final class DramTier implements AutoCloseable {
 
     public long quarantinedBytes() {
         return attachments.quarantinedBytes();
+    }
+
+    public TenantAccount account(final int entry) {
+        return entries.region[entry].tenant.account;
     }
 
     public String tenantName(final int entry) {

@@ -105,6 +105,11 @@ final class Victims {
         return policy.isCopied(entry) || context.durable().test(entries.hash[entry]);
     }
 
+    /** Its tenant has so much on SSD as it may: waiting for the SSD would be in vain. */
+    private static boolean isNeverSaved(final Region region) {
+        return !region.tenant.account.mayWrite(region.slotBytes);
+    }
+
     private Verdict judge(
             final int entry, final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
         final Region region = entries.region[entry];
@@ -118,7 +123,7 @@ final class Victims {
             // No tier below: whatever goes is gone, so the first that can go is taken.
             return Verdict.BEST;
         }
-        if (!isSafe(entry)) {
+        if (!isSafe(entry) && !(evicts == Eviction.ANYTHING && isNeverSaved(region))) {
             return Verdict.LOST;
         }
         return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
@@ -135,17 +140,17 @@ final class Victims {
         search.budget(Math.max(search.left(), MOVE_STEPS));
         seen.clear();
         if (from == From.ALL) {
-            lookForRegion(scan, tenant, from, mayLose);
+            lookForRegion(scan, tenant, evicts, from);
         }
         if (own != null && least == null) {
             // One tenant after the other, since the objects of those that give nothing may be the coldest of all.
             if (from != From.OTHERS) {
-                lookForRegion(own.of(tenant.account.number()), tenant, From.ITSELF, mayLose);
+                lookForRegion(own.of(tenant.account.number()), tenant, evicts, From.ITSELF);
             }
             if (from != From.ITSELF && least == null) {
                 for (final TenantAccount giver : context.accounts().exceeding()) {
                     if (least == null && giver != tenant.account) {
-                        lookForRegion(own.of(giver.number()), tenant, From.OTHERS, mayLose);
+                        lookForRegion(own.of(giver.number()), tenant, evicts, From.OTHERS);
                     }
                 }
             }
@@ -154,9 +159,10 @@ final class Victims {
     }
 
     private void lookForRegion(
-            final EvictionPolicy.Scan order, final TenantArena tenant, final From from, final boolean mayLose) {
+            final EvictionPolicy.Scan order, final TenantArena tenant, final Eviction evicts, final From from) {
         // No tier below: whatever goes is gone, so the coldest is taken.
-        final boolean coldest = mayLose && !context.demotes().getAsBoolean();
+        final boolean coldest =
+                evicts == Eviction.ANYTHING && !context.demotes().getAsBoolean();
         order.restart();
         int entry = order.next();
         for (int looked = 0; entry != NONE && looked < LOOKED_AT && search.left() > 0; entry = order.next(), looked++) {
@@ -165,7 +171,7 @@ final class Victims {
             if (!seen.add(region.id) || !region.isIdle() || !mayTake(region, tenant, from)) {
                 continue;
             }
-            final long lost = lostWith(region, leastLost);
+            final long lost = lostWith(region, evicts, leastLost);
             if (lost < leastLost) {
                 least = region;
                 leastLost = lost;
@@ -183,7 +189,8 @@ final class Victims {
     }
 
     /** Bytes of slots whose objects are nowhere else; {@code bound} when it is that much or something may not go. */
-    private long lostWith(final Region region, final long bound) {
+    private long lostWith(final Region region, final Eviction evicts, final long bound) {
+        final boolean neverSaved = evicts == Eviction.ANYTHING && isNeverSaved(region);
         search.spend(region.slots / SLOTS_OF_A_STEP);
         long lost = 0;
         for (final int entry : region.entryOf) {
@@ -191,7 +198,7 @@ final class Victims {
                 if (!mayGo(entry)) {
                     return bound;
                 }
-                lost += isSafe(entry) ? 0 : region.slotBytes;
+                lost += neverSaved || isSafe(entry) ? 0 : region.slotBytes;
                 if (lost >= bound) {
                     return bound;
                 }

@@ -87,6 +87,11 @@ final class EntryTable implements AutoCloseable {
                 && chunk.get(LONG, at + 24) == hash.d();
     }
 
+    /** The first 64 bits of the namespace. */
+    long namespace(final int entry) {
+        return chunk(entry).get(LONG, offset(entry));
+    }
+
     ObjectId id(final int entry) {
         return SlotHeader.readId(chunk(entry), offset(entry));
     }

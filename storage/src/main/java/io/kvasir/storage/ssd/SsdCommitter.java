@@ -231,6 +231,7 @@ final class SsdCommitter implements Runnable {
                 // Under the lock: a removal that begins right after is told after this.
                 context.completions().execute(() -> events.forEach(Runnable::run));
             }
+            evictBeyondShares();
         } finally {
             state.lock.unlock();
         }
@@ -238,6 +239,16 @@ final class SsdCommitter implements Runnable {
             if (change instanceof Written written) {
                 written.finished().run();
             }
+        }
+    }
+
+    /** Holds the lock. Tenants that are about to reach their maximum give up what is coldest of theirs. */
+    private void evictBeyondShares() {
+        final IntArrayList victims = state.beyondShares();
+        if (!victims.isEmpty()) {
+            context.metrics().evicted.add(victims.size());
+            state.beginDelete(victims);
+            submit(new Deleted(victims, outcome -> {}));
         }
     }
 

@@ -1,12 +1,14 @@
 package io.kvasir.storage.ssd;
 
 import io.kvasir.storage.DirectoryLock;
+import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
 import io.kvasir.storage.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
@@ -15,6 +17,7 @@ import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
@@ -52,6 +55,7 @@ public final class SsdTier implements AutoCloseable {
         private Executor completions = Runnable::run;
         private SsdListener listener = SsdListener.NONE;
         private SsdMetrics metrics = new SsdMetrics();
+        private Map<String, TenantShare> shares = Map.of();
         private Clock clock = Clock.systemUTC();
         private Reads reads = Posix::read;
         private boolean concluded;
@@ -174,6 +178,12 @@ public final class SsdTier implements AutoCloseable {
             return metrics;
         }
 
+        /** By tenant; which namespaces are whose the tier is told by {@link SsdTier#belongs}. */
+        public Context shares(final Map<String, TenantShare> value) {
+            shares = Map.copyOf(value);
+            return this;
+        }
+
         public Context clock(final Clock value) {
             clock = value;
             return this;
@@ -271,6 +281,7 @@ public final class SsdTier implements AutoCloseable {
             this.state = new TierState(
                     new ExtentPool(context.capacityBytes(), context.extentBytes()),
                     context.policy().get(),
+                    new SsdShares(context.shares, context.capacityBytes()),
                     ids -> complete(() -> ids.forEach(context.listener()::removed)));
             this.reads = new ArrayBlockingQueue<>(context.maxQueuedReads());
             this.recovery = thread("kvasir-ssd-recovery", () -> recover(extents));
@@ -334,6 +345,18 @@ public final class SsdTier implements AutoCloseable {
             }
         }
         command.accept(writer);
+    }
+
+    /** Whose a namespace is, so that its objects count for that tenant's share. Takes a lock where there are shares. */
+    public void belongs(final Hash256 namespace, final String tenant) {
+        if (!state.shares.isEmpty()) {
+            state.lock.lock();
+            try {
+                state.shares.belongs(namespace, tenant);
+            } finally {
+                state.lock.unlock();
+            }
+        }
     }
 
     public void write(final WriteRequest request) {

@@ -27,6 +27,7 @@ final class TierState implements AutoCloseable {
     final EntryTable entries = new EntryTable();
     final ExtentPool pool;
     final EvictionPolicy policy;
+    final SsdShares shares;
     private final EvictionPolicy.Scan scan;
     /** Writers of an object that is being written already; they hear when it is durable. */
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
@@ -42,7 +43,12 @@ final class TierState implements AutoCloseable {
     /** Gets the objects whose removal begins, under the lock. */
     private final Consumer<List<ObjectId>> withdrawn;
 
-    TierState(final ExtentPool pool, final EvictionPolicy policy, final Consumer<List<ObjectId>> withdrawn) {
+    TierState(
+            final ExtentPool pool,
+            final EvictionPolicy policy,
+            final SsdShares shares,
+            final Consumer<List<ObjectId>> withdrawn) {
+        this.shares = shares;
         this.pool = pool;
         this.policy = policy;
         this.withdrawn = withdrawn;
@@ -113,6 +119,7 @@ final class TierState implements AutoCloseable {
     void becameDurable(final int entry) {
         entries.state(entry, EntryTable.DURABLE);
         addToPolicy(entry);
+        shares.add(entries.namespace(entry), slotBytes(entry));
         objects++;
         writing--;
     }
@@ -157,7 +164,8 @@ final class TierState implements AutoCloseable {
         }
         index.put(hash, entry);
         countChild(entry, 1);
-        usedBytes += pool.get(entries.extent(entry)).slotBytes;
+        usedBytes += slotBytes(entry);
+        shares.add(entries.namespace(entry), slotBytes(entry));
         objects++;
         sequence = Math.max(sequence, entries.sequence(entry));
         return true;
@@ -165,6 +173,7 @@ final class TierState implements AutoCloseable {
 
     /** Undoes {@link #link}. */
     void forget(final int entry) {
+        shares.remove(entries.namespace(entry), slotBytes(entry));
         unlink(entry);
         objects--;
         release(entry);
@@ -185,6 +194,7 @@ final class TierState implements AutoCloseable {
                 throw new IllegalStateException("entry " + entry + " is not durable");
             }
             ids.add(entries.id(entry));
+            shares.remove(entries.namespace(entry), slotBytes(entry));
             unlink(entry);
             policy.remove(entry);
             entries.state(entry, EntryTable.DELETING);
@@ -278,11 +288,14 @@ final class TierState implements AutoCloseable {
         final IntArrayList childless = new IntArrayList();
         final IntArrayList parents = new IntArrayList();
         int seen = 0;
+        shares.beginChoice();
         scan.restart();
         for (int e = scan.next();
                 e != EvictionPolicy.NONE && childless.size() < most && seen < looked;
                 e = scan.next(), seen++) {
-            if (entries.readers(e) == 0 && pool.get(entries.extent(e)).slotBytes == slotBytes) {
+            if (entries.readers(e) == 0
+                    && slotBytes(e) == slotBytes
+                    && shares.choose(entries.namespace(e), slotBytes)) {
                 if (seen < SCAN && hasChildren(e)) {
                     parents.addInt(e);
                 } else {
@@ -294,6 +307,29 @@ final class TierState implements AutoCloseable {
             childless.addInt(parents.getInt(i));
         }
         return childless;
+    }
+
+    /** The coldest entries of tenants that are about to reach their maximum; bounded as every search is. */
+    IntArrayList beyondShares() {
+        final IntArrayList victims = new IntArrayList();
+        for (final SsdShares.Share share : shares.all()) {
+            long left = share.excess();
+            int seen = 0;
+            scan.restart();
+            for (int e = left > 0 ? scan.next() : EvictionPolicy.NONE;
+                    e != EvictionPolicy.NONE && left > 0 && seen < WIDE_SCAN;
+                    e = scan.next(), seen++) {
+                if (entries.readers(e) == 0 && shares.isOf(entries.namespace(e), share)) {
+                    victims.addInt(e);
+                    left -= slotBytes(e);
+                }
+            }
+        }
+        return victims;
+    }
+
+    private long slotBytes(final int entry) {
+        return pool.get(entries.extent(entry)).slotBytes;
     }
 
     List<ObjectId> hottestFirst() {
@@ -347,9 +383,13 @@ final class TierState implements AutoCloseable {
     }
 
     private boolean isEvictable(final Extent extent) {
+        shares.beginChoice();
         for (int slot = 0; slot < extent.slotCount; slot++) {
             final int entry = extent.owner(slot);
-            if (entry >= 0 && (entries.state(entry) != EntryTable.DURABLE || entries.readers(entry) > 0)) {
+            if (entry >= 0
+                    && (entries.state(entry) != EntryTable.DURABLE
+                            || entries.readers(entry) > 0
+                            || !shares.choose(entries.namespace(entry), extent.slotBytes))) {
                 return false;
             }
         }

@@ -8,7 +8,7 @@ public final class TenantAccount {
     /** The minimum of DRAM in whole regions. */
     private final long guaranteed;
 
-    private final long reservable;
+    private final long mostUnevictable;
     private long dramBytes;
     private long regionBytes;
     private long reservedBytes;
@@ -16,15 +16,14 @@ public final class TenantAccount {
     private long ssdBytes;
     private int connections;
 
-    /** @param reservable see {@link #mayReserve} */
     TenantAccount(
             final String name,
             final int number,
             final TenantShare share,
             final long guaranteed,
-            final long reservable) {
+            final long mostUnevictable) {
         this.guaranteed = guaranteed;
-        this.reservable = reservable;
+        this.mostUnevictable = mostUnevictable;
         this.name = name;
         this.number = number;
         this.share = share;
@@ -65,16 +64,24 @@ public final class TenantAccount {
         return regionBytes - bytes >= guaranteed;
     }
 
+    /** False when so many more bytes on SSD would exceed the maximum. */
+    public boolean mayWrite(final long more) {
+        return ssdBytes + more <= share.ssdMax();
+    }
+
     /** Bytes of regions beyond the minimum. */
     long excess() {
         return regionBytes - guaranteed;
     }
 
-    /**
-     * False when the slots that its processes may write would take what others are guaranteed: nobody can evict those.
-     */
+    /** Bytes that it may keep from being evicted, in one way: more would be what others are guaranteed. */
+    public long mostUnevictable() {
+        return mostUnevictable;
+    }
+
+    /** False when the slots that its processes may write would take what others are guaranteed. */
     public boolean mayReserve(final long more) {
-        return reservedBytes + quarantinedBytes + more <= reservable;
+        return reservedBytes + quarantinedBytes + more <= mostUnevictable;
     }
 
     // ---- what it has

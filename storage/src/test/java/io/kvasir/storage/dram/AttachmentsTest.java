@@ -20,7 +20,8 @@ class AttachmentsTest {
 
     @Test
     void shouldLookAtSomeDepartedAttachmentsInEachCallAndAtAllInTheEnd() {
-        final TenantArena tenant = new TenantArena(new TenantAccounts(Map.of(), 1 << 20, 1 << 16).of("t"), directory, -1);
+        final TenantArena tenant =
+                new TenantArena(new TenantAccounts(Map.of(), 1 << 20, 1 << 16).of("t"), directory, -1);
         final Attachments attachments = new Attachments();
         final Set<Long> left = new HashSet<>();
         for (int i = 1; i <= COUNT; i++) {

@@ -109,7 +109,7 @@ def test_a_process_that_gave_its_lock_up_loses_its_connection(own_node: Node) ->
         assert client.load_prefix(keys, back).leading_chunks == 4
         assert (back == pages).all()
         until(lambda: lock not in own_files(own_node, client, ".lock"), "nothing of the old attachment stays")
-    assert "its process has ended or gave it up" in own_node.log.read_text()
+    until(lambda: "its process has ended or gave it up" in own_node.log.read_text(), "the log says why")
 
 
 @needs_root

@@ -24,6 +24,7 @@ var unreached = map[string]string{
 	"leases of all sessions, in memory":               "the node's own tests take as many",
 	"events kept for a tenant":                        "the node's own tests store as much",
 	"events of an answer":                             "the node's own tests store as much",
+	"from `Reserve` to `Commit` or `Abort`":           "the node's own tests wait as long",
 	"length of a lease":                               "TestLimitsThatAreNoErrors",
 	"leased slots of a session":                       "TestLimitsThatAreNoErrors",
 	"pinned slots of a tenant":                        "TestLimitsThatAreNoErrors",

@@ -186,6 +186,7 @@ public final class Node implements AutoCloseable {
                         .directory(ssd.directory())
                         .capacityBytes(ssd.capacityBytes())
                         .extentBytes(ssd.extentBytes())
+                        .maxObjects(ssd.objects())
                         .readThreads(ssd.readThreads())
                         .directIo(ssd.directIo());
         final ObjectStore store = new ObjectStore(new StoreContext()

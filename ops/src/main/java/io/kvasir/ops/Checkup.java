@@ -103,7 +103,7 @@ final class Checkup {
 
     /** The start refuses what does not fit. */
     private Finding memoryLimit() {
-        final MemoryNeed need = MemoryNeed.of(config.cluster());
+        final MemoryNeed need = MemoryNeed.of(config.cluster(), config.ssd());
         final String process = ByteSize.human(need.total()) + " for the process, "
                 + ByteSize.human(config.dram().capacityBytes()) + " for DRAM";
         return MemoryLimit.current()

@@ -57,13 +57,12 @@ final class Arrivals {
             final StoredObject object,
             final boolean copy,
             final boolean mayEvict) {
-        final long hash = id.hash64();
         final int there = dram.find(id.namespace(), id.key(), id.shard());
         if (there != DramTier.NONE) {
             final boolean busy = dram.isWriting(there) || dram.isCondemned(there);
             return new Reception(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, null);
         }
-        if (ssd.has(hash)) {
+        if (ssd.has(id)) {
             return new Reception(SlotStatus.EXISTS, null);
         }
         final Eviction evicts =

@@ -39,7 +39,7 @@ final class ColdestFirst {
                 continue;
             }
             bytes += dram.slotBytes(entry);
-            if (dram.isReadable(entry) && !ssd.has(dram.hash(entry))) {
+            if (dram.isReadable(entry) && !ssd.has(dram.object(entry))) {
                 each.accept(new Leaving(dram.id(entry), dram.slotBytes(entry), dram.isCopied(entry)));
             }
         }

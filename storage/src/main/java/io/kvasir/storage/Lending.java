@@ -71,10 +71,9 @@ final class Lending {
             return true;
         }
         final ObjectId id = request.id;
-        final long hash = id.hash64();
         final int entry = dram.find(id.namespace(), id.key(), id.shard());
         if (entry == DramTier.NONE) {
-            return promote(request, hash, nowNs);
+            return promote(request, nowNs);
         }
         if (dram.isCondemned(entry)) {
             request.answer.accept(null);
@@ -91,9 +90,10 @@ final class Lending {
         return true;
     }
 
-    private boolean promote(final Waiting request, final long hash, final long nowNs) {
-        final TenantArena tenant = ssd.has(hash) ? arena.apply(request.id.namespace()) : null;
-        if (tenant == null || ssd.promote(tenant, hash, request.id, nowNs) == DramTier.NONE) {
+    private boolean promote(final Waiting request, final long nowNs) {
+        final int object = ssd.find(request.id);
+        final TenantArena tenant = ssd.has(object) ? arena.apply(request.id.namespace()) : null;
+        if (tenant == null || ssd.promote(tenant, object, request.id, nowNs) == DramTier.NONE) {
             request.answer.accept(null);
             return true;
         }

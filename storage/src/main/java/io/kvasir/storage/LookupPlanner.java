@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.index.ObjectTable;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -23,6 +24,7 @@ final class LookupPlanner {
     private static final int PROBED_AT_ONCE = 512;
     private static final int[] NO_WINDOWS = {};
 
+    private final ObjectTable table;
     private final DramTier dram;
     private final SsdShelf ssd;
     private final RemoteShelf remote;
@@ -31,10 +33,12 @@ final class LookupPlanner {
     private final Found scratch = new Found();
 
     LookupPlanner(
+            final ObjectTable table,
             final DramTier dram,
             final SsdShelf ssd,
             final RemoteShelf remote,
             final java.util.function.IntConsumer verify) {
+        this.table = table;
         this.dram = dram;
         this.ssd = ssd;
         this.remote = remote;
@@ -53,7 +57,7 @@ final class LookupPlanner {
 
         int[] entries = {};
         byte[] status = {};
-        /** By which DRAM is searched; of what is not there {@link ObjectId#hash64}, which the other tiers know. */
+        /** By which the table is searched; of what is neither in DRAM nor on SSD {@link ObjectId#hash64}. */
         long[] hashes = {};
 
         int hits;
@@ -61,7 +65,9 @@ final class LookupPlanner {
         /** No room for more promotions now. The rest is pending all the same: who waits is woken when there is room. */
         private boolean later;
 
-        private int[] candidates = {};
+        /** Entries of the table. */
+        private int[] objects = {};
+
         private int[] held = {};
         private int heldCount;
 
@@ -78,7 +84,7 @@ final class LookupPlanner {
                 entries = new int[cells];
                 status = new byte[cells];
                 hashes = new long[cells];
-                candidates = new int[cells];
+                objects = new int[cells];
                 held = new int[cells];
             }
             Arrays.fill(entries, 0, cells, DramTier.NONE);
@@ -137,18 +143,17 @@ final class LookupPlanner {
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
                 final int i = chunk * size + s;
-                final int entry = dram.confirm(found.candidates[i], found.hashes[i], namespace, key, shards.get(s));
+                final int object = table.confirm(found.objects[i], found.hashes[i], namespace, key, shards.get(s));
+                final int entry = dram.entry(object);
+                found.objects[i] = object;
                 found.entries[i] = entry;
-                if (entry == DramTier.NONE) {
-                    found.hashes[i] = ObjectId.hash64(namespace, key, shards.get(s));
-                }
-                final long hash = found.hashes[i];
                 if (entry != DramTier.NONE && !dram.isCondemned(entry)) {
                     found.status[i] = dram.isReadable(entry) ? SlotStatus.HIT : SlotStatus.PENDING;
-                } else if (entry == DramTier.NONE && ssd.has(hash)) {
+                } else if (entry == DramTier.NONE && ssd.has(object)) {
                     found.status[i] = ON_SSD;
                 } else if (entry == DramTier.NONE) {
-                    found.status[i] = remote.status(hash, nowNs);
+                    found.hashes[i] = ObjectId.hash64(namespace, key, shards.get(s));
+                    found.status[i] = remote.status(found.hashes[i], nowNs);
                 }
                 if (found.status[i] >= ASKED && !asks) {
                     found.status[i] = SlotStatus.MISS;
@@ -189,10 +194,10 @@ final class LookupPlanner {
         for (int chunk = from; chunk < to; chunk++) {
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < size; s++) {
-                found.hashes[chunk * size + s] = dram.tableHash(namespace, key, shards.get(s));
+                found.hashes[chunk * size + s] = table.hash(namespace, key, shards.get(s));
             }
         }
-        dram.probe(found.hashes, found.candidates, from * size, to * size);
+        table.probe(found.hashes, found.objects, from * size, to * size);
         found.looked = to;
     }
 
@@ -345,14 +350,14 @@ final class LookupPlanner {
         for (int s = 0; s < found.shards; s++) {
             final int i = chunk * found.shards + s;
             if (found.status[i] == ON_SSD && !found.later) {
-                if (ssd.expectedNs(found.hashes[i]) > worthNs) {
+                if (ssd.expectedNs(found.objects[i]) > worthNs) {
                     return false;
                 }
                 final ObjectId id = new ObjectId(
                         namespace,
                         Hash256.read(keys, chunk * Hash256.BYTES),
                         set.shards().get(s));
-                final int entry = ssd.promote(tenant, found.hashes[i], id, nowNs);
+                final int entry = ssd.promote(tenant, found.objects[i], id, nowNs);
                 if (entry == SsdShelf.LATER) {
                     found.later = true;
                     continue;
@@ -399,10 +404,10 @@ final class LookupPlanner {
         };
     }
 
-    private long expectedNs(final TierKind tier, final long hash) {
+    private long expectedNs(final TierKind tier, final Found found, final int i) {
         return switch (tier) {
-            case SSD -> ssd.expectedNs(hash);
-            case REMOTE -> remote.expectedNs(hash);
+            case SSD -> ssd.expectedNs(found.objects[i]);
+            case REMOTE -> remote.expectedNs(found.hashes[i]);
             default -> 0;
         };
     }
@@ -431,9 +436,8 @@ final class LookupPlanner {
                         chunk < found.hits + found.pending && hits == found.hits ? SlotStatus.PENDING : SlotStatus.MISS;
             }
             final TierKind tier = status == SlotStatus.MISS ? null : tier(found, chunk, counted);
-            final long expected = status == SlotStatus.PENDING && tier != null
-                    ? expectedNs(tier, found.hashes[chunk * found.shards])
-                    : 0;
+            final long expected =
+                    status == SlotStatus.PENDING && tier != null ? expectedNs(tier, found, chunk * found.shards) : 0;
             if (chunk > first && (status != rangeStatus || tier != rangeTier)) {
                 plan.add(new PlanRange(first, chunk - first, rangeStatus, rangeTier, rangeExpected));
                 first = chunk;

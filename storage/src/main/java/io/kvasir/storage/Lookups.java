@@ -85,7 +85,7 @@ final class Lookups {
             for (int i = leased.length - 1; i >= 0; i--) {
                 if (leased[i] != DramTier.NONE) {
                     dram.touch(leased[i]);
-                    ssd.used(dram.hash(leased[i]));
+                    ssd.used(dram.object(leased[i]), dram.hash(leased[i]));
                 }
             }
             lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs()));

@@ -147,7 +147,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         timers = new TimerWheel(context.nanoClock().nanoTime());
         accounts = new TenantAccounts(context.tenantShares(), context.dramCapacity(), context.regionBytes());
         final DramEvents listener = new DramEvents();
-        table = new ObjectTable(DramTier.mostObjects(context.dramCapacity()), new SipHash(context.random()));
+        table = new ObjectTable(context.mostObjects(), new SipHash(context.random()));
         dram = openDram(new DramContext(
                 context.dramDirectory(),
                 context.dramCapacity(),
@@ -172,10 +172,10 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 this::complete,
                 context.nanoClock().nanoTime());
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
-        ssd = new SsdShelf(dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
+        ssd = new SsdShelf(table, dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
-        planner = new LookupPlanner(dram, ssd, remote, verifier::verifyNow);
+        planner = new LookupPlanner(table, dram, ssd, remote, verifier::verifyNow);
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
@@ -418,7 +418,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
             final int entry = dram.find(id.namespace(), id.key(), id.shard());
             if (entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry)) {
                 dram.touch(entry);
-                ssd.used(dram.hash(entry));
+                ssd.used(dram.object(entry), dram.hash(entry));
             }
         }
     }
@@ -488,7 +488,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Bytes of an object that is in DRAM or on SSD; 0 for another. */
     public long bytesOf(final ObjectId id) {
         final int entry = dram.find(id.namespace(), id.key(), id.shard());
-        return entry != DramTier.NONE ? dram.length(entry) : ssd.length(id.hash64());
+        return entry != DramTier.NONE ? dram.length(entry) : ssd.length(ssd.find(id));
     }
 
     /** Reads and writes that the SSD tier has not answered yet. */
@@ -515,7 +515,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         if (here) {
             dram.dropOrCondemn(entry);
         }
-        final boolean onSsd = isDurable(id.hash64());
+        final boolean onSsd = ssd.has(id);
         if (onSsd) {
             ssd.remove(id);
         }
@@ -543,7 +543,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** True when it is in DRAM or on SSD. */
     public boolean holds(final ObjectId id) {
         final int entry = dram.find(id.namespace(), id.key(), id.shard());
-        return (entry != DramTier.NONE && !dram.isWriting(entry)) || isDurable(id.hash64());
+        return (entry != DramTier.NONE && !dram.isWriting(entry)) || ssd.has(id);
     }
 
     /** Pins what is in DRAM of these keys in every shard of the holder; returns how many keys that was. */
@@ -659,8 +659,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 || ssd.isStalled(context.nanoClock().nanoTime());
     }
 
-    private boolean isDurable(final long hash) {
-        return ssd != null && ssd.has(hash);
+    private boolean isDurable(final int object) {
+        return table.isIn(object, TierKind.SSD);
     }
 
     /** What the DRAM tier says happened. */
@@ -675,7 +675,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
         @Override
         public void removed(final int entry) {
             pins.forget(entry);
-            if (!isDurable(dram.hash(entry))) {
+            if (!isDurable(dram.object(entry))) {
                 remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
             }
             final ObjectId id = dram.id(entry);
@@ -826,6 +826,15 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     DramTier dram() {
         return dram;
+    }
+
+    SsdShelf ssdShelf() {
+        return ssd;
+    }
+
+    /** Objects that are in some tier of this node. */
+    public int tableObjects() {
+        return table.size();
     }
 
     /** Null when there is no SSD tier. */

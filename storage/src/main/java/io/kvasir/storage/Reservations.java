@@ -146,7 +146,7 @@ final class Reservations {
                 }
                 for (int k = 0; k < found; k++) {
                     records.at(wanted[k]);
-                    one(wanted[k], tableHashes[k], hashes[k]);
+                    one(wanted[k], tableHashes[k]);
                 }
             }
             return new ObjectStore.ReserveResult(
@@ -163,7 +163,7 @@ final class Reservations {
             return over;
         }
 
-        private void one(final int i, final long tableHash, final long hash) {
+        private void one(final int i, final long tableHash) {
             if (isOver()) {
                 noRoom++;
                 records.add(SlotStatus.NO_ROOM, DramTier.NONE);
@@ -178,7 +178,7 @@ final class Reservations {
                 records.add(busy ? SlotStatus.IN_FLIGHT : SlotStatus.EXISTS, DramTier.NONE);
                 return;
             }
-            if (ssd.has(hash)) {
+            if (ssd.has(tableHash, namespace, key, shard)) {
                 records.add(SlotStatus.EXISTS, DramTier.NONE);
                 return;
             }

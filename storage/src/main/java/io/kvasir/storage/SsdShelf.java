@@ -4,6 +4,7 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.Eviction;
 import io.kvasir.storage.dram.Payload;
 import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.ssd.ReadOutcome;
 import io.kvasir.storage.ssd.ReadRequest;
@@ -25,7 +26,6 @@ import org.slf4j.LoggerFactory;
  */
 final class SsdShelf implements SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
-    private static final long ABSENT = -1;
     /** From {@link #promote}: ask again. */
     static final int LATER = -4;
 
@@ -50,13 +50,14 @@ final class SsdShelf implements SsdListener {
     private static final int MOST_UNREADABLE = 4096;
     private static final double WEIGHT = 0.1;
 
+    private final ObjectTable table;
     private final DramTier dram;
     private final StorageCounters counters;
     private final Consumer<ObjectEvent> events;
     private final Consumer<ObjectId> gone;
     private final Holdings holdings;
     private final SsdAccounts accounts;
-    private final Long2LongHashMap lengths = new Long2LongHashMap(ABSENT);
+    private int objects;
     /** Objects that could not be read, and when they are tried again; they are still there. */
     private final Long2LongHashMap unreadable = new Long2LongHashMap(0);
 
@@ -76,18 +77,21 @@ final class SsdShelf implements SsdListener {
     private final EvictionPolicy.Scan cold;
     private boolean scanning;
     private long coldBytes;
+    private int coldObjects;
     private long notBeforeNs;
     private long progressNs = System.nanoTime();
     private long askedNs = progressNs - ASKED_ANEW_NS;
     private long askedFirstNs = progressNs;
 
     SsdShelf(
+            final ObjectTable table,
             final DramTier dram,
             final StorageCounters counters,
             final Consumer<ObjectEvent> events,
             final Consumer<ObjectId> gone,
             final Holdings holdings,
             final SsdAccounts accounts) {
+        this.table = table;
         this.dram = dram;
         this.accounts = accounts;
         cold = dram.scan();
@@ -105,15 +109,28 @@ final class SsdShelf implements SsdListener {
         return tier;
     }
 
-    // ---- the mirror
+    // ---- what is here, as the table has it
 
-    /** 64 bits name an object here; a promotion confirms the whole id before a byte is offered. */
-    boolean has(final long hash) {
-        return lengths.get(hash) != ABSENT;
+    /** The entry of this object in the table, or {@link ObjectTable#NONE}. */
+    int find(final ObjectId id) {
+        return table.find(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+    }
+
+    /** Whether the object of this entry of the table is here, or on its way here. */
+    boolean has(final int object) {
+        return object != ObjectTable.NONE && table.isIn(object, TierKind.SSD);
+    }
+
+    boolean has(final ObjectId id) {
+        return has(find(id));
+    }
+
+    boolean has(final long tableHash, final Hash256 namespace, final Hash256 key, final Shard shard) {
+        return has(table.find(tableHash, namespace, key, shard));
     }
 
     int objects() {
-        return lengths.size();
+        return objects;
     }
 
     boolean isWarm() {
@@ -124,26 +141,48 @@ final class SsdShelf implements SsdListener {
         return failure;
     }
 
-    private void put(final ObjectId id, final long length) {
-        final long before = lengths.put(id.hash64(), length);
+    /** False: the table has no entry for it. */
+    private boolean put(final ObjectId id, final long length) {
+        final int object =
+                table.put(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+        if (object == ObjectTable.FULL) {
+            return false;
+        }
+        final long before = length(object);
         if (before != length) {
-            if (before != ABSENT) {
+            if (before != 0) {
                 accounts.remove(id.namespace(), before);
+            } else {
+                objects++;
             }
             accounts.add(id.namespace(), length);
         }
+        table.in(object, TierKind.SSD, true);
+        table.length(object, (int) length);
+        return true;
     }
 
     private void drop(final ObjectId id) {
-        final long length = lengths.remove(id.hash64());
-        if (length != ABSENT) {
-            accounts.remove(id.namespace(), length);
+        final int object = find(id);
+        if (has(object)) {
+            objects--;
+            accounts.remove(id.namespace(), table.length(object));
+            table.leave(object, TierKind.SSD);
         }
+    }
+
+    /** An object without an entry in the table would never be found: it gives up its place. */
+    private void giveUp(final ObjectId id) {
+        counters.faults.increment();
+        tier.remove(id, outcome -> LOG.warn("no space in the object table for {}: {}", id, outcome.status()));
     }
 
     @Override
     public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
-        put(id, length);
+        if (!put(id, length)) {
+            giveUp(id);
+            return;
+        }
         holdings.held(id, TierKind.SSD, length, parent, chunkIndex);
     }
 
@@ -151,7 +190,7 @@ final class SsdShelf implements SsdListener {
     public void warm() {
         warm = true;
         holdings.complete();
-        if (lengths.isEmpty()) {
+        if (objects == 0) {
             events.accept(ObjectEvent.cleared(TierKind.SSD));
         }
     }
@@ -159,7 +198,8 @@ final class SsdShelf implements SsdListener {
     @Override
     public void failed(final String reason) {
         failure = reason;
-        lengths.clear();
+        table.leaveAll(TierKind.SSD);
+        objects = 0;
         accounts.clear();
         holdings.lost(TierKind.SSD);
         events.accept(ObjectEvent.cleared(TierKind.SSD));
@@ -168,7 +208,10 @@ final class SsdShelf implements SsdListener {
 
     @Override
     public void stored(final ObjectId id, final long length) {
-        put(id, length);
+        if (!put(id, length)) {
+            giveUp(id);
+            return;
+        }
         holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
         events.accept(new ObjectEvent(ObjectEvent.Kind.STORED, null, id, TierKind.SSD));
     }
@@ -191,8 +234,8 @@ final class SsdShelf implements SsdListener {
     }
 
     /** An object was used in DRAM: what it is on SSD stays warm too. Takes no lock. */
-    void used(final long hash) {
-        if (tier != null && has(hash)) {
+    void used(final int object, final long hash) {
+        if (tier != null && has(object)) {
             uses[usesCount++] = hash;
             if (usesCount == uses.length) {
                 tellUses();
@@ -209,8 +252,8 @@ final class SsdShelf implements SsdListener {
     // ---- SSD to DRAM
 
     /** Expected time until bytes that are asked for now are here. */
-    long expectedNs(final long hash) {
-        return (long) ((readBytesInFlight + Math.max(0, lengths.get(hash))) / readBytesPerNs);
+    long expectedNs(final int object) {
+        return (long) ((readBytesInFlight + length(object)) / readBytesPerNs);
     }
 
     /**
@@ -219,9 +262,9 @@ final class SsdShelf implements SsdListener {
      * @return the entry that is being written; {@link #LATER} when there is no room for it just now; else
      *     {@link DramTier#NONE}
      */
-    int promote(final TenantArena tenant, final long hash, final ObjectId id, final long nowNs) {
-        final long length = lengths.get(hash);
-        if (length == ABSENT || isUnreadable(hash, nowNs)) {
+    int promote(final TenantArena tenant, final int object, final ObjectId id, final long nowNs) {
+        final long length = length(object);
+        if (length == 0 || isUnreadable(id, nowNs)) {
             return DramTier.NONE;
         }
         final int there = dram.find(id.namespace(), id.key(), id.shard());
@@ -282,7 +325,7 @@ final class SsdShelf implements SsdListener {
             }
             default -> LOG.debug("{} is not on SSD any more", id);
         }
-        if (!(outcome instanceof ReadOutcome.Rejected) && has(id.hash64())) {
+        if (!(outcome instanceof ReadOutcome.Rejected) && has(id)) {
             // The tier tells what it drops. What it keeps could not be read this time: for a while lookups miss it,
             // instead of trying again and again.
             if (unreadable.size() >= MOST_UNREADABLE) {
@@ -293,8 +336,12 @@ final class SsdShelf implements SsdListener {
         dram.abort(null, entry);
     }
 
-    private boolean isUnreadable(final long hash, final long nowNs) {
-        if (unreadable.isEmpty() || !unreadable.containsKey(hash)) {
+    private boolean isUnreadable(final ObjectId id, final long nowNs) {
+        if (unreadable.isEmpty()) {
+            return false;
+        }
+        final long hash = id.hash64();
+        if (!unreadable.containsKey(hash)) {
             return false;
         }
         if (nowNs - unreadable.get(hash) < 0) {
@@ -348,9 +395,9 @@ final class SsdShelf implements SsdListener {
         }
     }
 
-    /** Bytes of an object that is here; 0 when it is not. */
-    long length(final long hash) {
-        return Math.max(0, lengths.get(hash));
+    /** Bytes of the object of this entry of the table when it is here; 0 when it is not. */
+    long length(final int object) {
+        return has(object) ? table.length(object) : 0;
     }
 
     /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
@@ -372,13 +419,14 @@ final class SsdShelf implements SsdListener {
             cold.restart();
             scanning = true;
             coldBytes = 0;
+            coldObjects = 0;
         }
         int submitted = 0;
         for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
             if (writesInFlight >= WRITES_IN_FLIGHT || writeBytesInFlight >= WRITE_BYTES_IN_FLIGHT) {
                 break;
             }
-            final int entry = coldBytes > margin ? DramTier.NONE : cold.next();
+            final int entry = coldBytes > margin || coldObjects > tier.maxObjects() / 2 ? DramTier.NONE : cold.next();
             if (entry == DramTier.NONE) {
                 scanning = false;
                 notBeforeNs = nowNs + RESCAN_NS;
@@ -388,12 +436,13 @@ final class SsdShelf implements SsdListener {
             if (dram.isReadable(entry)
                     && dram.isSummed(entry)
                     && !dram.isCopied(entry)
-                    && !has(dram.hash(entry))
+                    && !has(dram.object(entry))
                     && dram.account(entry).mayWrite(dram.slotBytes(entry))) {
                 write(entry);
                 submitted++;
             }
             coldBytes += dram.slotBytes(entry);
+            coldObjects++;
         }
         return submitted;
     }

@@ -1,5 +1,7 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.ssd.SsdTier;
@@ -259,6 +261,12 @@ public final class StoreContext {
 
     NanoClock nanoClock() {
         return nanoClock;
+    }
+
+    /** Objects in DRAM and on SSD together, at most. */
+    int mostObjects() {
+        final long onSsd = ssd == null ? 0 : ssd.maxObjects();
+        return (int) Math.min(ObjectTable.MAX_CAPACITY, DramTier.mostObjects(dramCapacity) + onSsd);
     }
 
     StoreContext conclude() {

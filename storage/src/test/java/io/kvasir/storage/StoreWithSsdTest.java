@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.ssd.SsdTier;
@@ -72,6 +73,76 @@ class StoreWithSsdTest {
         assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
         assertAllThere();
         assertTrue(fixture.store.counters().promoted.sum() > 0);
+    }
+
+    /** The tier's own index, which had a copy of lengths by 64-bit hashes before, and the table. */
+    private void assertTableKnowsTheSsd() {
+        final SsdShelf shelf = fixture.store.ssdShelf();
+        fixture.until(
+                "nothing on its way",
+                () -> shelf.objects() == fixture.store.ssd().objects());
+        final List<ObjectId> there = fixture.store.ssd().hottestFirst();
+        assertEquals(there.size(), shelf.objects());
+        for (final ObjectId id : there) {
+            assertTrue(shelf.has(id), id::toString);
+            assertEquals(LENGTH, shelf.length(shelf.find(id)));
+        }
+    }
+
+    @Test
+    void shouldKnowInOneTableWhatIsOnSsd() throws IOException {
+        storeAll();
+        assertTableKnowsTheSsd();
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        assertTrue(fixture.store.ssdShelf().objects() > OBJECTS / 2);
+        assertTableKnowsTheSsd();
+        for (long number = 0; number < OBJECTS; number++) {
+            fixture.store.remove(new ObjectId(
+                    StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
+        }
+        fixture.until("an object in no tier has no entry", () -> fixture.store.tableObjects() == 0);
+        fixture.until("all removed", () -> fixture.store.ssd().objects() == 0);
+    }
+
+    @Test
+    void shouldNotTakeAnObjectForOneWithTheSame64BitHash() throws IOException {
+        storeAll();
+        fixture.until("on SSD", () -> fixture.store.ssd().objects() > 0);
+        final ObjectId there = fixture.store.ssd().hottestFirst().getFirst();
+        final Hash256 namespace = there.namespace();
+        // Anybody can find such ids: these bits of a namespace are not in that hash.
+        final ObjectId other = new ObjectId(
+                new Hash256(namespace.a(), ~namespace.b(), namespace.c(), namespace.d()), there.key(), there.shard());
+        assertEquals(there.hash64(), other.hash64());
+        assertTrue(fixture.store.holds(there));
+        assertFalse(fixture.store.holds(other));
+        assertEquals(
+                SlotStatus.GRANTED,
+                fixture.store.reserve(
+                                fixture.attachment,
+                                other.namespace(),
+                                other.shard(),
+                                other.key().toBytes(),
+                                new long[] {LENGTH},
+                                0)
+                        .slots()[SlotRecord.STATUS]);
+    }
+
+    @Test
+    void shouldKeepTheNumberOfObjectsOnSsd() throws IOException {
+        fixture.close();
+        final StoreContext context = context();
+        context.ssd().maxObjects(20);
+        fixture = new StoreFixture(context);
+        storeAll();
+        final List<ObjectId> there = fixture.store.ssd().hottestFirst();
+        assertTrue(there.size() <= 20 && there.size() > 10, there::toString);
+        assertTableKnowsTheSsd();
+        assertTrue(fixture.store.tableObjects() <= 20 + fixture.store.dramObjects());
+        assertTrue(fixture.store.ssdMetrics().evicted.sum() > 0);
     }
 
     @Test

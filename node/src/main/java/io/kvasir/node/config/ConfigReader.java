@@ -2,6 +2,7 @@ package io.kvasir.node.config;
 
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.policy.PolicyKind;
+import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;
@@ -58,8 +59,8 @@ final class ConfigReader {
         final NodeConfig.Engine engine = engine(name);
         final NodeConfig.Cluster cluster =
                 new ClusterReader(document, this::duration, this::size, this::problem).read();
-        final NodeConfig.Dram dram = dram(name, cluster);
         final NodeConfig.Ssd ssd = ssd(name);
+        final NodeConfig.Dram dram = dram(name, cluster, ssd);
         final NodeConfig.Lease lease = new NodeConfig.Lease(
                 positive("lease.default"),
                 positive("lease.max"),
@@ -118,12 +119,12 @@ final class ConfigReader {
                 at("engine.events_kept").asInt());
     }
 
-    private NodeConfig.Dram dram(final String name, final NodeConfig.Cluster cluster) {
+    private NodeConfig.Dram dram(final String name, final NodeConfig.Cluster cluster, final NodeConfig.Ssd ssd) {
         final Path directory =
                 AUTO.equals(text("dram.directory")) ? Path.of("/dev/shm/kvasir-" + name) : path("dram.directory");
         // Pages of shared memory count for the memory limit of the process that wrote them.
         final Optional<MemoryLimit> limit = MemoryLimit.of(root);
-        final MemoryNeed need = MemoryNeed.of(cluster);
+        final MemoryNeed need = MemoryNeed.of(cluster, ssd);
         final long most = limit.map(need::leaves).orElse(Long.MAX_VALUE);
         long capacity = GIB;
         if (AUTO.equals(text("dram.capacity"))) {
@@ -171,10 +172,12 @@ final class ConfigReader {
         if (extent < 1 << 20 || extent > 64 * GIB || extent % 4096 != 0) {
             problem("ssd.extent", "it must be a multiple of 4KiB, 1MiB to 64GiB");
         }
+        final int objects = at("ssd.objects").asInt();
         return new NodeConfig.Ssd(
                 directory,
                 capacity,
                 extent,
+                capacity == 0 ? 0 : objects == 0 ? SsdTier.Context.usualObjects(capacity) : objects,
                 at("ssd.read_threads").asInt(),
                 at("ssd.direct_io").asBoolean());
     }

@@ -1,5 +1,6 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.transport.LinkContext;
 import java.lang.management.ManagementFactory;
 import java.lang.management.MemoryPoolMXBean;
@@ -12,19 +13,20 @@ import java.lang.management.MemoryType;
  * @param jvm classes and compiled code
  * @param other direct buffers, stacks and native libraries
  * @param directory {@code cluster.directory_memory}; 0 for a node alone
+ * @param index of objects on SSD; 0 without an SSD tier
  * @param links buffers of links to other nodes, in shared memory; 0 for a node alone
  */
-public record MemoryNeed(long heap, long jvm, long other, long directory, long links) {
+public record MemoryNeed(long heap, long jvm, long other, long index, long directory, long links) {
     private static final long MIB = 1L << 20;
     /** Classes and code where the JVM was given no bound for them; what a node's flags say. */
     private static final long JVM_BYTES = 144 * MIB;
 
     private static final long OTHER_BYTES = 64 * MIB;
 
-    /** Slot headers: one part in so many of an arena of usual objects. */
-    private static final int HEADERS = 64;
+    /** Slot headers and the table's entries, 384 bytes: one part in so many of an arena of objects of 16 KiB. */
+    private static final int HEADERS = 42;
 
-    public static MemoryNeed of(final NodeConfig.Cluster cluster) {
+    public static MemoryNeed of(final NodeConfig.Cluster cluster, final NodeConfig.Ssd ssd) {
         long bounded = 0;
         for (final MemoryPoolMXBean pool : ManagementFactory.getMemoryPoolMXBeans()) {
             // The class space lies inside the metaspace's bound.
@@ -36,12 +38,13 @@ public record MemoryNeed(long heap, long jvm, long other, long directory, long l
                 Runtime.getRuntime().maxMemory(),
                 bounded == 0 ? JVM_BYTES : Math.min(bounded, JVM_BYTES),
                 OTHER_BYTES,
+                ssd.objects() == 0 ? 0 : ObjectTable.bytes(ssd.objects()),
                 cluster.isEnabled() ? cluster.directoryBytes() : 0,
                 cluster.isEnabled() ? new LinkContext().maxBufferBytes() : 0);
     }
 
     public long total() {
-        return heap + jvm + other + directory + links;
+        return heap + jvm + other + index + directory + links;
     }
 
     /** Most bytes of {@code dram.capacity} that fit beside it; below 0 when it does not fit itself. */
@@ -55,6 +58,7 @@ public record MemoryNeed(long heap, long jvm, long other, long directory, long l
         return "the memory limit of this process is " + ByteSize.human(limit.bytes()) + " (" + limit.file()
                 + "), and the process itself may need " + ByteSize.human(total()) + " (heap " + ByteSize.human(heap)
                 + ", classes and code " + ByteSize.human(jvm) + ", native memory " + ByteSize.human(other)
+                + (index == 0 ? "" : ", ssd.objects " + ByteSize.human(index))
                 + (links == 0
                         ? ""
                         : ", directory " + ByteSize.human(directory) + ", link buffers " + ByteSize.human(links))

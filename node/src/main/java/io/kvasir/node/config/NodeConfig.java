@@ -46,8 +46,13 @@ public record NodeConfig(
 
     public record Dram(Path directory, long capacityBytes, long regionBytes, PolicyKind policy) {}
 
-    /** Capacity 0: there is no SSD tier. */
-    public record Ssd(Path directory, long capacityBytes, long extentBytes, int readThreads, boolean directIo) {}
+    /**
+     * Capacity 0: there is no SSD tier.
+     *
+     * @param objects most that are there at once
+     */
+    public record Ssd(
+            Path directory, long capacityBytes, long extentBytes, int objects, int readThreads, boolean directIo) {}
 
     public record Lease(Duration standard, Duration max, double quota) {}
 

@@ -77,8 +77,8 @@ class MachineLimitsTest {
     }
 
     private MemoryNeed limitBeside(final long bytes) throws IOException {
-        final MemoryNeed need = MemoryNeed.of(
-                ConfigLoader.load(null, Map.of(), List.of()).config().cluster());
+        final NodeConfig config = ConfigLoader.load(null, Map.of(), List.of()).config();
+        final MemoryNeed need = MemoryNeed.of(config.cluster(), config.ssd());
         kernel("0::/\n", V2);
         write("sys/fs/cgroup/memory.max", need.total() + bytes + "\n");
         return need;
@@ -92,7 +92,7 @@ class MachineLimitsTest {
     void autoFitsTheLimit() throws IOException {
         limitBeside(64 * MIB);
         assertEquals(
-                63 * MIB, load("dram.directory=" + root.resolve("dram")).dram().capacityBytes());
+                62 * MIB, load("dram.directory=" + root.resolve("dram")).dram().capacityBytes());
     }
 
     @Test
@@ -102,7 +102,7 @@ class MachineLimitsTest {
         final List<String> problems = assertThrows(ConfigException.class, () -> load("dram.capacity=64MiB"))
                 .problems();
         assertEquals(1, problems.size());
-        assertTrue(problems.getFirst().contains("it must be at most 63.0 MiB"), problems::toString);
+        assertTrue(problems.getFirst().contains("it must be at most 62.0 MiB"), problems::toString);
         assertTrue(problems.getFirst().contains("heap"), problems::toString);
     }
 
@@ -115,12 +115,31 @@ class MachineLimitsTest {
     }
 
     @Test
+    void whatIsOnSsdNeedsMemoryForItsEntries() {
+        final NodeConfig usual = load("ssd.capacity=4GiB");
+        assertEquals(262_144, usual.ssd().objects());
+        assertEquals(4_096, load("ssd.capacity=16MiB").ssd().objects(), "as many as it has pages");
+        assertEquals(1 << 24, load("ssd.capacity=1TiB").ssd().objects(), "one for each 64 KiB");
+        assertEquals(0, load("ssd.capacity=0").ssd().objects());
+        final NodeConfig many = load("ssd.capacity=4GiB", "ssd.objects=10000000");
+        assertEquals(10_000_000, many.ssd().objects());
+        final MemoryNeed need = MemoryNeed.of(many.cluster(), many.ssd());
+        assertTrue(need.index() > 1_200_000_000L && need.index() <= 1_280_000_000L, () -> need.index() + " bytes");
+        assertEquals(
+                need.total() - need.index(),
+                MemoryNeed.of(many.cluster(), load("ssd.capacity=0").ssd()).total());
+        assertTrue(need.describe(new MemoryLimit(600 * MIB, root)).contains("ssd.objects 1.2 GiB"));
+    }
+
+    @Test
     void aClusterNeedsItsLinksAndItsDirectoryToo() {
-        final MemoryNeed alone = MemoryNeed.of(
-                ConfigLoader.load(null, Map.of(), List.of()).config().cluster());
-        final MemoryNeed member = MemoryNeed.of(ConfigLoader.load(null, Map.of(), List.of("cluster.seeds=127.0.0.1"))
-                .config()
-                .cluster());
+        final NodeConfig usual = ConfigLoader.load(null, Map.of(), List.of()).config();
+        final MemoryNeed alone = MemoryNeed.of(usual.cluster(), usual.ssd());
+        final MemoryNeed member = MemoryNeed.of(
+                ConfigLoader.load(null, Map.of(), List.of("cluster.seeds=127.0.0.1"))
+                        .config()
+                        .cluster(),
+                usual.ssd());
         assertEquals(64 * MIB, member.directory());
         assertTrue(member.links() > 400 * MIB);
         assertEquals(alone.total() + member.directory() + member.links(), member.total());

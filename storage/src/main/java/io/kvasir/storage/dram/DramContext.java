@@ -8,7 +8,6 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.function.BooleanSupplier;
 import java.util.function.IntPredicate;
-import java.util.function.LongPredicate;
 import java.util.function.Supplier;
 import java.util.random.RandomGenerator;
 import org.agrona.concurrent.EpochClock;
@@ -21,7 +20,7 @@ import org.agrona.concurrent.EpochClock;
  * @param regionBytes size of a region file
  * @param reserveQuota bytes of slots that one attachment may have reserved, or quarantined
  * @param accounts where each tenant's part is counted; what a tenant may have is in them
- * @param durable whether an object with this hash is on SSD, so that its slot can go at once
+ * @param durable whether the object of this entry of the object table is on SSD, so that its slot can go at once
  * @param demotes whether there is a tier below; else no object is ever durable and there is nothing to prefer
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
@@ -37,7 +36,7 @@ public record DramContext(
         long reserveQuota,
         TenantAccounts accounts,
         Supplier<EvictionPolicy> policy,
-        LongPredicate durable,
+        IntPredicate durable,
         BooleanSupplier demotes,
         BooleanSupplier mayDropUndemoted,
         IntPredicate copyGivesWay,

@@ -260,20 +260,25 @@ public final class DramTier implements AutoCloseable {
 
     /** @param hash see {@link #tableHash} */
     public int find(final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        return dropIfExpired(entryOf(table.find(hash, namespace, key, shard)));
-    }
-
-    /** By which {@link #find} and {@link #probe} find an object. */
-    public long tableHash(final Hash256 namespace, final Hash256 key, final Shard shard) {
-        return table.hash(namespace, key, shard);
+        return entry(table.find(hash, namespace, key, shard));
     }
 
     /**
-     * The first step of {@link #find} for many objects at once, see {@link ObjectTable#probe}. {@link #confirm} is the
-     * second step.
+     * The entry here of the object that has this entry in the table, or {@link #NONE}. Drops it when it has expired; then
+     * the table's entry may be nobody's.
      */
-    public void probe(final long[] hashes, final int[] candidates, final int from, final int to) {
-        table.probe(hashes, candidates, from, to);
+    public int entry(final int object) {
+        return dropIfExpired(entryOf(object));
+    }
+
+    /** The entry of this entry's object in the table. */
+    public int object(final int entry) {
+        return entries.object[entry];
+    }
+
+    /** By which the table finds an object. */
+    public long tableHash(final Hash256 namespace, final Hash256 key, final Shard shard) {
+        return table.hash(namespace, key, shard);
     }
 
     /**
@@ -298,14 +303,6 @@ public final class DramTier implements AutoCloseable {
         policy.expect(coldest, count);
     }
 
-    /** The entry of this object, for which {@link #probe} gave the candidate; else {@link #NONE}. */
-    public int confirm(
-            final int candidate, final long hash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        // The candidate may have expired since the probe, when a key is asked for twice.
-        return dropIfExpired(entryOf(table.confirm(candidate, hash, namespace, key, shard)));
-    }
-
-    /** The entry here of an entry in the table, or {@link #NONE}. */
     private int entryOf(final int object) {
         if (object < 0 || !table.isIn(object, TierKind.DRAM)) {
             return NONE;
@@ -673,7 +670,7 @@ public final class DramTier implements AutoCloseable {
     private void evict(final int entry) {
         if (policy.isCopied(entry)) {
             context.counters().evictedCopies.increment();
-        } else if (context.durable().test(entries.hash[entry])) {
+        } else if (context.durable().test(entries.object[entry])) {
             context.counters().evictedClean.increment();
         } else {
             context.counters().evictedUndemoted.increment();
@@ -759,10 +756,7 @@ public final class DramTier implements AutoCloseable {
     /** The object has no place here any more; its slot is the caller's. */
     private void forget(final int entry) {
         final int object = entries.object[entry];
-        table.in(object, TierKind.DRAM, false);
-        if (!table.isAnywhere(object)) {
-            table.remove(object);
-        }
+        table.leave(object, TierKind.DRAM);
         final Region region = entries.region[entry];
         region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
         usedBytes -= region.slotBytes;

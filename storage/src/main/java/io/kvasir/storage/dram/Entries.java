@@ -20,7 +20,7 @@ final class Entries {
 
     Region[] region = new Region[1024];
     int[] slot = new int[1024];
-    /** Of the id, the same at each start: names the object to the SSD tier, the policy and the catalog. */
+    /** Of the id, the same at each start: names the object to the policy and the catalog. */
     long[] hash = new long[1024];
     /** The object's entry in the table of the node. */
     int[] object = new int[1024];

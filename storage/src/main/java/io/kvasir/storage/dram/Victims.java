@@ -102,7 +102,7 @@ final class Victims {
 
     /** Its bytes are somewhere else too. */
     private boolean isSafe(final int entry) {
-        return policy.isCopied(entry) || context.durable().test(entries.hash[entry]);
+        return policy.isCopied(entry) || context.durable().test(entries.object[entry]);
     }
 
     /** Its tenant has so much on SSD as it may: waiting for the SSD would be in vain. */

@@ -248,6 +248,23 @@ public final class ObjectTable implements AutoCloseable {
         return entry;
     }
 
+    /** The object is no longer in this tier, and in none: its number may be another one's from now on. */
+    public void leave(final int entry, final TierKind tier) {
+        in(entry, tier, false);
+        if (!isAnywhere(entry)) {
+            remove(entry);
+        }
+    }
+
+    /** No object is in this tier any more. Looks at every entry. */
+    public void leaveAll(final TierKind tier) {
+        for (int entry = 0; entry < used; entry++) {
+            if (isLive(entry) && isIn(entry, tier)) {
+                leave(entry, tier);
+            }
+        }
+    }
+
     /** The object is in no tier any more; its number may be another one's from now on. */
     public void remove(final int entry) {
         final long at = at(entry);

@@ -1,5 +1,6 @@
 package io.kvasir.storage.ssd;
 
+import io.kvasir.storage.policy.EvictionPolicy;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -11,8 +12,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Gives extents up while the tier opens, where the capacity is less than what their files occupy: empty ones first, then
- * those whose objects were written longest ago, which are what eviction would take. Nobody reads or writes yet.
+ * Gives up, while the tier opens, what a configuration with less does not allow: extents, where their files occupy more
+ * than the capacity, empty ones first, then those whose objects were written longest ago; then objects beyond the most
+ * that there may be, those written longest ago first, as eviction would. Nobody reads or writes yet.
  */
 final class LoweredCapacity {
     private static final Logger LOG = LoggerFactory.getLogger(LoweredCapacity.class);
@@ -29,6 +31,31 @@ final class LoweredCapacity {
 
     /** Once the state is complete, and before anybody hears of its objects. */
     void enforce() throws IOException, RocksDBException {
+        enforceBytes();
+        enforceObjects();
+    }
+
+    private void enforceObjects() throws RocksDBException {
+        final long excess = state.objects() - context.maxObjects();
+        if (excess <= 0) {
+            return;
+        }
+        final List<Integer> oldest = new ArrayList<>();
+        final EvictionPolicy.Scan scan = state.policy.scan();
+        scan.restart();
+        for (int entry = scan.next(); entry != EvictionPolicy.NONE && oldest.size() < excess; entry = scan.next()) {
+            oldest.add(entry);
+        }
+        giveUp(oldest);
+        context.metrics().evicted.add(excess);
+        LOG.warn(
+                "ssd {}: there may be {} objects (ssd.objects), and there were {} more; these were given up",
+                context.directory(),
+                context.maxObjects(),
+                excess);
+    }
+
+    private void enforceBytes() throws IOException, RocksDBException {
         if (state.pool.hasCapacityFor(0)) {
             return;
         }
@@ -81,13 +108,18 @@ final class LoweredCapacity {
 
     private void giveUp(final Extent extent) throws RocksDBException {
         final List<Integer> owned = new ArrayList<>();
+        for (int slot = 0; slot < extent.slotCount; slot++) {
+            if (extent.owner(slot) >= 0) {
+                owned.add(extent.owner(slot));
+            }
+        }
+        giveUp(owned);
+    }
+
+    private void giveUp(final List<Integer> owned) throws RocksDBException {
         try (PlaceStore.Batch batch = places.batch()) {
-            for (int slot = 0; slot < extent.slotCount; slot++) {
-                final int entry = extent.owner(slot);
-                if (entry >= 0) {
-                    batch.delete(PlaceStore.key(state.entries, entry), state.entries.length(entry));
-                    owned.add(entry);
-                }
+            for (final int entry : owned) {
+                batch.delete(PlaceStore.key(state.entries, entry), state.entries.length(entry));
             }
             batch.commit();
         }

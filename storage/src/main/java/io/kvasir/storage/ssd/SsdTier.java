@@ -5,7 +5,9 @@ import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.Posix;
 import io.kvasir.storage.PosixException;
+import io.kvasir.storage.SizeClass;
 import io.kvasir.storage.StorageException;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
 import io.kvasir.storage.tenant.TenantShare;
@@ -46,6 +48,7 @@ public final class SsdTier implements AutoCloseable {
         private Path directory;
         private long capacityBytes;
         private long extentBytes = 1L << 30;
+        private int maxObjects;
         private int readThreads = 2;
         private int maxQueuedReads = 1024;
         private int maxQueuedWrites = 1024;
@@ -88,6 +91,25 @@ public final class SsdTier implements AutoCloseable {
 
         public long extentBytes() {
             return extentBytes;
+        }
+
+        /**
+         * Objects that are here at most: the coldest gives way to a further one. 0: one for each 64 KiB of the capacity, but
+         * at least as many as a capacity of 1 GiB has pages, or as this one has.
+         */
+        public Context maxObjects(final int value) {
+            maxObjects = value;
+            return this;
+        }
+
+        public int maxObjects() {
+            return maxObjects == 0 ? usualObjects(capacityBytes) : maxObjects;
+        }
+
+        /** See {@link #maxObjects(int)}. */
+        public static int usualObjects(final long capacityBytes) {
+            final long least = Math.min(capacityBytes, 1L << 30) / SizeClass.PAGE;
+            return (int) Math.min(ObjectTable.MAX_CAPACITY, Math.max(least, capacityBytes >>> 16));
         }
 
         /** Reads in flight at the device. */
@@ -214,6 +236,9 @@ public final class SsdTier implements AutoCloseable {
             require(
                     extentBytes >= 1L << 20 && extentBytes <= 1L << 36 && extentBytes % 4096 == 0,
                     "extent size is " + extentBytes + " bytes; it must be a multiple of 4096, 1 MiB to 64 GiB");
+            require(
+                    maxObjects >= 0,
+                    "the most objects are " + maxObjects + "; it must be at least 1, or 0 for the usual");
             require(readThreads >= 1 && readThreads <= 64, "read threads is " + readThreads + "; it must be 1 to 64");
             require(maxQueuedReads >= 1, "max queued reads is " + maxQueuedReads + "; it must be at least 1");
             require(maxQueuedWrites >= 1, "max queued writes is " + maxQueuedWrites + "; it must be at least 1");
@@ -500,6 +525,11 @@ public final class SsdTier implements AutoCloseable {
 
     public long objects() {
         return isWarm() ? locked(state::objects) : 0;
+    }
+
+    /** Objects that it may have at most. */
+    public int maxObjects() {
+        return context.maxObjects();
     }
 
     public int queuedReads() {

@@ -189,22 +189,26 @@ final class SsdWriter implements Runnable {
         dropStale(request.id());
         while (true) {
             final Extent cuttable;
+            final boolean full;
             state.lock.lock();
             try {
                 if (answerKnown(write)) {
                     return;
                 }
-                final Extent extent = state.pool.withRoom(slotBytes);
+                full = state.occupants() >= context.maxObjects();
+                final Extent extent = full ? null : state.pool.withRoom(slotBytes);
                 if (extent != null) {
                     members.add(write);
                     memberEntries.addInt(state.addWriting(request.id(), request.object(), extent));
                     return;
                 }
-                cuttable = state.pool.takeFree(slotBytes);
+                cuttable = full ? null : state.pool.takeFree(slotBytes);
             } finally {
                 state.lock.unlock();
             }
-            final String refused = cuttable != null ? maker.cut(cuttable, slotBytes) : maker.make(slotBytes);
+            final String refused = full
+                    ? "it has as many objects as it may (" + context.maxObjects() + ")"
+                    : cuttable != null ? maker.cut(cuttable, slotBytes) : maker.make(slotBytes);
             if (refused.isEmpty()) {
                 continue;
             }
@@ -212,7 +216,7 @@ final class SsdWriter implements Runnable {
                 // What waits to be written may be what has to go, or what a victim waits for.
                 writeMembers();
             }
-            if (!makeRoom(slotBytes, deadline)) {
+            if (!makeRoom(full ? TierState.ANY_SIZE : slotBytes, deadline)) {
                 context.metrics().full.increment();
                 answer(write, WriteOutcome.full(refused));
                 return;
@@ -260,11 +264,17 @@ final class SsdWriter implements Runnable {
     private boolean makeRoom(final long slotBytes, final long deadline) throws InterruptedException {
         state.lock.lock();
         try {
-            if (state.deleting() == 0) {
+            // Another object counts as soon as the coldest begins to leave; its slot is free later.
+            final boolean full = slotBytes == TierState.ANY_SIZE;
+            if (full || state.deleting() == 0) {
                 applyTouches.run();
-                final IntArrayList victims = state.victims(slotBytes);
+                final IntArrayList victims =
+                        full ? state.coldest(slotBytes, 1, Integer.MAX_VALUE) : state.victims(slotBytes);
                 if (!victims.isEmpty()) {
                     evict(victims);
+                    if (full) {
+                        return true;
+                    }
                 } else if (state.writing() == 0) {
                     return false;
                 }

@@ -91,6 +91,11 @@ final class TierState implements AutoCloseable {
         return usedBytes;
     }
 
+    /** Objects that are here or on their way; those that leave do not count. */
+    long occupants() {
+        return objects + writing;
+    }
+
     int writing() {
         return writing;
     }
@@ -258,6 +263,9 @@ final class TierState implements AutoCloseable {
 
     /** How many of the coldest entries are looked at for one that goes. */
     static final int SCAN = 1024;
+    /** For {@link #coldest}: slots of any size. */
+    static final long ANY_SIZE = 0;
+
     /** How many are looked at before an extent of another size is given up although most in it is warm. */
     private static final int WIDE_SCAN = 8 * SCAN;
 
@@ -294,8 +302,8 @@ final class TierState implements AutoCloseable {
                 e != EvictionPolicy.NONE && childless.size() < most && seen < looked;
                 e = scan.next(), seen++) {
             if (entries.readers(e) == 0
-                    && slotBytes(e) == slotBytes
-                    && shares.choose(entries.namespace(e), slotBytes)) {
+                    && (slotBytes == ANY_SIZE || slotBytes(e) == slotBytes)
+                    && shares.choose(entries.namespace(e), slotBytes(e))) {
                 if (seen < SCAN && hasChildren(e)) {
                     parents.addInt(e);
                 } else {

@@ -24,6 +24,7 @@ class LoweredCapacityTest {
     private Path directory;
 
     private long capacity = BEFORE;
+    private int most;
     private SsdUnderTest ssd;
 
     @AfterEach
@@ -33,7 +34,9 @@ class LoweredCapacityTest {
 
     private void open() {
         ssd = new SsdUnderTest(
-                directory, BEFORE, context -> context.capacityBytes(capacity).extentBytes(EXTENT));
+                directory,
+                BEFORE,
+                context -> context.capacityBytes(capacity).extentBytes(EXTENT).maxObjects(most));
     }
 
     private void fill() {
@@ -69,6 +72,25 @@ class LoweredCapacityTest {
         assertTrue(there >= (AFTER - EXTENT) / LENGTH / 2, () -> there + " objects");
         assertEquals(there, ssd.objects());
         assertEquals(COUNT - there, ssd.tier.metrics().evicted.sum());
+    }
+
+    @Test
+    void fewerObjectsAreKeptWhereFewerAreAllowed() {
+        fill();
+        most = 5;
+        ssd.reopen();
+        assertEquals(5, there());
+        assertEquals(5, ssd.objects());
+        assertTrue(ssd.contains(TestObjects.id(COUNT - 1)));
+        ssd.reopen();
+        assertEquals(5, there());
+        assertEquals(0, ssd.tier.metrics().dropped.sum());
+        for (int i = 0; i < 20; i++) {
+            final MemorySegment bytes = MemorySegment.ofArray(TestObjects.bytes(COUNT + i, LENGTH));
+            assertTrue(ssd.write(TestObjects.id(COUNT + i), bytes, Hash256.ZERO).isStored());
+            assertTrue(ssd.objects() <= 5, () -> ssd.objects() + " objects");
+            assertTrue(ssd.contains(TestObjects.id(COUNT + i)), "the newest is there");
+        }
     }
 
     @Test

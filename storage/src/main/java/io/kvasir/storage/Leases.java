@@ -82,21 +82,19 @@ final class Leases {
         nextId = firstId;
     }
 
-    /** How many leading chunks of these fit what the holder may still lease, and all leases' share of the heap. */
-    int fitting(final Holder holder, final int[] entries, final int chunks, final int shards) {
-        if (heapBytes + Lease.bytes((long) chunks * shards, shards) > StoreLimits.LEASE_BYTES) {
-            return 0;
-        }
-        long room = quotaBytes - holder.bytes;
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            for (int i = chunk * shards; i < (chunk + 1) * shards; i++) {
-                room -= entries[i] == DramTier.NONE ? 0 : dram.slotBytes(entries[i]);
-            }
-            if (room < 0) {
-                return chunk;
-            }
-        }
-        return chunks;
+    /** Whether there is space for the bookkeeping of another lease. */
+    boolean hasSpace(final int cells, final int shards) {
+        return heapBytes + Lease.bytes(cells, shards) <= StoreLimits.LEASE_BYTES;
+    }
+
+    /** What the holder may still lease. */
+    long leasableBytes(final Holder holder) {
+        return quotaBytes - holder.bytes;
+    }
+
+    /** What leasing the entry takes of {@link #leasableBytes}. */
+    long chargedBytes(final Holder holder, final int entry) {
+        return dram.slotBytes(entry);
     }
 
     Lease grant(final Holder holder, final int[] entries, final int shards, final long expiresNs) {

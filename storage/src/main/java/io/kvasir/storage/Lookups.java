@@ -2,101 +2,270 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.dram.TenantArena;
-import java.util.Arrays;
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lookup.Plan;
+import io.kvasir.storage.lookup.Planner;
+import io.kvasir.storage.lookup.Presence;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntConsumer;
 
-/** How engines read: plans a lookup, starts fetches, leases the hits, packs the answer. Owned by {@link ObjectStore}. */
+/**
+ * How engines read: finds out where the objects of a lookup are, has the {@link Planner} plan it, starts fetches, leases
+ * the hits, packs the answer. Owned by {@link ObjectStore}.
+ */
 final class Lookups {
+    /** Plans of one lookup: each but the first because something could not be fetched. */
+    private static final int MOST_PLANS = 8;
+
     private final DramTier dram;
     private final SsdShelf ssd;
-    private final LookupPlanner planner;
     private final RemoteShelf remote;
     private final Arrivals arrivals;
     private final Leases leases;
     private final Waiters waiters;
+    private final IntConsumer verify;
     private final StoreContext context;
     private final StorageCounters counters;
+    private final Planner planner = new Planner(TierKind.DRAM.code());
+    /** Of the lookup under way. */
+    private final LookupCells cells;
 
     Lookups(
+            final ObjectTable table,
             final DramTier dram,
             final SsdShelf ssd,
-            final LookupPlanner planner,
             final RemoteShelf remote,
             final Arrivals arrivals,
             final Leases leases,
             final Waiters waiters,
+            final IntConsumer verify,
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
         this.ssd = ssd;
-        this.planner = planner;
         this.remote = remote;
         this.arrivals = arrivals;
         this.leases = leases;
         this.waiters = waiters;
+        this.verify = verify;
         this.context = context;
         this.counters = counters;
+        cells = new LookupCells(table, dram, ssd, remote, leases);
     }
 
     /** See {@link ObjectStore#lookup}. */
     ObjectStore.LookupResult lookup(final Leases.Holder owner, final ObjectStore.LookupQuery query) {
         final long nowNs = context.nanoClock().nanoTime();
-        if (query.peek() && remote.isOpen()) {
-            // The next peek knows more.
-            final LookupPlanner.Found wanted =
-                    planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), true, nowNs);
-            planner.ask(
-                    wanted,
-                    query.namespace(),
-                    query.keys(),
-                    owner.shards,
-                    query.sparse(),
-                    query.sparse() ? wanted.chunks : wanted.hits + wanted.pending,
-                    nowNs);
-        }
-        final LookupPlanner.Found found =
-                planner.look(owner.shards, query.namespace(), query.keys(), query.sparse(), !query.peek(), nowNs);
         if (query.peek()) {
-            return answer(
-                    query, found, found.hits, null, false, planner.plan(found, found.hits, query.sparse(), false));
+            return peek(owner, query, nowNs);
         }
-        if (found.pending > 0) {
+        look(owner, query, true, nowNs);
+        long leaseBytes = leases.leasableBytes(owner);
+        Plan plan = plan(query, leaseBytes, true);
+        if (!leases.hasSpace(plan.leasedChunks() * cells.shards, cells.shards)) {
+            leaseBytes = -1;
+            plan = plan(query, leaseBytes, true);
+        }
+        if (plan.pending() > 0) {
             // A promotion may evict; nothing that this lookup found may go for it.
-            planner.hold(found);
-            planner.fetch(
-                    found,
-                    (TenantArena) owner.tenant,
-                    owner.shards,
-                    query.namespace(),
-                    query.keys(),
-                    query.sparse(),
-                    query.recomputeNsPerChunk(),
-                    nowNs);
-            planner.unhold(found);
+            cells.hold();
+            plan = fetch(owner, query, plan, leaseBytes, nowNs);
+            cells.unhold();
         }
-        final int chunks = query.sparse() ? found.chunks : found.hits;
-        dropUnreadable(found, chunks);
-        final int fitting = leases.fitting(owner, found.entries, chunks, found.shards);
-        final int hits = query.sparse() ? found.hits : fitting;
-        final List<PlanRange> plan = planner.plan(found, hits, query.sparse(), true);
-        Leases.Lease lease = null;
-        final int[] leased = Arrays.copyOf(found.entries, fitting * found.shards);
-        if (hits > 0 && fitting > 0) {
-            for (int i = leased.length - 1; i >= 0; i--) {
-                if (leased[i] != DramTier.NONE) {
-                    dram.touch(leased[i]);
-                    ssd.used(dram.object(leased[i]), dram.hash(leased[i]));
+        final Leases.Lease lease = lease(owner, query, plan, nowNs);
+        return answer(query, plan, lease, ranges(plan, true));
+    }
+
+    private ObjectStore.LookupResult peek(
+            final Leases.Holder owner, final ObjectStore.LookupQuery query, final long nowNs) {
+        if (remote.isOpen()) {
+            // The next peek knows more.
+            look(owner, query, true, nowNs);
+            ask(owner, query, plan(query, Long.MAX_VALUE, true), nowNs);
+        }
+        look(owner, query, false, nowNs);
+        final Plan plan = plan(query, Long.MAX_VALUE, true);
+        return answer(query, plan, null, ranges(plan, false));
+    }
+
+    private void look(
+            final Leases.Holder owner, final ObjectStore.LookupQuery query, final boolean asks, final long nowNs) {
+        cells.look(owner, query.namespace(), query.keys(), query.sparse(), asks, nowNs);
+    }
+
+    private Plan plan(final ObjectStore.LookupQuery query, final long leaseBytes, final boolean awaits) {
+        return planner.plan(cells.presence, cells, query.sparse(), leaseBytes, query.recomputeNsPerChunk(), awaits);
+    }
+
+    /** Every key in every shard, on its own, as far as it is on this node. */
+    LookupCells here(final Leases.Holder owner, final Hash256 namespace, final byte[] keys) {
+        cells.look(owner, namespace, keys, true, false, context.nanoClock().nanoTime());
+        return cells;
+    }
+
+    // ---- fetching
+
+    /** Starts what makes the pending chunks readable. What cannot be fetched is absent: then the rest is planned anew. */
+    private Plan fetch(
+            final Leases.Holder owner,
+            final ObjectStore.LookupQuery query,
+            final Plan first,
+            final long leaseBytes,
+            final long nowNs) {
+        ask(owner, query, first, nowNs);
+        Plan plan = first;
+        for (int plans = 1; !start((TenantArena) owner.tenant, query, plan, nowNs); plans++) {
+            plan = plan(query, leaseBytes, plans < MOST_PLANS);
+        }
+        remote.flush((TenantArena) owner.tenant);
+        return plan;
+    }
+
+    /** Starts to find out who has what nobody asked for yet. */
+    private void ask(
+            final Leases.Holder owner, final ObjectStore.LookupQuery query, final Plan plan, final long nowNs) {
+        if (remote.isOpen()) {
+            remote.ask(
+                    cells, query.namespace(), query.keys(), owner.shards.shards(), plan.end(), query.sparse(), nowNs);
+        }
+    }
+
+    /** False when the plan does not hold: a cell that it waits for turned out to be absent. */
+    private boolean start(
+            final TenantArena tenant, final ObjectStore.LookupQuery query, final Plan plan, final long nowNs) {
+        final long recomputeNs = query.recomputeNsPerChunk();
+        final long worthNs = recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * plan.pending() / 2;
+        final boolean behindHits = !query.sparse() && !cells.presence.anyWindow();
+        // Without space for more just now, the rest is pending all the same: who waits is woken when there is.
+        boolean later = false;
+        for (int chunk = behindHits ? plan.hits() : 0; chunk < plan.end(); chunk++) {
+            for (int s = 0; s < cells.shards; s++) {
+                final int cell = chunk * cells.shards + s;
+                if (!plan.isAwaited(chunk, s)) {
+                    continue;
+                }
+                final int entry = cells.entries[cell];
+                if (entry != DramTier.NONE) {
+                    if (dram.isUnverified(entry)) {
+                        verify.accept(entry);
+                    }
+                } else if (!later) {
+                    final ObjectId id = cells.id(query.namespace(), query.keys(), cell);
+                    if (cells.isOn(TierKind.REMOTE, cell)) {
+                        later = !remote.want(cells.hashes[cell], id, worthNs);
+                        continue;
+                    }
+                    final int promoted = ssd.promote(tenant, cells.objects[cell], id, nowNs);
+                    if (promoted == DramTier.NONE) {
+                        cells.presence.set(cell, Presence.ABSENT);
+                        return false;
+                    }
+                    later = promoted == SsdShelf.LATER;
+                    cells.entries[cell] = later ? DramTier.NONE : promoted;
                 }
             }
-            lease = leases.grant(owner, leased, found.shards, nowNs + context.leaseNs(query.leaseNs()));
-            for (final int entry : leased) {
-                arrivals.leased(entry);
+        }
+        return true;
+    }
+
+    // ---- the answer
+
+    /** Leases what the plan says; null when that is nothing. */
+    private Leases.Lease lease(
+            final Leases.Holder owner, final ObjectStore.LookupQuery query, final Plan plan, final long nowNs) {
+        final int[] leased = new int[plan.leasedChunks() * cells.shards];
+        boolean any = false;
+        // Backwards, so that what comes first in the prefix was used last.
+        for (int chunk = plan.leasedChunks() - 1; chunk >= 0; chunk--) {
+            for (int s = cells.shards - 1; s >= 0; s--) {
+                final int cell = chunk * cells.shards + s;
+                leased[cell] = DramTier.NONE;
+                if (plan.isLeased(chunk, s)) {
+                    any = true;
+                    leased[cell] = cells.entries[cell];
+                    dram.touch(leased[cell]);
+                    ssd.used(dram.object(leased[cell]), dram.hash(leased[cell]));
+                }
             }
         }
-        if (query.sparse()) {
-            Arrays.fill(found.status, fitting * found.shards, found.cells(), SlotStatus.MISS);
+        if (!any) {
+            return null;
         }
-        return answer(query, found, hits, lease, fitting < chunks, plan);
+        final Leases.Lease lease = leases.grant(owner, leased, cells.shards, nowNs + context.leaseNs(query.leaseNs()));
+        for (final int entry : leased) {
+            arrivals.leased(entry);
+        }
+        return lease;
+    }
+
+    /** @param counted a hit is the hit of the tier from which it came; else of DRAM, where it is */
+    private List<PlanRange> ranges(final Plan plan, final boolean counted) {
+        final List<PlanRange> ranges = new ArrayList<>(4);
+        plan.ranges(new Plan.Ranges() {
+            @Override
+            public void miss(final int firstChunk, final int chunks) {
+                ranges.add(new PlanRange.Miss(firstChunk, chunks));
+            }
+
+            @Override
+            public void exact(
+                    final int firstChunk,
+                    final int chunks,
+                    final boolean pending,
+                    final int tier,
+                    final long expectedNs) {
+                ranges.add(new PlanRange.Exact(
+                        firstChunk,
+                        chunks,
+                        pending ? SlotStatus.PENDING : SlotStatus.HIT,
+                        pending || counted ? TierKind.of(tier) : TierKind.DRAM,
+                        expectedNs));
+            }
+        });
+        return ranges;
+    }
+
+    private ObjectStore.LookupResult answer(
+            final ObjectStore.LookupQuery query,
+            final Plan plan,
+            final Leases.Lease lease,
+            final List<PlanRange> ranges) {
+        final int chunks = query.sparse() ? cells.chunks : plan.hits();
+        final int[] asked = query.shardIndices();
+        final int width = asked.length == 0 ? cells.shards : asked.length;
+        final SlotRecords records = new SlotRecords(dram, chunks * width);
+        for (int chunk = 0; chunk < chunks; chunk++) {
+            for (int a = 0; a < width; a++) {
+                record(records, plan, query.sparse(), chunk, asked.length == 0 ? a : asked[a]);
+            }
+        }
+        return new ObjectStore.LookupResult(
+                lease == null ? 0 : lease.id,
+                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
+                plan.hits(),
+                plan.pending(),
+                records.bytes(),
+                records.regions(),
+                ranges,
+                plan.isCut());
+    }
+
+    private void record(
+            final SlotRecords records, final Plan plan, final boolean sparse, final int chunk, final int shard) {
+        final int cell = chunk * cells.shards + shard;
+        final byte where = cells.presence.get(cell);
+        if (plan.isLeased(chunk, shard)) {
+            records.add(SlotStatus.HIT, cells.entries[cell]);
+        } else if (!sparse) {
+            records.add(SlotStatus.NOT_NEEDED, DramTier.NONE);
+        } else if (where == Presence.ARRIVING) {
+            records.pending(TierKind.DRAM);
+        } else if (Presence.isFetchable(where)) {
+            records.pending(TierKind.of(Presence.tier(where)));
+        } else {
+            records.add(SlotStatus.MISS, DramTier.NONE);
+        }
     }
 
     /** See {@link ObjectStore#answered}. */
@@ -120,72 +289,30 @@ final class Lookups {
         }
     }
 
-    /** Only what is readable now can be leased. */
-    private static void dropUnreadable(final LookupPlanner.Found found, final int chunks) {
-        for (int i = 0; i < chunks * found.shards; i++) {
-            if (found.status[i] != SlotStatus.HIT) {
-                found.entries[i] = DramTier.NONE;
-            }
-        }
-    }
-
-    private ObjectStore.LookupResult answer(
-            final ObjectStore.LookupQuery query,
-            final LookupPlanner.Found found,
-            final int hits,
-            final Leases.Lease lease,
-            final boolean quotaRefused,
-            final List<PlanRange> plan) {
-        final int chunks = query.sparse() ? found.chunks : hits;
-        final int[] asked = query.shardIndices();
-        final SlotRecords records = new SlotRecords(dram, chunks * (asked.length == 0 ? found.shards : asked.length));
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            if (asked.length == 0) {
-                for (int s = 0; s < found.shards; s++) {
-                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
-                }
-            } else {
-                for (final int s : asked) {
-                    records.add(found.status[chunk * found.shards + s], found.entries[chunk * found.shards + s]);
-                }
-            }
-        }
-        return new ObjectStore.LookupResult(
-                lease == null ? 0 : lease.id,
-                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
-                hits,
-                found.pending,
-                records.bytes(),
-                records.regions(),
-                plan,
-                quotaRefused);
-    }
-
     /** See {@link ObjectStore#whenSettled}. */
     long whenSettled(final Leases.Holder owner, final ObjectStore.LookupQuery query, final Runnable wake) {
-        final LookupPlanner.Found found = planner.look(
-                owner.shards,
-                query.namespace(),
-                query.keys(),
-                query.sparse(),
-                true,
-                context.nanoClock().nanoTime());
-        final int end = query.sparse() ? found.chunks : found.hits + found.pending;
-        final int cells = end * found.shards;
-        final int[] entries = new int[Math.min(cells, StoreLimits.WAITS)];
+        look(owner, query, true, context.nanoClock().nanoTime());
+        // The lease of what is here is granted already; what may be leased beside it is all that matters.
+        final Plan plan = plan(query, Long.MAX_VALUE, true);
+        final int[] entries = new int[Math.min(plan.end() * cells.shards, StoreLimits.WAITS)];
         int count = 0;
         boolean wantsRoom = false;
         // What comes behind is waited for when these have settled: whoever is woken looks again.
-        for (int i = 0; i < cells && count < entries.length; i++) {
-            if (found.status[i] == SlotStatus.PENDING && found.entries[i] != DramTier.NONE) {
-                entries[count++] = found.entries[i];
+        for (int cell = 0; cell < plan.end() * cells.shards && count < entries.length; cell++) {
+            if (!plan.isAwaited(cell / cells.shards, cell % cells.shards)) {
+                continue;
             }
-            final int event = found.status[i] >= LookupPlanner.REMOTE ? remote.waitFor(found.hashes[i]) : 0;
-            if (event != 0 && count < entries.length && (count == 0 || entries[count - 1] != event)) {
+            if (cells.entries[cell] != DramTier.NONE) {
+                entries[count++] = cells.entries[cell];
+                continue;
+            }
+            final int event = cells.isOn(TierKind.REMOTE, cell) ? remote.waitFor(cells.hashes[cell]) : 0;
+            if (event == 0) {
+                // Not started, or the answer has come.
+                wantsRoom = true;
+            } else if (count == 0 || entries[count - 1] != event) {
                 entries[count++] = event;
             }
-            wantsRoom |=
-                    found.status[i] == LookupPlanner.ON_SSD || (found.status[i] == LookupPlanner.REMOTE && event == 0);
         }
         if (count > 0) {
             return waiters.await(entries, count, wake);

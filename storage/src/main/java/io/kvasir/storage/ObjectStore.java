@@ -117,7 +117,6 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final RemoteShelf remote;
-    private final LookupPlanner planner;
     private final Lending lending;
     private final Arrivals arrivals;
     private final ColdestFirst coldest;
@@ -175,11 +174,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         ssd = new SsdShelf(table, dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
-        planner = new LookupPlanner(table, dram, ssd, remote, verifier::verifyNow);
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
-        lookups = new Lookups(dram, ssd, planner, remote, arrivals, leases, waiters, context, counters);
+        lookups = new Lookups(
+                table, dram, ssd, remote, arrivals, leases, waiters, verifier::verifyNow, context, counters);
         reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(
                 context.catalogueDirectory(),
@@ -561,14 +560,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
         return pins.unpin(here(holder, namespace, keys));
     }
 
-    private LookupPlanner.Found here(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
-        return planner.look(
-                ((Leases.Holder) holder).shards,
-                namespace,
-                keys,
-                true,
-                false,
-                context.nanoClock().nanoTime());
+    private LookupCells here(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
+        return lookups.here((Leases.Holder) holder, namespace, keys);
     }
 
     /**

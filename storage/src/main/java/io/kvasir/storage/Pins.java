@@ -27,10 +27,10 @@ final class Pins {
     }
 
     /** Pins what is readable of a sparse look, chunk by chunk; returns how many chunks that was. */
-    int pin(final LookupPlanner.Found found, final long untilUnixMs, final int priority) {
+    int pin(final LookupCells found, final long untilUnixMs, final int priority) {
         int pinned = 0;
         for (int chunk = 0; chunk < found.chunks; chunk++) {
-            if (found.chunkStatus(chunk) == SlotStatus.HIT
+            if (found.presence.isReadable(chunk)
                     && pin(found.entries, chunk * found.shards, found.shards, untilUnixMs, priority)) {
                 pinned++;
             }
@@ -39,7 +39,7 @@ final class Pins {
     }
 
     /** Returns how many chunks had anything pinned. */
-    int unpin(final LookupPlanner.Found found) {
+    int unpin(final LookupCells found) {
         int unpinned = 0;
         for (int chunk = 0; chunk < found.chunks; chunk++) {
             boolean any = false;

@@ -23,6 +23,17 @@ final class RemoteShelf {
 
     private static final int PULLS_IN_FLIGHT = 4096;
 
+    /** Whether other nodes have an object. */
+    enum Answer {
+        ABSENT,
+        /** One has it, or it is on its way from there. */
+        FOUND,
+        /** That is being found out. */
+        ASKED,
+        /** Nobody has asked. */
+        UNKNOWN
+    }
+
     private enum State {
         ASKED,
         ABSENT,
@@ -81,30 +92,33 @@ final class RemoteShelf {
 
     // ---- what lookups ask
 
-    /**
-     * {@link LookupPlanner#REMOTE} when another node has it or it is on its way, {@link LookupPlanner#ASKED} when that is
-     * being found out, {@link LookupPlanner#UNKNOWN} when it could be asked, {@link SlotStatus#MISS} when nobody has it.
-     */
-    byte status(final long hash, final long nowNs) {
+    /** What is known of an object just now. */
+    Answer answer(final long hash, final long nowNs) {
         final Known about = known.get(hash);
         if (about == null) {
             if (known.size() >= StoreLimits.REMEMBERED) {
                 forgetSome(nowNs);
             }
             // Whoever asks for more than can be remembered gets a miss, until earlier answers have been forgotten.
-            return isOpen() && known.size() < StoreLimits.REMEMBERED ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
+            return isOpen() && known.size() < StoreLimits.REMEMBERED ? Answer.UNKNOWN : Answer.ABSENT;
         }
         return switch (about.state) {
-            case ASKED -> LookupPlanner.ASKED;
-            case PULLED -> LookupPlanner.REMOTE;
+            case ASKED -> Answer.ASKED;
+            case PULLED -> Answer.FOUND;
             case FOUND, ABSENT -> {
                 if (nowNs - about.untilNs >= 0) {
                     known.remove(hash);
-                    yield isOpen() ? LookupPlanner.UNKNOWN : SlotStatus.MISS;
+                    yield isOpen() ? Answer.UNKNOWN : Answer.ABSENT;
                 }
-                yield about.state == State.FOUND ? LookupPlanner.REMOTE : SlotStatus.MISS;
+                yield about.state == State.FOUND ? Answer.FOUND : Answer.ABSENT;
             }
         };
+    }
+
+    /** Bytes of an object that another node has; 0 while that is not known. */
+    long length(final long hash) {
+        final Known about = known.get(hash);
+        return about == null || about.copies == null ? 0 : about.copies.bytes();
     }
 
     /** What to wait for until more is known of it, or it is here; 0: nothing is under way. */
@@ -119,42 +133,54 @@ final class RemoteShelf {
         return about == null || about.copies == null ? 0 : remote.expectedNs(about.copies);
     }
 
-    /**
-     * Asks who has what is {@link LookupPlanner#UNKNOWN} of a lookup, for its first {@link StoreLimits#ASKED_AT_ONCE}
-     * objects.
-     *
-     * @param from the first chunk that is wanted
-     */
+    /** Asks who has those of the cells that nobody has asked for, the first {@link StoreLimits#ASKED_AT_ONCE} of them. */
     void ask(
-            final LookupPlanner.Found found,
+            final LookupCells cells,
             final Hash256 namespace,
             final byte[] keys,
             final List<Shard> shards,
-            final int from,
+            final int chunks,
             final boolean sparse,
             final long nowNs) {
+        final int first = firstUnknown(cells, chunks, nowNs);
+        if (first < 0) {
+            return;
+        }
         forgetSome(nowNs);
         final int wait = nextWait();
-        final int end = Math.min(found.looked, from + Math.max(1, StoreLimits.ASKED_AT_ONCE / found.shards));
-        final long[] asked = Arrays.copyOf(found.hashes, end * found.shards);
-        for (int i = from * found.shards; i < asked.length; i++) {
-            if (found.status[i] == LookupPlanner.UNKNOWN) {
+        final int from = first / cells.shards;
+        final int end = Math.min(cells.looked, from + Math.max(1, StoreLimits.ASKED_AT_ONCE / cells.shards));
+        final long[] asked = Arrays.copyOf(cells.hashes, end * cells.shards);
+        for (int i = from * cells.shards; i < asked.length; i++) {
+            if (isUnknown(cells, i, nowNs)) {
                 known.put(asked[i], new Known(State.ASKED, wait));
-                found.status[i] = LookupPlanner.ASKED;
             }
         }
         counters.remoteAsked.increment();
-        final byte[] askedKeys = end == found.chunks ? keys : Arrays.copyOf(keys, end * Hash256.BYTES);
-        remote.locate(namespace, askedKeys, from, shards, sparse, new Answer(asked, found.shards, from, wait));
+        final byte[] askedKeys = end == cells.chunks ? keys : Arrays.copyOf(keys, end * Hash256.BYTES);
+        remote.locate(namespace, askedKeys, from, shards, sparse, new Located(asked, cells.shards, from, wait));
     }
 
-    private final class Answer implements RemoteTier.Finding {
+    private int firstUnknown(final LookupCells cells, final int chunks, final long nowNs) {
+        for (int i = 0; i < chunks * cells.shards; i++) {
+            if (isUnknown(cells, i, nowNs)) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    private boolean isUnknown(final LookupCells cells, final int cell, final long nowNs) {
+        return cells.isOn(TierKind.REMOTE, cell) && answer(cells.hashes[cell], nowNs) == Answer.UNKNOWN;
+    }
+
+    private final class Located implements RemoteTier.Finding {
         private final long[] hashes;
         private final int shards;
         private final int from;
         private final int wait;
 
-        Answer(final long[] hashes, final int shards, final int from, final int wait) {
+        Located(final long[] hashes, final int shards, final int from, final int wait) {
             this.hashes = hashes;
             this.shards = shards;
             this.from = from;
@@ -196,15 +222,15 @@ final class RemoteShelf {
     // ---- pulls
 
     /**
-     * Wants an object that another node has; {@link #flush} starts it. False: it must be asked for again later, since
+     * Wants an object, if another node is known to have it; {@link #flush} starts it. False: it must be asked for again later, since
      * enough is on its way.
      *
      * @param worthNs what it may take to be worth it
      */
     boolean want(final long hash, final ObjectId id, final long worthNs) {
         final Known about = known.get(hash);
-        if (about == null || about.state == State.PULLED) {
-            return about != null;
+        if (about == null || about.state != State.FOUND) {
+            return true;
         }
         final long bytes = about.copies.bytes();
         if (pulls >= PULLS_IN_FLIGHT || (pulls > 0 && pulledBytes + bytes > dram.capacity() / 4)) {

@@ -19,21 +19,25 @@ final class SlotRecords {
         buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     }
 
+    /** The next record, of a cell that is on its way from this tier, or being written there. */
+    void pending(final TierKind tier) {
+        none(SlotStatus.PENDING, tier.code());
+    }
+
+    private void none(final byte status, final byte tier) {
+        buffer.put(status)
+                .put(tier)
+                .putShort((short) 0)
+                .putInt(0)
+                .putLong(0)
+                .putLong(0)
+                .putLong(0);
+    }
+
     /** The next record; only a hit and a granted slot name their entry. */
     void add(final byte status, final int entry) {
-        final boolean named = entry != DramTier.NONE && (status == SlotStatus.HIT || status == SlotStatus.GRANTED);
-        if (!named) {
-            final byte code = status >= LookupPlanner.ON_SSD ? SlotStatus.PENDING : status;
-            final TierKind tier = status == LookupPlanner.ON_SSD
-                    ? TierKind.SSD
-                    : status > LookupPlanner.ON_SSD ? TierKind.REMOTE : TierKind.DRAM;
-            buffer.put(code)
-                    .put(code == SlotStatus.PENDING ? tier.code() : 0)
-                    .putShort((short) 0)
-                    .putInt(0)
-                    .putLong(0)
-                    .putLong(0)
-                    .putLong(0);
+        if (entry == DramTier.NONE || (status != SlotStatus.HIT && status != SlotStatus.GRANTED)) {
+            none(status, (byte) 0);
             return;
         }
         final int region = dram.region(entry);

@@ -251,9 +251,14 @@ final class SsdShelf implements SsdListener {
 
     // ---- SSD to DRAM
 
-    /** Expected time until bytes that are asked for now are here. */
-    long expectedNs(final int object) {
-        return (long) ((readBytesInFlight + length(object)) / readBytesPerNs);
+    /** Expected time until reading of what is asked for now begins. */
+    long queueNs() {
+        return (long) (readBytesInFlight / readBytesPerNs);
+    }
+
+    /** Expected time of reading it. */
+    long transferNs(final int object) {
+        return (long) (length(object) / readBytesPerNs);
     }
 
     /**

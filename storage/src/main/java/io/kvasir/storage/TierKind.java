@@ -7,6 +7,8 @@ public enum TierKind {
     SSD(3),
     REMOTE(4);
 
+    private static final TierKind[] ALL = values();
+
     private final byte code;
 
     TierKind(final int code) {
@@ -15,6 +17,11 @@ public enum TierKind {
 
     public byte code() {
         return code;
+    }
+
+    /** The tier of a code: the codes are dense, from the fastest to the slowest. */
+    static TierKind of(final int code) {
+        return ALL[code - 1];
     }
 
     /** As metrics and configuration spell it. */

@@ -244,7 +244,7 @@ final class ReadCalls {
                             range.tier() == null
                                     ? Tier.TIER_UNSPECIFIED
                                     : Tier.forNumber(range.tier().code()))
-                    .setExact(range.status() != SlotStatus.MISS)
+                    .setExact(range instanceof io.kvasir.storage.PlanRange.Exact)
                     .setExpectedMs(expectedMs(range.expectedNs())));
         }
         if (!query.peek()) {

@@ -236,6 +236,55 @@ class EngineTurnsTest {
                 engine.call(Request.newBuilder().setRenew(renew)).getRenew().getRenewedCount());
     }
 
+    /** More of them than can be under way at once, from connections that end too, and one that waits. */
+    @Test
+    void wideLookupsAreAnsweredBesideEachOther() throws IOException {
+        final int count = 1100;
+        final ByteString keys = keys(count);
+        final ByteString slots =
+                engine.call(reserve(keys, 64, 5000)).getReserve().getSlots();
+        final ByteString early = slots.substring(0, (count - 1) * 32);
+        engine.call(Request.newBuilder().setCommit(Commit.newBuilder().setSlots(early)));
+        wideLookups(keys, count, slots.substring(early.size()));
+        assertEquals(0, fixture.metric("kvasir_node_held_requests", null, null));
+    }
+
+    private void wideLookups(final ByteString keys, final int count, final ByteString lastSlot) throws IOException {
+        final List<EngineClient> clients = new ArrayList<>();
+        for (int i = 0; i < 8; i++) {
+            final EngineClient client = fixture.attached();
+            clients.add(client);
+            final boolean waits = i == 0;
+            client.send(Request.newBuilder()
+                    .setDeadlineMs(60_000)
+                    .setLookup(Lookup.newBuilder()
+                            .setNamespace(1)
+                            .setKeys(keys)
+                            .setSparse(i % 2 == 1)
+                            .setPeek(i > 1)
+                            .setWaitMs(waits ? 60_000 : 0)));
+            if (i % 4 == 3) {
+                client.close();
+            }
+        }
+        assertEquals("now", ping("now"));
+        for (int i = 1; i < 8; i++) {
+            if (i % 4 != 3) {
+                final io.kvasir.node.engine.v1.LookupResult found =
+                        clients.get(i).read().getLookup();
+                assertEquals(count - 1, found.getHitChunks());
+                assertEquals(1, found.getPendingChunks());
+                assertEquals(count - 1, statuses(found.getSlots(), SlotStatus.SLOT_HIT));
+            }
+        }
+        NodeFixture.await("the hold", () -> fixture.metric("kvasir_node_held_requests", null, null) == 1);
+        engine.call(Request.newBuilder().setCommit(Commit.newBuilder().setSlots(lastSlot)));
+        assertEquals(count, clients.getFirst().read().getLookup().getHitChunks());
+        for (final EngineClient client : clients) {
+            client.close();
+        }
+    }
+
     private void refused(final String why, final Request.Builder request) throws IOException {
         final Error error = engine.call(request).getError();
         assertEquals(Error.Code.INVALID_ARGUMENT, error.getCode());

@@ -4,12 +4,11 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Costs;
 import io.kvasir.storage.lookup.Presence;
-import java.util.Arrays;
 import java.util.List;
 
 /**
  * The cells of one lookup: finds out in which tier each is, and what it costs. Chunk-major by the session's shards. The
- * arrays are longer than the cells, and the next look overwrites them. Owned by {@link Lookups}.
+ * arrays are longer than the cells, and the next look overwrites them. Owned by {@link LookupTask}.
  */
 final class LookupCells implements Costs {
     private static final int PROBED_AT_ONCE = 512;
@@ -20,8 +19,6 @@ final class LookupCells implements Costs {
 
     /** By which the table is searched; of what is neither in DRAM nor on SSD {@link ObjectId#hash64}. */
     long[] hashes = {};
-    /** Entries of the table. */
-    int[] objects = {};
 
     int chunks;
     int shards;
@@ -34,9 +31,26 @@ final class LookupCells implements Costs {
     private final RemoteShelf remote;
     private final Leases leases;
     private Leases.Holder holder;
+    private Hash256 namespace;
+    private byte[] keys;
+    private List<Shard> parts;
+    private boolean sparse;
+    private boolean asks;
+    private boolean keeps;
+    private long nowNs;
+    /** Of each entry, as it was found. */
+    private int[] serials = {};
+
+    /** Entries of the table, as they were found: another object may have got one since. */
+    private int[] objects = {};
+
     private int[] held = {};
     private int heldCount;
     private int probed;
+    /** Chunks that are to be looked at. */
+    private int limit;
+
+    private int unknown;
     /** Of this look: what it starts itself is not what its transfers wait for. */
     private long ssdQueueNs;
 
@@ -53,13 +67,35 @@ final class LookupCells implements Costs {
         this.leases = leases;
     }
 
-    private void reset(final Leases.Holder newHolder, final int newChunks) {
+    /**
+     * Begins to look; {@link #lookOn} does. Starts nothing.
+     *
+     * @param query sparse: looks at every key; else no further than a prefix can reach
+     * @param asksOthers what other nodes might have counts as on its way; else as a miss, until it is known
+     * @param keepsFound what is readable stays where it is until {@link #unhold}
+     */
+    void begin(
+            final Leases.Holder newHolder,
+            final ObjectStore.LookupQuery query,
+            final boolean asksOthers,
+            final boolean keepsFound,
+            final long timeNs) {
+        assert heldCount == 0 : "a lookup began before another one had ended";
         holder = newHolder;
-        chunks = newChunks;
-        shards = newHolder.shards.shards().size();
+        namespace = query.namespace();
+        keys = query.keys();
+        sparse = query.sparse();
+        asks = asksOthers;
+        keeps = keepsFound;
+        nowNs = timeNs;
+        final ShardSet set = holder.shards;
+        parts = set.shards();
+        chunks = keys.length / Hash256.BYTES;
+        shards = parts.size();
         looked = 0;
         probed = 0;
-        heldCount = 0;
+        limit = chunks;
+        unknown = 0;
         ssdQueueNs = ssd.queueNs();
         presence.reset(chunks, shards);
         final int cells = chunks * shards;
@@ -67,84 +103,126 @@ final class LookupCells implements Costs {
             entries = new int[cells];
             hashes = new long[cells];
             objects = new int[cells];
+            serials = new int[cells];
             held = new int[cells];
         }
-        Arrays.fill(entries, 0, cells, DramTier.NONE);
+        for (int s = 0; s < shards && !set.rules().isEmpty(); s++) {
+            if (set.rules().get(parts.get(s).kvGroup()) instanceof HitRule.TrailingWindow(int window)) {
+                presence.window(s, window);
+            }
+        }
+    }
+
+    /** Looks at about so many cells more; true when there are no more to look at. */
+    boolean lookOn(final int cells) {
+        final int end = (int) Math.min(chunks, looked + Math.max(1L, cells / shards));
+        for (; looked < Math.min(end, limit); looked++) {
+            if (looked == probed) {
+                probe(end);
+            }
+            look(looked);
+        }
+        if (looked < limit) {
+            return false;
+        }
+        looked = limit;
+        return true;
+    }
+
+    private void look(final int chunk) {
+        final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
+        for (int s = 0; s < shards; s++) {
+            final int cell = chunk * shards + s;
+            final int object = table.confirm(objects[cell], hashes[cell], namespace, key, parts.get(s));
+            final int entry = dram.entry(object);
+            objects[cell] = object;
+            entries[cell] = entry;
+            byte where = Presence.ABSENT;
+            if (entry != DramTier.NONE) {
+                where = present(cell);
+            } else if (ssd.has(object)) {
+                where = Presence.fetchable(TierKind.SSD.code());
+            } else {
+                hashes[cell] = ObjectId.hash64(namespace, key, parts.get(s));
+                final RemoteShelf.Answer answer = remote.answer(hashes[cell], nowNs);
+                if (answer == RemoteShelf.Answer.FOUND || (asks && answer != RemoteShelf.Answer.ABSENT)) {
+                    where = Presence.fetchable(TierKind.REMOTE.code());
+                }
+                if (asks && answer == RemoteShelf.Answer.UNKNOWN && ++unknown == StoreLimits.ASKED_AT_ONCE && !sparse) {
+                    // What lies behind is of no use before these are found.
+                    limit = Math.min(limit, chunk + 1);
+                }
+            }
+            presence.set(cell, where);
+            if (where == Presence.ABSENT && presence.window(s) == 0 && !sparse) {
+                limit = chunk;
+            }
+        }
+    }
+
+    /** Of a cell that is in DRAM. */
+    private byte present(final int cell) {
+        final int entry = entries[cell];
+        serials[cell] = dram.serial(entry);
+        if (dram.isCondemned(entry)) {
+            return Presence.ABSENT;
+        }
+        if (!dram.isReadable(entry)) {
+            return Presence.ARRIVING;
+        }
+        if (keeps) {
+            dram.hold(entry);
+            held[heldCount++] = entry;
+        }
+        return Presence.READABLE;
     }
 
     /**
-     * Looks; starts nothing.
-     *
-     * @param sparse looks at every key; else no further than a prefix can reach
-     * @param asks what other nodes might have counts as on its way; else as a miss, until it is known
+     * Others have used the store since the cells were looked at: what went is absent, and what has arrived meanwhile is
+     * readable. What was readable was kept.
      */
-    void look(
-            final Leases.Holder newHolder,
-            final Hash256 namespace,
-            final byte[] keys,
-            final boolean sparse,
-            final boolean asks,
-            final long nowNs) {
-        reset(newHolder, keys.length / Hash256.BYTES);
-        final ShardSet set = holder.shards;
-        final List<Shard> parts = set.shards();
-        if (!set.rules().isEmpty()) {
-            for (int s = 0; s < shards; s++) {
-                if (set.rules().get(parts.get(s).kvGroup()) instanceof HitRule.TrailingWindow(int window)) {
-                    presence.window(s, window);
+    void lookAgain() {
+        for (int cell = 0; cell < seen(); cell++) {
+            final int entry = entries[cell];
+            if (entry == DramTier.NONE || presence.get(cell) == Presence.ABSENT) {
+                continue;
+            }
+            if (presence.get(cell) == Presence.READABLE) {
+                if (!dram.isReadable(entry)) {
+                    presence.set(cell, Presence.ABSENT);
                 }
+            } else if (!isStill(cell)) {
+                entries[cell] = DramTier.NONE;
+                presence.set(cell, Presence.ABSENT);
+            } else if (dram.isReadable(entry)) {
+                presence.set(cell, present(cell));
             }
         }
-        int limit = chunks;
-        int unknown = 0;
-        for (int chunk = 0; chunk < limit; chunk++) {
-            if (chunk == probed) {
-                probe(parts, namespace, keys);
-            }
-            final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
-            for (int s = 0; s < shards; s++) {
-                final int cell = chunk * shards + s;
-                final int object = table.confirm(objects[cell], hashes[cell], namespace, key, parts.get(s));
-                final int entry = dram.entry(object);
-                objects[cell] = object;
-                entries[cell] = entry;
-                byte where = Presence.ABSENT;
-                if (entry != DramTier.NONE) {
-                    where = dram.isCondemned(entry)
-                            ? Presence.ABSENT
-                            : dram.isReadable(entry) ? Presence.READABLE : Presence.ARRIVING;
-                } else if (ssd.has(object)) {
-                    where = Presence.fetchable(TierKind.SSD.code());
-                } else {
-                    hashes[cell] = ObjectId.hash64(namespace, key, parts.get(s));
-                    final RemoteShelf.Answer answer = remote.answer(hashes[cell], nowNs);
-                    if (answer == RemoteShelf.Answer.FOUND || (asks && answer != RemoteShelf.Answer.ABSENT)) {
-                        where = Presence.fetchable(TierKind.REMOTE.code());
-                    }
-                    if (asks
-                            && answer == RemoteShelf.Answer.UNKNOWN
-                            && ++unknown == StoreLimits.ASKED_AT_ONCE
-                            && !sparse) {
-                        // What lies behind is of no use before these are found.
-                        limit = Math.min(limit, chunk + 1);
-                    }
-                }
-                presence.set(cell, where);
-                if (where == Presence.ABSENT && presence.window(s) == 0 && !sparse) {
-                    limit = chunk;
-                }
-            }
-        }
-        looked = limit;
+    }
+
+    /** Cells that a plan may ask about: with those of the gap's chunk. */
+    private int seen() {
+        return Math.min(chunks, looked + 1) * shards;
+    }
+
+    /** The cell's entry stands for its object still. */
+    boolean isStill(final int cell) {
+        return dram.is(entries[cell], serials[cell]);
+    }
+
+    /** The object of this cell is written to this entry from now on. */
+    void arrives(final int cell, final int entry) {
+        entries[cell] = entry;
+        serials[cell] = dram.serial(entry);
     }
 
     /**
      * Hashes the next chunks and reads the index for them: many at once, so that the processor waits for many cache lines
      * at a time; not all, since a prefix mostly ends early.
      */
-    private void probe(final List<Shard> parts, final Hash256 namespace, final byte[] keys) {
+    private void probe(final int end) {
         final int from = probed;
-        probed = Math.min(chunks, from + Math.max(1, PROBED_AT_ONCE / shards));
+        probed = Math.min(end, from + Math.max(1, PROBED_AT_ONCE / shards));
         for (int chunk = from; chunk < probed; chunk++) {
             final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
             for (int s = 0; s < shards; s++) {
@@ -156,27 +234,31 @@ final class LookupCells implements Costs {
 
     /** Keeps what was found where it is; what is being written stays anyway. */
     void hold() {
-        // With the chunk of the gap, whose other shards a plan may look at.
-        for (int cell = 0; cell < Math.min(chunks, looked + 1) * shards; cell++) {
+        for (int cell = 0; cell < seen(); cell++) {
+            final byte where = presence.get(cell);
             final int entry = entries[cell];
-            if (entry != DramTier.NONE && !dram.isWriting(entry)) {
+            if ((where == Presence.READABLE || where == Presence.ARRIVING) && !dram.isWriting(entry)) {
                 dram.hold(entry);
                 held[heldCount++] = entry;
             }
         }
     }
 
-    void unhold() {
-        while (heldCount > 0) {
+    /** Lets go of about so many; true when there are no more. */
+    boolean unhold(final int most) {
+        for (int left = most; heldCount > 0 && left > 0; left--) {
             dram.unhold(held[--heldCount]);
         }
+        return heldCount == 0;
     }
 
-    ObjectId id(final Hash256 namespace, final byte[] keys, final int cell) {
-        return new ObjectId(
-                namespace,
-                Hash256.read(keys, cell / shards * Hash256.BYTES),
-                holder.shards.shards().get(cell % shards));
+    /** The entry in the table of this object, now. */
+    int object(final ObjectId id) {
+        return table.find(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+    }
+
+    ObjectId id(final int chunk, final int shard) {
+        return new ObjectId(namespace, Hash256.read(keys, chunk * Hash256.BYTES), parts.get(shard));
     }
 
     // ---- costs

@@ -98,6 +98,21 @@ public final class ObjectStore implements Agent, AutoCloseable {
             List<PlanRange> plan,
             boolean quotaRefused) {}
 
+    /** A lookup that is worked off in steps. Must be closed. */
+    public interface SlicedLookup extends AutoCloseable {
+        /** Does a part of it; true when there is a result. */
+        boolean step();
+
+        LookupResult result();
+
+        /** As {@link ObjectStore#whenSettled}, for what the result says is pending. */
+        long whenSettled(Runnable wake);
+
+        /** Before its result is there, what it has leased is given back. */
+        @Override
+        void close();
+    }
+
     /**
      * @param slots packed records, one for each key
      * @param noRoom how many records say {@link SlotStatus#NO_ROOM} and may get a slot later
@@ -289,6 +304,21 @@ public final class ObjectStore implements Agent, AutoCloseable {
     /** Answered from memory; starts fetches of what is pending unless it peeks. */
     public LookupResult lookup(final LeaseHolder holder, final LookupQuery query) {
         return lookups.lookup((Leases.Holder) holder, query);
+    }
+
+    /** Whether {@link #lookupInSlices} can begin: the tenant has none under way, and not all that can be are. */
+    public boolean canSlice(final LeaseHolder holder) {
+        return lookups.canSlice((Leases.Holder) holder);
+    }
+
+    /**
+     * Like {@link #lookup}, of any number of keys, in steps between which the store may be used otherwise. What it answers
+     * holds when its last step is done. Null while {@link #canSlice} says no.
+     *
+     * @param replacedLease is given back as soon as this lookup holds what it covers; 0: none
+     */
+    public SlicedLookup lookupInSlices(final LeaseHolder holder, final LookupQuery query, final long replacedLease) {
+        return lookups.lookupInSlices((Leases.Holder) holder, query, replacedLease);
     }
 
     /**

@@ -11,8 +11,22 @@ public final class StoreLimits {
      */
     public static final int CELLS = 131_072;
 
-    /** The planner's reused arrays: hash, candidate, entry, held entry and status of each cell. */
-    public static final long PLANNER_BYTES = CELLS * (Long.BYTES + 3L * Integer.BYTES + 1);
+    /** Lookups that are worked off in slices at a time, one of a tenant, each with arrays of its own; others wait. */
+    static final int LOOKUPS_IN_SLICES = 2;
+
+    /** The reused arrays of all lookups: hash, table entry, entry, its serial, held entry and presence of each cell. */
+    public static final long LOOKUP_BYTES = (1L + LOOKUPS_IN_SLICES) * CELLS * (Long.BYTES + 4 * Integer.BYTES + 1);
+
+    /** Records that lookups in slices have packed and not answered yet, at half a frame each. */
+    public static long slicedAnswers(final int maxFrameBytes) {
+        return LOOKUPS_IN_SLICES * (maxFrameBytes / 2L);
+    }
+
+    /** What one slice of a lookup looks at: about a tenth of a millisecond. */
+    static final int CELLS_IN_A_SLICE = 256;
+
+    /** More are looked up in slices. */
+    public static final int CELLS_IN_ONE_PIECE = 1024;
 
     /** Bookkeeping of all leases: half a million leased objects take 2 MiB of it, a hundred thousand leases all. */
     public static final long LEASE_BYTES = 16L << 20;

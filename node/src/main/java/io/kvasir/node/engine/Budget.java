@@ -51,7 +51,8 @@ final class Budget {
                 + HELD_BYTES
                 + SESSION_BYTES
                 + (long) CALL_FRAMES * maxFrameBytes
-                + StoreLimits.PLANNER_BYTES
+                + StoreLimits.LOOKUP_BYTES
+                + StoreLimits.slicedAnswers(maxFrameBytes)
                 + StoreLimits.LEASE_BYTES
                 + StoreLimits.REMOTE_BYTES
                 + NODE_BYTES;

@@ -13,6 +13,7 @@ final class Calls {
     private final EngineContext ctx;
     private final HeldRequests held;
     private final JoinCalls joins;
+    private final LookupCalls lookups;
     private final ReadCalls reads;
     private final WriteCalls writes;
     private final EventCalls events;
@@ -28,7 +29,8 @@ final class Calls {
         this.ctx = ctx;
         this.held = held;
         joins = new JoinCalls(ctx, server, store, held, metrics);
-        reads = new ReadCalls(ctx, server, turns, store, held, metrics);
+        reads = new ReadCalls(ctx, turns, store);
+        lookups = new LookupCalls(ctx, server, turns, store, held, metrics);
         writes = new WriteCalls(ctx, server, turns, store, held);
         events = new EventCalls(ctx, server, store, held);
         cluster = new ClusterCalls(ctx, server, turns, store, held);
@@ -41,8 +43,7 @@ final class Calls {
                 Response.newBuilder()
                         .setPing(PingResult.newBuilder()
                                 .setPayload(request.getPing().getPayload()));
-            case LOOKUP ->
-                reads.lookup(connection, request.getId(), request.getLookup(), arrivedNs, until(request, arrivedNs));
+            case LOOKUP -> lookups.lookup(connection, request, arrivedNs, until(request, arrivedNs));
             case RESOLVE -> reads.resolve(connection, request.getResolve());
             case RENEW -> reads.renew(connection, request, arrivedNs);
             case RELEASE -> reads.release(connection, request, arrivedNs);

@@ -33,6 +33,8 @@ final class Connection {
     ByteBuffer rest;
     /** The call that goes on in the next turn; null: none. */
     Sliced task;
+    /** {@link #task} cannot begin: it gets no turn until it can. */
+    boolean blocked;
     /** It waits for a turn. */
     boolean queued;
     /** Its place in the {@link TurnQueue}: when its turn is due in virtual time, and its number among equals. */
@@ -81,7 +83,10 @@ final class Connection {
         outputBytes = 0;
         countedBytes = 0;
         rest = null;
-        task = null;
+        if (task != null) {
+            task.drop();
+            task = null;
+        }
         cutter.letGo();
     }
 

@@ -31,6 +31,14 @@ abstract class Sliced {
         this.bytes = bytes;
     }
 
+    /** It cannot begin yet: what it needs is in use by others. */
+    boolean isBlocked() {
+        return false;
+    }
+
+    /** Its connection is gone: gives back what it has. */
+    void drop() {}
+
     /** Works on items {@code from} to {@code to - 1}. */
     abstract void items(int from, int to);
 
@@ -38,7 +46,7 @@ abstract class Sliced {
     abstract Response.Builder answer();
 
     /** Works on the next items; true when there are no more. */
-    final boolean step() {
+    boolean step() {
         final int from = at;
         at = Math.min(count, from + inAStep);
         items(from, at);

@@ -11,6 +11,7 @@ import io.kvasir.node.engine.v1.Response;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayDeque;
 import java.util.function.Supplier;
 
 /**
@@ -36,6 +37,8 @@ final class Turns {
     private final Parser<Request> parser = DiscardUnknownFieldsParser.wrap(Request.parser());
     private final FrameCutter.Sink sink = this::onFrame;
     private final TurnQueue queue = new TurnQueue();
+    /** Connections whose call cannot begin yet. */
+    private final ArrayDeque<Connection> blocked = new ArrayDeque<>();
 
     private Calls calls;
     private Connection reading;
@@ -63,7 +66,7 @@ final class Turns {
 
     /** Connections that wait for a turn. */
     int waiting() {
-        return queue.size();
+        return queue.size() + blocked.size();
     }
 
     /** Of one turn while so many connections wait for theirs. */
@@ -74,6 +77,12 @@ final class Turns {
     /** Works on the call until it is done or its connection's turn is over; null when the answer comes later. */
     Response.Builder work(final Connection connection, final Sliced task) {
         while (!task.step()) {
+            if (task.isBlocked()) {
+                connection.task = task;
+                connection.blocked = true;
+                blocked.add(connection);
+                return null;
+            }
             if (isTurnOver()) {
                 connection.task = task;
                 return null;
@@ -101,13 +110,15 @@ final class Turns {
     }
 
     private void enqueue(final Connection connection) {
-        if (!connection.ending && connection.outputBytes == 0) {
+        // Unread answers do not keep a call that is under way from its end: what it uses is wanted by others.
+        if (!connection.ending && !connection.blocked && (connection.outputBytes == 0 || connection.task != null)) {
             queue.add(connection);
         }
     }
 
     /** Turns of those that wait for one, for a bounded time: others may have sent something meanwhile. */
     int doWork() {
+        unblock();
         final int count = queue.size();
         if (count == 0) {
             return 0;
@@ -116,7 +127,7 @@ final class Turns {
         Connection connection;
         while ((connection = queue.poll()) != null) {
             final long beganNs = server.readClock();
-            if (!connection.ending && connection.outputBytes == 0) {
+            if (!connection.ending && (connection.outputBytes == 0 || connection.task != null)) {
                 try {
                     take(connection, beganNs);
                 } catch (final RuntimeException e) {
@@ -131,6 +142,20 @@ final class Turns {
             }
         }
         return count;
+    }
+
+    /** Those whose call was blocked have their turn when it can begin. */
+    private void unblock() {
+        if (!blocked.isEmpty()) {
+            blocked.removeIf(connection -> {
+                final boolean remains = !connection.ending && connection.task.isBlocked();
+                if (!remains) {
+                    connection.blocked = false;
+                    later(connection);
+                }
+                return !remains;
+            });
+        }
     }
 
     /** The call that is under way, then what was read before, then what has arrived, for {@link #turnNs}. */
@@ -157,7 +182,7 @@ final class Turns {
             connection.task = null;
             finish(connection, task.requestId, task.call, task.arrivedNs, () -> work(connection, task));
         }
-        if (connection.rest != null && connection.task == null && !connection.ending) {
+        if (connection.rest != null && connection.task == null && !connection.ending && connection.outputBytes == 0) {
             feed(connection, connection.rest);
         }
     }

@@ -1,0 +1,425 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lookup.Plan;
+import io.kvasir.storage.lookup.Planner;
+import io.kvasir.storage.lookup.Presence;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntConsumer;
+
+/**
+ * One lookup at a time, in steps of bounded work: finds out where the objects are, has the {@link Planner} plan it, starts
+ * fetches, leases the hits, packs the answer. Between two steps others may use the store: what was found readable is held
+ * until the end, and before each plan {@link LookupCells#lookAgain} sees to the rest. The arrays are reused by the next
+ * lookup. Owned by {@link Lookups}.
+ */
+final class LookupTask {
+    /** Plans of one lookup: each but the first because something could not be fetched. */
+    private static final int MOST_PLANS = 8;
+
+    private static final int[] ALL_SHARDS = {};
+
+    private enum Phase {
+        /** A peek finds out what other nodes have; the next one knows more. */
+        ASK,
+        LOOK,
+        FETCH,
+        LEASE,
+        TOUCH,
+        PACK,
+        LET_GO,
+        DONE
+    }
+
+    private final DramTier dram;
+    private final SsdShelf ssd;
+    private final RemoteShelf remote;
+    private final Arrivals arrivals;
+    private final Leases leases;
+    private final Waiters waiters;
+    private final IntConsumer verify;
+    private final StoreContext context;
+    private final Planner planner = new Planner(TierKind.DRAM.code());
+    final LookupCells cells;
+
+    private Phase phase = Phase.DONE;
+    private Leases.Holder owner;
+    private ObjectStore.LookupQuery query;
+    private boolean sliced;
+    private long replaced;
+    private long nowNs;
+    private long leaseBytes;
+    private Plan plan;
+    private int plans;
+    /** Where the phase goes on: a chunk, or a cell. */
+    private int at;
+    /** Without space for more just now, the rest is pending all the same: who waits is woken when there is. */
+    private boolean later;
+
+    private Leases.Lease lease;
+    private List<PlanRange> ranges;
+    private SlotRecords records;
+
+    LookupTask(
+            final ObjectTable table,
+            final DramTier dram,
+            final SsdShelf ssd,
+            final RemoteShelf remote,
+            final Arrivals arrivals,
+            final Leases leases,
+            final Waiters waiters,
+            final IntConsumer verify,
+            final StoreContext context) {
+        this.dram = dram;
+        this.ssd = ssd;
+        this.remote = remote;
+        this.arrivals = arrivals;
+        this.leases = leases;
+        this.waiters = waiters;
+        this.verify = verify;
+        this.context = context;
+        cells = new LookupCells(table, dram, ssd, remote, leases);
+    }
+
+    /**
+     * @param inSlices others may use the store between its steps
+     * @param replacedLease is given back when this lookup holds what it covers, so that its quota is free; 0: none
+     */
+    void begin(
+            final Leases.Holder holder,
+            final ObjectStore.LookupQuery lookup,
+            final boolean inSlices,
+            final long replacedLease) {
+        owner = holder;
+        query = lookup;
+        sliced = inSlices;
+        replaced = replacedLease;
+        nowNs = context.nanoClock().nanoTime();
+        lease = null;
+        plans = 0;
+        later = false;
+        if (query.peek() && remote.isOpen()) {
+            phase = Phase.ASK;
+            cells.begin(owner, query, true, false, nowNs);
+        } else {
+            look(!query.peek());
+        }
+    }
+
+    private void look(final boolean asks) {
+        phase = Phase.LOOK;
+        cells.begin(owner, query, asks, sliced, nowNs);
+    }
+
+    /** Works on about so many cells; true when there is nothing more to do. */
+    boolean step(final int most) {
+        switch (phase) {
+            case ASK -> {
+                if (cells.lookOn(most)) {
+                    leaseBytes = Long.MAX_VALUE;
+                    plan(true);
+                    ask();
+                    look(false);
+                }
+            }
+            case LOOK -> {
+                if (cells.lookOn(most)) {
+                    afterLook();
+                }
+            }
+            case FETCH -> {
+                if (fetch(most)) {
+                    if (!sliced) {
+                        cells.unhold(Integer.MAX_VALUE);
+                    }
+                    phase = Phase.LEASE;
+                }
+            }
+            case LEASE -> lease();
+            case TOUCH -> touch(most);
+            case PACK -> pack(most);
+            case LET_GO -> phase = cells.unhold(most) ? Phase.DONE : Phase.LET_GO;
+            case DONE -> {}
+        }
+        return phase == Phase.DONE;
+    }
+
+    private void afterLook() {
+        if (replaced != 0) {
+            leases.release(owner, replaced, ALL_SHARDS);
+        }
+        leaseBytes = query.peek() ? Long.MAX_VALUE : leases.leasableBytes(owner);
+        planWithinHeap(true);
+        if (query.peek() || plan.pending() == 0) {
+            phase = Phase.LEASE;
+            return;
+        }
+        if (!sliced) {
+            // A promotion may evict; nothing that this lookup found may go for it.
+            cells.hold();
+        }
+        ask();
+        at = fetchFrom();
+        phase = Phase.FETCH;
+    }
+
+    private void planWithinHeap(final boolean awaits) {
+        plan(awaits);
+        if (!query.peek() && !leases.hasSpace(plan.leasedChunks() * cells.shards, cells.shards)) {
+            leaseBytes = -1;
+            plan(awaits);
+        }
+    }
+
+    private void plan(final boolean awaits) {
+        if (sliced) {
+            cells.lookAgain();
+        }
+        plan = planner.plan(cells.presence, cells, query.sparse(), leaseBytes, query.recomputeNsPerChunk(), awaits);
+    }
+
+    // ---- fetching
+
+    /** Starts to find out who has what nobody asked for yet. */
+    private void ask() {
+        if (remote.isOpen()) {
+            remote.ask(
+                    cells, query.namespace(), query.keys(), owner.shards.shards(), plan.end(), query.sparse(), nowNs);
+        }
+    }
+
+    private int fetchFrom() {
+        return query.sparse() || cells.presence.anyWindow() ? 0 : plan.hits();
+    }
+
+    /** Starts what makes the pending chunks readable. What cannot be fetched is absent: then the rest is planned anew. */
+    private boolean fetch(final int most) {
+        final int end = (int) Math.min(plan.end(), at + Math.max(1L, most / cells.shards));
+        for (; at < end; at++) {
+            if (!fetch()) {
+                plans++;
+                plan(plans < MOST_PLANS);
+                at = fetchFrom();
+                break;
+            }
+        }
+        remote.flush((TenantArena) owner.tenant);
+        return at >= plan.end();
+    }
+
+    /** False when the plan does not hold: a cell of the chunk that it waits for turned out to be absent. */
+    private boolean fetch() {
+        for (int s = 0; s < cells.shards; s++) {
+            final int cell = at * cells.shards + s;
+            if (!plan.isAwaited(at, s)) {
+                continue;
+            }
+            final int entry = cells.entries[cell];
+            if (entry != DramTier.NONE) {
+                if (cells.isStill(cell) && dram.isUnverified(entry)) {
+                    verify.accept(entry);
+                }
+            } else if (!later && !start(cell, s)) {
+                cells.presence.set(cell, Presence.ABSENT);
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private boolean start(final int cell, final int shard) {
+        final ObjectId id = cells.id(at, shard);
+        if (cells.isOn(TierKind.REMOTE, cell)) {
+            final long recomputeNs = query.recomputeNsPerChunk();
+            later = !remote.want(
+                    cells.hashes[cell], id, recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * plan.pending() / 2);
+            return true;
+        }
+        final int promoted = ssd.promote((TenantArena) owner.tenant, cells.object(id), id, nowNs);
+        later = promoted == SsdShelf.LATER;
+        if (!later && promoted != DramTier.NONE) {
+            cells.arrives(cell, promoted);
+        }
+        return promoted != DramTier.NONE;
+    }
+
+    /** See {@link ObjectStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
+    long await(final Runnable wake) {
+        final int[] entries = new int[Math.min(plan.end() * cells.shards, StoreLimits.WAITS)];
+        int count = 0;
+        boolean wantsSpace = false;
+        // What comes behind is waited for when these have settled: whoever is woken looks again.
+        for (int chunk = 0; chunk < plan.end() && count < entries.length; chunk++) {
+            for (int s = 0; s < cells.shards && count < entries.length; s++) {
+                final int cell = chunk * cells.shards + s;
+                if (!plan.isAwaited(chunk, s)) {
+                    continue;
+                }
+                if (cells.entries[cell] != DramTier.NONE) {
+                    if (cells.isStill(cell) && !dram.isReadable(cells.entries[cell])) {
+                        entries[count++] = cells.entries[cell];
+                    }
+                    continue;
+                }
+                final int event = cells.isOn(TierKind.REMOTE, cell) ? remote.waitFor(cells.hashes[cell]) : 0;
+                if (event == 0) {
+                    // Not started, or the answer has come.
+                    wantsSpace = true;
+                } else if (count == 0 || entries[count - 1] != event) {
+                    entries[count++] = event;
+                }
+            }
+        }
+        if (count > 0) {
+            return waiters.await(entries, count, wake);
+        }
+        return wantsSpace ? waiters.awaitRoom(0, wake) : 0;
+    }
+
+    /** What {@link #await} waits for, when no lookup went before: as if nothing limited what may be leased. */
+    void lookAndPlan(final Leases.Holder holder, final ObjectStore.LookupQuery lookup) {
+        begin(holder, lookup, false, 0);
+        cells.lookOn(Integer.MAX_VALUE);
+        leaseBytes = Long.MAX_VALUE;
+        plan(true);
+        phase = Phase.DONE;
+    }
+
+    // ---- the answer
+
+    /** In one piece with its plan, so that what is told as a hit is leased. */
+    private void lease() {
+        if (sliced && !query.peek()) {
+            leaseBytes = Math.min(leaseBytes, leases.leasableBytes(owner));
+            planWithinHeap(plans < MOST_PLANS);
+        }
+        ranges = ranges();
+        final int[] asked = query.shardIndices();
+        final int packed = query.sparse() ? cells.chunks : plan.hits();
+        records = new SlotRecords(dram, packed * (asked.length == 0 ? cells.shards : asked.length));
+        if (!query.peek()) {
+            grant();
+        }
+        at = lease == null ? 0 : lease.entries.length;
+        phase = lease == null ? Phase.PACK : Phase.TOUCH;
+    }
+
+    private void grant() {
+        final int[] leased = new int[plan.leasedChunks() * cells.shards];
+        boolean any = false;
+        for (int chunk = 0; chunk < plan.leasedChunks(); chunk++) {
+            for (int s = 0; s < cells.shards; s++) {
+                final int cell = chunk * cells.shards + s;
+                final boolean isLeased = plan.isLeased(chunk, s);
+                leased[cell] = isLeased ? cells.entries[cell] : DramTier.NONE;
+                any |= isLeased;
+            }
+        }
+        if (any) {
+            lease = leases.grant(owner, leased, cells.shards, nowNs + context.leaseNs(query.leaseNs()));
+        }
+    }
+
+    /** Backwards, so that what comes first in the prefix was used last. */
+    private void touch(final int most) {
+        for (int left = most; at > 0 && left > 0; left--) {
+            final int entry = lease.entries[--at];
+            if (entry != DramTier.NONE) {
+                dram.touch(entry);
+                ssd.used(dram.object(entry), dram.hash(entry));
+                arrivals.leased(entry);
+            }
+        }
+        if (at == 0) {
+            phase = Phase.PACK;
+        }
+    }
+
+    private void pack(final int most) {
+        final int[] asked = query.shardIndices();
+        final int width = asked.length == 0 ? cells.shards : asked.length;
+        final int packed = query.sparse() ? cells.chunks : plan.hits();
+        final int end = (int) Math.min(packed, at + Math.max(1L, most / width));
+        for (; at < end; at++) {
+            for (int a = 0; a < width; a++) {
+                record(at, asked.length == 0 ? a : asked[a]);
+            }
+        }
+        if (at >= packed) {
+            phase = cells.unhold(0) ? Phase.DONE : Phase.LET_GO;
+        }
+    }
+
+    private void record(final int chunk, final int shard) {
+        final int cell = chunk * cells.shards + shard;
+        final byte where = cells.presence.get(cell);
+        if (plan.isLeased(chunk, shard)) {
+            records.add(SlotStatus.HIT, cells.entries[cell]);
+        } else if (!query.sparse()) {
+            records.add(SlotStatus.NOT_NEEDED, DramTier.NONE);
+        } else if (where == Presence.ARRIVING) {
+            records.pending(TierKind.DRAM);
+        } else if (Presence.isFetchable(where)) {
+            records.pending(TierKind.of(Presence.tier(where)));
+        } else {
+            records.add(SlotStatus.MISS, DramTier.NONE);
+        }
+    }
+
+    private List<PlanRange> ranges() {
+        final List<PlanRange> out = new ArrayList<>(4);
+        plan.ranges(new Plan.Ranges() {
+            @Override
+            public void miss(final int firstChunk, final int chunks) {
+                out.add(new PlanRange.Miss(firstChunk, chunks));
+            }
+
+            @Override
+            public void exact(
+                    final int firstChunk,
+                    final int chunks,
+                    final boolean pending,
+                    final int tier,
+                    final long expectedNs) {
+                // A hit is the hit of the tier from which it came; for a peek, of DRAM, where it is.
+                out.add(new PlanRange.Exact(
+                        firstChunk,
+                        chunks,
+                        pending ? SlotStatus.PENDING : SlotStatus.HIT,
+                        pending || !query.peek() ? TierKind.of(tier) : TierKind.DRAM,
+                        expectedNs));
+            }
+        });
+        return out;
+    }
+
+    /** Of the lookup whose last step was done. */
+    ObjectStore.LookupResult result() {
+        return new ObjectStore.LookupResult(
+                lease == null ? 0 : lease.id,
+                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
+                plan.hits(),
+                plan.pending(),
+                records.bytes(),
+                records.regions(),
+                ranges,
+                plan.isCut());
+    }
+
+    /** Ends the lookup, wherever it is; what it has leased and not answered is given back. */
+    void end() {
+        cells.unhold(Integer.MAX_VALUE);
+        if (phase != Phase.DONE && lease != null) {
+            leases.release(owner, lease.id, ALL_SHARDS);
+        }
+        phase = Phase.DONE;
+        owner = null;
+        query = null;
+        lease = null;
+        ranges = null;
+        records = null;
+    }
+}

@@ -1,0 +1,284 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.stream.LongStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** A lookup in slices answers what one in one piece does, whatever others do to the store between its steps. */
+class SlicedLookupTest {
+    private static final int LENGTH = 4096;
+    private static final int OBJECTS = 1500;
+    private static final Shard WINDOW = new Shard(0, 1, 0, 1, 1, 0, 1, 0, 1);
+    private static final int[] NO_SHARDS = {};
+
+    private Path arena;
+    private StoreFixture fixture;
+    private ObjectStore store;
+
+    @BeforeEach
+    void open() throws IOException {
+        arena = StoreFixture.arenaDirectory();
+        fixture = new StoreFixture(new StoreContext()
+                .dramDirectory(arena.resolve("arena"))
+                .dramCapacity(16 << 20)
+                .regionBytes(1 << 20)
+                .leaseQuota(0.5));
+        store = fixture.store;
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        nothingHeldBut(leasedObjects());
+        fixture.close();
+        StoreFixture.deleteAll(arena);
+    }
+
+    /** Sums of what was stored hold their objects for a moment. */
+    private void nothingHeldBut(final long leased) {
+        fixture.until("nothing is held", () -> store.heldObjects() == leased);
+    }
+
+    private long leasedObjects() {
+        return store.leasedBytes() / SizeClass.slotBytes(LENGTH);
+    }
+
+    private void storeAll(final Shard shard, final long... numbers) throws IOException {
+        for (int from = 0; from < numbers.length; from += 256) {
+            final long[] some = java.util.Arrays.copyOfRange(numbers, from, Math.min(numbers.length, from + 256));
+            final byte[] keys = StoreFixture.keys(some);
+            final long[] length = {LENGTH};
+            final ObjectStore.ReserveResult[] reserved = {
+                store.reserve(fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0)
+            };
+            fixture.until("space", () -> {
+                if (reserved[0].noRoom() > 0) {
+                    reserved[0] = store.retryReserve(
+                            fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0, reserved[0]);
+                }
+                return reserved[0].noRoom() == 0;
+            });
+            for (int i = 0; i < some.length; i++) {
+                if (reserved[0].slots()[i * SlotRecord.BYTES] == SlotStatus.GRANTED) {
+                    fixture.write(reserved[0].slots(), i, StoreFixture.content(some[i], LENGTH));
+                }
+            }
+            fixture.commit(reserved[0].slots());
+        }
+    }
+
+    private static ObjectStore.LookupQuery query(final boolean peek, final boolean sparse, final long... numbers) {
+        return new ObjectStore.LookupQuery(
+                StoreFixture.NAMESPACE, StoreFixture.keys(numbers), NO_SHARDS, 0, peek, sparse, 0, 0);
+    }
+
+    private static ObjectStore.LookupResult finish(final ObjectStore.SlicedLookup lookup) {
+        while (!lookup.step()) {
+            // Nobody else uses the store.
+        }
+        final ObjectStore.LookupResult result = lookup.result();
+        lookup.close();
+        return result;
+    }
+
+    private static ObjectId id(final long number) {
+        return new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
+    }
+
+    private static long[] all() {
+        return LongStream.range(0, OBJECTS).toArray();
+    }
+
+    @Test
+    void shouldAnswerTheSameInSlices() throws IOException {
+        storeAll(
+                StoreFixture.SHARD,
+                LongStream.range(0, OBJECTS).filter(i -> i != 1200).toArray());
+        storeAll(WINDOW, LongStream.range(0, OBJECTS).filter(i -> i % 40 != 3).toArray());
+        final ShardSet hybrid =
+                new ShardSet(List.of(StoreFixture.SHARD, WINDOW), Map.of(1, new HitRule.TrailingWindow(8)));
+        final ObjectStore.LeaseHolder holder = store.openHolder(fixture.tenant, hybrid);
+        for (final boolean sparse : new boolean[] {false, true}) {
+            for (final boolean peek : new boolean[] {false, true}) {
+                final ObjectStore.LookupQuery query = query(peek, sparse, all());
+                final ObjectStore.LookupResult whole = store.lookup(holder, query);
+                store.release(holder, whole.lease(), NO_SHARDS);
+                final ObjectStore.LookupResult sliced = finish(store.lookupInSlices(holder, query, 0));
+                assertTrue(whole.hitChunks() > 1000);
+                assertEquals(whole.hitChunks(), sliced.hitChunks());
+                assertEquals(whole.pendingChunks(), sliced.pendingChunks());
+                assertEquals(whole.plan(), sliced.plan());
+                assertArrayEquals(whole.slots(), sliced.slots());
+                assertArrayEquals(whole.regions(), sliced.regions());
+                assertEquals(peek, sliced.lease() == 0);
+                store.release(holder, sliced.lease(), NO_SHARDS);
+            }
+        }
+        store.closeHolder(holder);
+    }
+
+    @Test
+    void shouldDoABoundedPartInEachStep() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        int steps = 1;
+        while (!lookup.step()) {
+            steps++;
+        }
+        assertTrue(steps >= 4 * (OBJECTS / StoreLimits.CELLS_IN_A_SLICE), "looks, touches, packs and lets go in parts");
+        lookup.close();
+    }
+
+    /** Others store, remove and look up between the steps: what is told as a hit is leased, and has its bytes. */
+    @Test
+    void shouldTellOnlyHitsThatAreThereAtItsEnd() throws IOException {
+        for (long seed = 0; seed < 30; seed++) {
+            final SplittableRandom random = new SplittableRandom(seed);
+            final boolean sparse = random.nextBoolean();
+            storeAll(StoreFixture.SHARD, all());
+            final ObjectStore.SlicedLookup lookup =
+                    store.lookupInSlices(fixture.holder, query(false, sparse, all()), 0);
+            long other = OBJECTS + seed * 10_000;
+            long beside = 0;
+            do {
+                switch (random.nextInt(4)) {
+                    case 0 -> store.remove(id(random.nextInt(OBJECTS)));
+                    case 1 -> {
+                        // Evicts what nobody holds.
+                        storeAll(
+                                StoreFixture.SHARD,
+                                LongStream.range(other, other + 500).toArray());
+                        other += 500;
+                    }
+                    case 2 -> {
+                        store.release(fixture.holder, beside, NO_SHARDS);
+                        final long from = random.nextInt(OBJECTS - 400);
+                        final long[] some = LongStream.range(from, from + 400).toArray();
+                        beside = store.lookup(fixture.holder, query(false, true, some))
+                                .lease();
+                    }
+                    default -> store.doWork();
+                }
+            } while (!lookup.step());
+            final ObjectStore.LookupResult result = lookup.result();
+            lookup.close();
+            int hits = 0;
+            for (int i = 0; i < result.slots().length / SlotRecord.BYTES; i++) {
+                if (result.slots()[i * SlotRecord.BYTES] == SlotStatus.HIT) {
+                    hits++;
+                    assertArrayEquals(StoreFixture.content(i, LENGTH), fixture.read(result.slots(), i), "seed " + seed);
+                }
+            }
+            assertEquals(hits, result.hitChunks());
+            assertTrue(store.leasedBytes() <= 8 << 20, "within the quota");
+            store.release(fixture.holder, result.lease(), NO_SHARDS);
+            store.release(fixture.holder, beside, NO_SHARDS);
+            assertEquals(0, store.leases());
+            nothingHeldBut(0);
+        }
+    }
+
+    @Test
+    void shouldLeaseWithinWhatOthersLeaveOfTheQuota() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        storeAll(StoreFixture.SHARD, LongStream.range(OBJECTS, OBJECTS + 1000).toArray());
+        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        assertTrue(!lookup.step());
+        final long[] others = LongStream.range(OBJECTS, OBJECTS + 1000).toArray();
+        final ObjectStore.LookupResult beside = store.lookup(fixture.holder, query(false, false, others));
+        assertEquals(1000, beside.hitChunks());
+        final ObjectStore.LookupResult result = finish(lookup);
+        final long fit = (8 << 20) / SizeClass.slotBytes(LENGTH) - 1000;
+        assertEquals(fit, result.hitChunks());
+        assertTrue(result.quotaRefused());
+        assertEquals(0, result.pendingChunks());
+    }
+
+    @Test
+    void shouldGiveBackTheLeaseThatItReplaces() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        final ObjectStore.LookupResult first = store.lookup(fixture.holder, query(false, false, all()));
+        assertEquals(OBJECTS, first.hitChunks());
+        final ObjectStore.LookupResult second =
+                finish(store.lookupInSlices(fixture.holder, query(false, false, all()), first.lease()));
+        assertEquals(OBJECTS, second.hitChunks(), "its quota is free for this one");
+        assertNull(store.resolve(fixture.holder, first.lease(), NO_SHARDS));
+        assertEquals(1, store.leases());
+    }
+
+    @Test
+    void shouldLeaveNothingWhenItIsGivenUp() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        for (int most = 0; most < 40; most++) {
+            final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+            assertNotNull(lookup);
+            boolean done = false;
+            for (int i = 0; i < most && !done; i++) {
+                done = lookup.step();
+            }
+            if (done) {
+                store.release(fixture.holder, lookup.result().lease(), NO_SHARDS);
+            }
+            lookup.close();
+            nothingHeldBut(0);
+            assertEquals(0, store.leases());
+        }
+    }
+
+    /** So a tenant's wide lookups delay those of others no longer than their turns do. */
+    @Test
+    void shouldHaveOneOfEachTenantUnderWay() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        final ObjectStore.LeaseHolder other =
+                store.openHolder(store.openTenant("another", -1), new ShardSet(List.of(WINDOW), Map.of()));
+        final ObjectStore.SlicedLookup first = store.lookupInSlices(fixture.holder, query(true, false, all()), 0);
+        assertTrue(!store.canSlice(fixture.holder));
+        assertNull(store.lookupInSlices(fixture.holder, query(true, false, all()), 0));
+        assertTrue(store.canSlice(other));
+        final ObjectStore.SlicedLookup second = store.lookupInSlices(other, query(true, true, all()), 0);
+        boolean done = false;
+        while (!done) {
+            final boolean firstDone = first.step();
+            done = second.step() && firstDone;
+        }
+        assertEquals(OBJECTS, first.result().hitChunks());
+        assertEquals(0, second.result().hitChunks());
+        first.close();
+        assertTrue(store.canSlice(fixture.holder));
+        second.close();
+    }
+
+    @Test
+    void shouldWaitForWhatIsBeingWritten() throws IOException {
+        storeAll(StoreFixture.SHARD, LongStream.range(0, OBJECTS - 1).toArray());
+        final ObjectStore.ReserveResult reserved = fixture.reserve(LENGTH, OBJECTS - 1);
+        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        while (!lookup.step()) {
+            // Nobody else uses the store.
+        }
+        assertEquals(OBJECTS - 1, lookup.result().hitChunks());
+        assertEquals(1, lookup.result().pendingChunks());
+        final boolean[] woken = {false};
+        assertNotEquals(0, lookup.whenSettled(() -> woken[0] = true));
+        final long lease = lookup.result().lease();
+        lookup.close();
+        fixture.commit(reserved.slots());
+        fixture.until("woken", () -> woken[0]);
+        assertEquals(
+                OBJECTS,
+                finish(store.lookupInSlices(fixture.holder, query(false, false, all()), lease))
+                        .hitChunks());
+    }
+}

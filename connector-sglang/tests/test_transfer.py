@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from bounded import calls
 from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavailableError, Pieces
+from kvasir.engine.breaker import FAILURES
 from kvasir_ops.testing import Node, until
 
 from kvasir_sglang import held as held_module
 from kvasir_sglang import transfer as transfer_module
 from kvasir_sglang.identity import NO_PARENT, Ranks
-from kvasir_sglang.node import Breaker, Connection, LoadGate
+from kvasir_sglang.node import Connection, LoadGate
 from kvasir_sglang.options import Options
 from kvasir_sglang.pages import Destination
-from kvasir_sglang.transfer import Place, Transfer
+from kvasir_sglang.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Place, Transfer
 
 BYTES = 4096
 LONG = 10_000
@@ -242,6 +243,7 @@ def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkey
     transfer = Transfer(Options())
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
+    transfer._breaker._clock = lambda: now[0]
     asked = []
 
     def silent(end: Deadline) -> int:
@@ -251,12 +253,12 @@ def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkey
 
     for _ in range(10):
         transfer.bounded("call", 10, silent, 0)
-    assert len(asked) == Breaker.FAILURES
-    now[0] += Breaker.FIRST_PAUSE
+    assert len(asked) == FAILURES
+    now[0] += FIRST_PAUSE_S
     for _ in range(10):
         transfer.bounded("call", 10, silent, 0)
-    assert len(asked) == Breaker.FAILURES + 1
-    now[0] += Breaker.LONGEST_PAUSE
+    assert len(asked) == FAILURES + 1
+    now[0] += LONGEST_PAUSE_S
     assert transfer.bounded("call", 10, lambda end: 7, 0) == 7
     assert transfer.bounded("call", 10, lambda end: 8, 0) == 8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from kvasir.weights import UnknownWeightsError, digest_of
+from kvasir.engine.weights import UnknownWeightsError, digest_of
 
 from kvasir_sglang.weights import weights_of
 

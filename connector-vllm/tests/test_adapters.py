@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kvasir.weights import digest_of_adapter
+from kvasir.engine.weights import digest_of_adapter
 
 from kvasir_vllm import adapters as module
 from kvasir_vllm.adapters import Adapter, Adapters

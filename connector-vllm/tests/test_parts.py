@@ -1,4 +1,4 @@
-"""What the connector is made of and needs no engine: options, chunks, pages, the breaker."""
+"""What the connector is made of and needs no engine: options, chunks, pages, speed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kvasir_vllm.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
 from kvasir_vllm.chunks import Chunking, chunk_tokens_of, key_of
 from kvasir_vllm.computed import Chunks, ComputedChunks, first_run
 from kvasir_vllm.errors import ConfigurationError, UnsupportedError
@@ -142,42 +141,7 @@ def test_block_zero_stands_for_one_that_is_not_needed() -> None:
     assert pieces.object.tolist() == [0, 0]
 
 
-# ------------------------------------------------------------------------------------------------ breaker, speed
-
-
-def test_breaker_opens_after_a_run_of_failures_and_probes_its_way_back() -> None:
-    clock = Clock()
-    breaker = Breaker(3, clock)
-    assert [breaker.failed(), breaker.failed(), breaker.failed()] == [False, False, True]
-    assert not breaker.allow()
-    clock.now += FIRST_PAUSE_S
-    assert breaker.allow()
-    assert not breaker.allow()
-    breaker.failed()
-    clock.now += FIRST_PAUSE_S
-    assert not breaker.allow()
-    clock.now += FIRST_PAUSE_S
-    assert breaker.allow()
-    assert breaker.succeeded()
-    assert breaker.allow()
-    assert not breaker.is_open
-
-
-def test_breaker_never_pauses_longer_than_its_limit() -> None:
-    clock = Clock()
-    breaker = Breaker(1, clock)
-    for _ in range(20):
-        breaker.failed()
-    clock.now += LONGEST_PAUSE_S
-    assert breaker.allow()
-
-
-def test_success_between_failures_keeps_the_breaker_closed() -> None:
-    breaker = Breaker(2, Clock())
-    for _ in range(5):
-        assert not breaker.failed()
-        breaker.succeeded()
-    assert breaker.allow()
+# ------------------------------------------------------------------------------------------------ speed
 
 
 def test_prefill_speed_is_that_of_steps_with_many_tokens_of_prompts() -> None:

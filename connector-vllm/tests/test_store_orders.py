@@ -218,7 +218,7 @@ def test_new_session_closes_the_breaker_of_stores(model: Path) -> None:
     with Node(dram=64 * MIB, ssd=0, region=4 * MIB) as gone:
         harness = harness_of(model, gone, extra={"store_timeout": 2.0, "load_timeout": 2.0})
         try:
-            from kvasir_vllm.breaker import Breaker
+            from kvasir.engine.breaker import Breaker
 
             orders = Orders(harness)
             orders.run("before", tokens(200, "before the outage"))

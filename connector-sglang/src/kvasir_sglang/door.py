@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kvasir import Copies, KvasirError, Shard
-from kvasir.weights import UnknownWeightsError
+from kvasir.engine.log import SeldomLog
+from kvasir.engine.weights import UnknownWeightsError
 from sglang.srt.mem_cache import utils as sglang_hashes
 
 from kvasir_sglang.generations import Generations
 from kvasir_sglang.identity import Identity, Ranks
-from kvasir_sglang.metrics import SeldomLog
+from kvasir_sglang.metrics import logger
 from kvasir_sglang.node import Connection
 from kvasir_sglang.options import SECTION, Options
 from kvasir_sglang.pages import PoolPages
@@ -63,7 +64,7 @@ class Door:
         )
         self._copier = copier
         self.transfer = Transfer(self.options)
-        self._log = SeldomLog()
+        self._log = SeldomLog(logger)
         self._lock = threading.Lock()
         self._connections: dict[Shard, Connection] = {}
 
@@ -103,7 +104,7 @@ class Door:
             try:
                 place.connection.client.open_namespace(place.namespace)
             except KvasirError as error:
-                self._log.warn("open", f"the namespace is opened later: {error}")
+                self._log.warn("the namespace is opened later", error)
 
     def forget(self) -> None:
         """What is placed from now on finds nothing that was stored before, by this process or an earlier one."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections import deque
 from typing import Final, TypeVar
 
@@ -33,8 +31,6 @@ SECONDS: Final = Histogram(
 
 #: Samples that SGLang has not fetched yet; older ones go when it never asks.
 _SAMPLES: Final = 1024
-#: The same trouble is logged once in this many seconds.
-_LOG_SECONDS: Final = 30.0
 
 
 class Throughput:
@@ -60,24 +56,3 @@ def _drain(samples: deque[Sample]) -> list[Sample]:
     while samples:
         taken.append(samples.popleft())
     return taken
-
-
-class SeldomLog:
-    """Logs each kind of trouble at most every 30 s, with how often it came in between."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
-
-    def warn(self, kind: str, message: str, *, trace: bool = False) -> None:
-        """Says it, or counts it."""
-        now = time.monotonic()
-        with self._lock:
-            if now - self._last.get(kind, -_LOG_SECONDS) < _LOG_SECONDS:
-                self._unsaid[kind] = self._unsaid.get(kind, 0) + 1
-                return
-            self._last[kind] = now
-            unsaid = self._unsaid.pop(kind, 0)
-        more = f" ({unsaid} more since the last line)" if unsaid else ""
-        logger.warning("%s%s", message, more, exc_info=trace)

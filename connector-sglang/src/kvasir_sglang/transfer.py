@@ -24,11 +24,13 @@ from kvasir import (
     Pieces,
     SlotStatus,
 )
+from kvasir.engine.breaker import Breaker
+from kvasir.engine.log import SeldomLog
 from kvasir.identity import KEY_BYTES
 
 from kvasir_sglang.held import HOLD_SECONDS, HeldLeases
-from kvasir_sglang.metrics import BYTES, CALLS, PAGES, SECONDS, SeldomLog, Throughput
-from kvasir_sglang.node import Breaker, Connection, LoadGate
+from kvasir_sglang.metrics import BYTES, CALLS, PAGES, SECONDS, Throughput, logger
+from kvasir_sglang.node import Connection, LoadGate
 from kvasir_sglang.options import Options
 from kvasir_sglang.pages import Bools, Destination, PageError
 
@@ -40,6 +42,10 @@ STORE_SLICE_BYTES: Final = 32 << 20
 WAIT_SHARE: Final = 0.5
 #: How long the node may hold a reserve while it makes room.
 _ROOM_SECONDS: Final = 0.5
+
+#: A node that is paused costs a few deadlines and then none, where SGLang asks for one request after the other.
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 2.0
 
 _THERE: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 _STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatus}
@@ -59,9 +65,9 @@ class Transfer:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._breaker = Breaker()
+        self._breaker = Breaker(first_pause=FIRST_PAUSE_S, longest_pause=LONGEST_PAUSE_S)
         self._gate = LoadGate(options.yield_ms / 1000)
-        self._log = SeldomLog()
+        self._log = SeldomLog(logger)
         self._held = HeldLeases()
         self.loads = Throughput()
         self.stores = Throughput()
@@ -85,27 +91,27 @@ class Transfer:
         begin = time.monotonic()
         deadline = Deadline(begin + deadline_ms / 1000)
         outcome, answer = "ok", nothing
-        if not leased and not self._breaker.admits():
+        if not leased and not self._breaker.allow():
             CALLS.labels(call, "circuit_open").inc()
             return nothing
         try:
             answer = work(deadline)
-            self._breaker.answered()
+            self._breaker.succeeded()
         except PageError as error:
             outcome = "bad_pages"
-            self._log.warn(f"{call} {outcome}", f"{call} was refused: {error}")
+            self._log.warn(f"{call} was refused", error)
         except (NodeUnavailableError, DeadlineExceededError) as error:
             outcome = error.code.lower()
             # What fails at once costs nothing, and the client tries to attach again beside the calls.
             if deadline.remaining() <= 0:
-                self._breaker.silent()
-            self._log.warn(f"{call} {outcome}", f"{call} is a miss: {error}")
+                self._breaker.failed()
+            self._log.warn(f"{call} is a miss", error, kind=f"{call} {outcome}")
         except KvasirError as error:
             outcome = error.code.lower()
-            self._log.warn(f"{call} {outcome}", f"{call} is a miss: {error}")
+            self._log.warn(f"{call} is a miss", error, kind=f"{call} {outcome}")
         except Exception:  # an exception would end SGLang's thread without a word
             outcome = "internal"
-            self._log.warn(f"{call} {outcome}", f"{call} is a miss because of an error inside", trace=True)
+            self._log.warn(f"{call} is a miss because of an error inside", trace=True)
         CALLS.labels(call, outcome).inc()
         SECONDS.labels(call).observe(time.monotonic() - begin)
         return answer

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kvasir.weights import UnknownWeightsError, digest_of_adapter, digest_of_model
+from kvasir.engine.weights import UnknownWeightsError, digest_of_adapter, digest_of_model
 
 from kvasir_sglang.metrics import logger
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kvasir.weights import UnknownWeightsError, digest_of_adapter, directory_of
+from kvasir.engine.weights import UnknownWeightsError, digest_of_adapter, directory_of
 
 _log = logging.getLogger("vllm.kvasir")
 _THREADS: Final = 2

@@ -108,7 +108,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             self._start_scheduler_side(vllm_config, kv_cache_config)
 
     def _start_scheduler_side(self, vllm_config: Any, kv_cache_config: Any) -> None:
-        from kvasir_vllm.breaker import Breaker
+        from kvasir.engine.breaker import Breaker
 
         log_layout(vllm_config)
         events = vllm_config.kv_events_config

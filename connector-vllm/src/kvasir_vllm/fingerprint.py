@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kvasir import Namespace
-from kvasir.weights import UnknownWeightsError, digest_of_model
+from kvasir.engine.weights import UnknownWeightsError, digest_of_model
 
 from kvasir_vllm.options import Options
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 import threading
 import time
@@ -18,8 +19,9 @@ from typing import Any
 
 from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, NodeUnavailableError, Shard
 from kvasir.aio import AsyncClient
+from kvasir.engine.breaker import Breaker
+from kvasir.engine.log import SeldomLog
 
-from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.chunks import KEY_BYTES
 from kvasir_vllm.holdings import Holdings
 from kvasir_vllm.options import Options
@@ -125,7 +127,7 @@ class LookupService:
         self._thread: threading.Thread | None = None
         self._calls: SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = SimpleQueue()
         self._first = threading.Event()
-        self._said: set[str] = set()
+        self._troubles = SeldomLog(_log, math.inf)
 
     def start(self, namespace: Namespace, patience: float = 0.0) -> None:
         """Begins to attach; returns once that is done, or after ``patience`` seconds."""
@@ -246,7 +248,7 @@ class LookupService:
         found = SessionIdentity(client.session, client.secret)
         if found != self.identity:
             self.identity = found
-            self._said.clear()
+            self._troubles.clear()
             _log.info("Kvasir: attached to the node on %s (session %x)", options.socket, found.session)
             if self._breaker.succeeded():
                 _log.info("Kvasir: loads again")
@@ -302,7 +304,7 @@ class LookupService:
             )
         except (KvasirError, OSError) as error:
             self.counters.failed_handoffs += 1
-            self._say_once(f"Kvasir: prompts are not handed off to {node}, whose engine computes them", error)
+            self._troubles.warn(f"Kvasir: prompts are not handed off to {node}, whose engine computes them", error)
 
     async def _answer(self, lookup: Lookup) -> None:
         began = time.monotonic()
@@ -313,7 +315,7 @@ class LookupService:
             self.counters.failed += 1
             lookup.failed = lookup.lease is None
             if self._breaker.failed():
-                self._say_once("Kvasir: lookups fail, prompts are computed until the node answers again", error)
+                self._troubles.warn("Kvasir: lookups fail, prompts are computed until the node answers again", error)
         except BaseException:
             lookup.failed = True
             self._breaker.failed()
@@ -321,7 +323,7 @@ class LookupService:
             raise
         else:
             if self._breaker.succeeded():
-                self._said.clear()
+                self._troubles.clear()
                 _log.info("Kvasir: lookups work again")
         self.counters.seconds.append(time.monotonic() - began)
         if lookup.lease is not None:
@@ -367,12 +369,6 @@ class LookupService:
         lease, lookup.lease = lookup.lease, None
         if lease is not None:
             lease.release()
-
-    def _say_once(self, text: str, error: Exception) -> None:
-        """One line for a trouble, not one for each request that meets it."""
-        if text not in self._said:
-            self._said.add(text)
-            _log.warning("%s: %s", text, error)
 
 
 def namespace_fields(namespace: Namespace) -> Mapping[str, object]:

@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 from kvasir import Namespace
+from kvasir.engine.breaker import Breaker
 
 from kvasir_vllm.adapters import Adapters
-from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.events import StoredEvents
 from kvasir_vllm.handoff import Handoff, Tail

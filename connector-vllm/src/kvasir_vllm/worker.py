@@ -6,6 +6,7 @@ Called by vLLM's model runner, in its thread; the copies run on threads of this 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from kvasir import Deadline, KvasirError, SlotStatus
+from kvasir.engine.breaker import Breaker
+from kvasir.engine.log import SeldomLog
 
-from kvasir_vllm.breaker import Breaker
 from kvasir_vllm.layout import Layout
 from kvasir_vllm.metadata import KvasirMetadata, KvasirWorkerMetadata, LoadOrder, StoreOrder, Ticket
 from kvasir_vllm.options import Options
@@ -58,7 +60,7 @@ class WorkerSide:
         self._bad_blocks: set[int] = set()
         self._report = KvasirWorkerMetadata()
         self._ticket: Ticket | None = None
-        self._said: set[str] = set()
+        self._troubles = SeldomLog(_log, math.inf)
         self.counters = Counters()
 
     # ---- called by the model runner
@@ -81,7 +83,7 @@ class WorkerSide:
                 self._loads.submit(self._load, order, deadline, before)
             except RuntimeError as error:
                 self._load_ended(order, 0.0, _all_blocks(order))
-                self._say_once("Kvasir: a load could not begin", error)
+                self._troubles.warn("Kvasir: a load could not begin", error)
 
     def store(self, orders: Sequence[StoreOrder]) -> None:
         """Begins stores of what the forward pass that was just submitted computes."""
@@ -144,7 +146,7 @@ class WorkerSide:
         try:
             self._session.client(ticket, Deadline.after(self._options.store_timeout))
         except KvasirError as error:
-            self._say_once("Kvasir: this worker cannot join the engine's session with the node", error)
+            self._troubles.warn("Kvasir: this worker cannot join the engine's session with the node", error)
 
     def _load(self, order: LoadOrder, deadline: Deadline, before: Any) -> None:
         began = time.monotonic()
@@ -153,7 +155,7 @@ class WorkerSide:
             bad = self._load_now(order, deadline, before)
         except Exception as error:
             bad = _all_blocks(order)
-            self._say_once("Kvasir: a load failed; its tokens are computed", error)
+            self._troubles.warn("Kvasir: a load failed; its tokens are computed", error)
         finally:
             self._load_ended(order, time.monotonic() - began, bad)
 
@@ -188,9 +190,11 @@ class WorkerSide:
                 if block and not (chunk < len(loaded) and loaded[chunk, column]):
                     bad.add(block)
         if bad:
-            self._say_once("Kvasir: leased chunks could not be loaded; their tokens are computed", f"{len(bad)} blocks")
+            self._troubles.warn(
+                "Kvasir: leased chunks could not be loaded; their tokens are computed", f"{len(bad)} blocks"
+            )
         else:
-            self._said.clear()
+            self._troubles.clear()
         return bad
 
     def _store(self, order: StoreOrder, deadline: Deadline, after: Any) -> None:
@@ -205,7 +209,7 @@ class WorkerSide:
                 self._breaker.succeeded()
         except Exception as error:
             if self._breaker.failed():
-                self._say_once("Kvasir: stores fail; nothing is stored until the node answers again", error)
+                self._troubles.warn("Kvasir: stores fail; nothing is stored until the node answers again", error)
         finally:
             if tried:
                 self.counters.store(time.monotonic() - began, failed=not complete)
@@ -247,11 +251,6 @@ class WorkerSide:
             self.counters.stored_bytes += int(result.committed) * (int(pieces.length.sum()) // int(whole.sum()))
             complete = complete and bool(np.isin(result.statuses, _STORED_OR_THERE).all())
         return complete
-
-    def _say_once(self, text: str, why: object) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            _log.warning("%s: %s", text, why)
 
 
 def _all_blocks(order: LoadOrder) -> set[int]:

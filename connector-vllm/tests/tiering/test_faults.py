@@ -119,7 +119,7 @@ def test_an_engine_without_a_node_computes_and_finds_it_later(own_node: Any, rig
     assert one.fetch(wanted) == [None] * 8
     offload_unseen(one, wanted, content)
     own_node.start()
-    one.until(lambda: one.tier._link.client() is not None, "the tier meets the node")
+    one.until(lambda: one.tier._link.current() is not None, "the tier meets the node")
     one.offload(wanted, content)
     one.forget()
     assert right(one.fetch(wanted), content)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import vllm
 from kvasir import Client, KvasirError, Pieces, SlotStatus
-from kvasir.weights import directory_of
+from kvasir.engine.weights import directory_of
 from vllm.platforms import current_platform
 from vllm.v1.core import kv_cache_utils
 from vllm.v1.kv_offload.base import LookupResult, Medium, RequestOffloadingContext

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from kvasir import _digests
-from kvasir._digests import ChangedError, DigestCache, hub_digest, sha256_of
-from kvasir.weights import UnknownWeightsError, digest_of, digest_of_adapter, directory_of
+from kvasir.engine import _digests
+from kvasir.engine._digests import ChangedError, DigestCache, hub_digest, sha256_of
+from kvasir.engine.weights import UnknownWeightsError, digest_of, digest_of_adapter, directory_of
 
 LONG_AGO = time.time() - 1000
 
@@ -298,7 +298,7 @@ def test_the_cache_is_bounded_and_keeps_the_newest(own_cache: Path, monkeypatch:
 PROCESS = """
 import sys, time
 from pathlib import Path
-from kvasir import _digests
+from kvasir.engine import _digests
 real = time.time_ns
 _digests.time.time_ns = lambda: real() + 60 * 10**9
 inner = _digests._hash_one
@@ -306,7 +306,7 @@ def noting(path, stamp, progress):
     sys.stdout.write(f"hashed {path.name}\\n")  # in one piece: two threads hash
     return inner(path, stamp, progress)
 _digests._hash_one = noting
-from kvasir.weights import digest_of
+from kvasir.engine.weights import digest_of
 for line in sys.stdin:
     print(digest_of(Path(line.strip())).hex(), flush=True)
 """

@@ -16,11 +16,24 @@ class Breaker:
 
     Closed until ``failures`` attempts in a row have failed. Open for a pause, in which nothing is allowed; then one
     attempt is, and its outcome closes the breaker or doubles the pause.
+
+    Args:
+        failures: in a row.
+        first_pause, longest_pause: seconds.
+        clock: seconds; monotonic.
     """
 
-    def __init__(self, failures: int = FAILURES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        failures: int = FAILURES,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_pause: float = FIRST_PAUSE_S,
+        longest_pause: float = LONGEST_PAUSE_S,
+    ) -> None:
         self._failures = failures
         self._clock = clock
+        self._first_pause, self._longest_pause = first_pause, longest_pause
         self._lock = threading.Lock()
         self._run = 0
         self._pause = 0.0
@@ -32,7 +45,7 @@ class Breaker:
         return self._pause > 0.0
 
     def allow(self) -> bool:
-        """Whether to try now. A caller that got True must report the outcome."""
+        """Whether to try now. A caller that got True reports the outcome, if it says something about the node."""
         if self._pause == 0.0:
             return True
         with self._lock:
@@ -47,6 +60,8 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """Closes; True when it was open."""
+        if not self._run:
+            return False
         with self._lock:
             was_open, self._run, self._pause = self._pause > 0.0, 0, 0.0
             return was_open
@@ -56,11 +71,11 @@ class Breaker:
         with self._lock:
             self._run += 1
             if self._pause > 0.0:
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_S)
+                self._pause = min(self._pause * 2, self._longest_pause)
                 self._until = self._clock() + self._pause
                 return False
             if self._run >= self._failures:
-                self._pause = FIRST_PAUSE_S
+                self._pause = self._first_pause
                 self._until = self._clock() + self._pause
                 return True
             return False

@@ -1,7 +1,7 @@
 """SHA-256 of whole files: on several threads, with progress, and computed once for as long as a file stays the same.
 
-Called by :mod:`kvasir.weights`. SHA-256 because the Hugging Face cache names its blobs by it, so that a model in that
-cache and a copy of it in a folder have one identity; :mod:`hashlib` computes it without Python's lock.
+Called by :mod:`kvasir.engine.weights`. SHA-256 because the Hugging Face cache names its blobs by it, so that a model in
+that cache and a copy of it in a folder have one identity; :mod:`hashlib` computes it without Python's lock.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from kvasir._digests import DigestCache, Say, sha256_of
+from kvasir.engine._digests import DigestCache, Say, sha256_of
 
 #: What engines load weights from.
 WEIGHT_SUFFIXES: Final = (".safetensors", ".bin", ".pt", ".pth", ".gguf")

@@ -64,7 +64,7 @@ def test_a_client_that_comes_after_the_end_is_closed(node: Node) -> None:
 
 
 def test_one_that_cannot_connect_yet_is_asked_again_and_an_error_ends_it(caplog: pytest.LogCaptureFixture) -> None:
-    asked = []
+    asked: list[None] = []
 
     def connect() -> Client | None:
         asked.append(None)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 
 import pytest
+from rich.console import Console
 
-from kvasir_ops.bench import cli
+from kvasir_ops.bench import cli, report
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.many_objects import CHAIN, FEW, chain_keys
 from kvasir_ops.bench.micro import FIGURES, LIMIT, PACKAGE, records
-from kvasir_ops.bench.records import Record
+from kvasir_ops.bench.records import Record, at_most, record
 
 
 def result(benchmark: str, nanoseconds: Sequence[float], parameters: dict[str, str]) -> dict[str, object]:
@@ -68,3 +69,10 @@ def test_the_last_chain_may_be_a_short_one() -> None:
     last = chain_keys(19, 10_000)
     assert len(last) == (10_000 - 19 * CHAIN) * 32
     assert int.from_bytes(last[-32:-24], "big") == 9_999
+
+
+def test_a_record_without_a_goal_is_neither_met_nor_missed() -> None:
+    console = Console(record=True, width=200)
+    limited = record("objects.start", "start", "s", [3.0], "with few", [1.0], at_most(plus=15))
+    report.show(console, [limited, record("micro.probe.hit", "probe", "ns", [20.0], "memory", [5.0], None)])
+    assert "1 of 1 goals met." in console.export_text()

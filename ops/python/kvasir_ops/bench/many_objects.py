@@ -58,7 +58,15 @@ def run(context: Context) -> Generator[Record, None, None]:
     try:
         many = _measure(context, programs, namespace, context.objects)
     except Exception as error:
-        yield record("objects.start", f"start with {context.objects:,} objects", "s", [], None, [], None)
+        yield record(
+            "objects.start",
+            f"start with {context.objects:,} objects on SSD: the node did not",
+            "s",
+            [],
+            f"the same with {FEW:,}",
+            [few.start_s],
+            at_most(plus=START_GOAL_S),
+        )
         context.skip(f"a node with {context.objects:,} objects", f"{type(error).__name__}: {error}")
         return
     count, reference = f"{context.objects:,} objects on SSD", f"the same with {FEW:,}"

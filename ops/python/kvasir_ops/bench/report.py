@@ -46,7 +46,7 @@ def table(records: Iterable[Record]) -> Table:
             f"{figure(item.reference_value, item.unit)}",
             figure(item.ratio),
             item.goal.text(item.unit) if item.goal else "-",
-            "[green]yes[/]" if item.met else "[red]no[/]",
+            "-" if item.goal is None else "[green]yes[/]" if item.met else "[red]no[/]",
         )
     return result
 
@@ -56,10 +56,10 @@ def show(console: Console, records: Sequence[Record]) -> None:
     console.print(table(records))
     for item in records:
         console.print(f"  [bold]{item.id}[/]: {item.name}; reference: {item.reference or 'none'}", highlight=False)
-    missed = [item.id for item in records if not item.met]
+    judged = [item for item in records if item.goal is not None]
+    missed = [item.id for item in judged if not item.met]
     console.print(
-        f"{len(records) - len(missed)} of {len(records)} goals met."
-        + (f" Missed: {', '.join(missed)}" if missed else "")
+        f"{len(judged) - len(missed)} of {len(judged)} goals met." + (f" Missed: {', '.join(missed)}" if missed else "")
     )
 
 
@@ -111,7 +111,7 @@ def _section(suite: str, records: Sequence[Record]) -> list[str]:
             figure(item.reference_value, item.unit),
             figure(item.ratio),
             item.goal.text(item.unit) if item.goal else "-",
-            "yes" if item.met else "**no**",
+            "-" if item.goal is None else "yes" if item.met else "**no**",
         )
         lines.append("| " + " | ".join(cells) + " |")
     lines.append("")

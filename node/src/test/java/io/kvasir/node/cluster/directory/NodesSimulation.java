@@ -94,14 +94,15 @@ final class NodesSimulation implements AutoCloseable {
         trace ^= trace >>> 29;
     }
 
-    /** For people. */
-    String summary() {
-        return hits + " hits, " + fromSsd + " objects promoted, " + pulled + " pulled, " + late + " writers too late, "
-                + restarts + " restarts, " + cluster.faults + " faults";
-    }
-
-    boolean hasSeenEverything() {
-        return hits > 0 && fromSsd > 0 && pulled > 0 && late > 0 && restarts > 0 && cluster.faults > 0;
+    /** How often what a simulation is for has happened, by name. */
+    Map<String, Long> seen() {
+        return new TreeMap<>(Map.of(
+                "hits", hits,
+                "promoted", fromSsd,
+                "pulled", pulled,
+                "writers too late", late,
+                "restarts", restarts,
+                "faults", cluster.faults));
     }
 
     // ---- steps
@@ -117,10 +118,12 @@ final class NodesSimulation implements AutoCloseable {
         final int object = chain * SimulatedObjects.CHAIN + cluster.random.nextInt(SimulatedObjects.CHAIN);
         final int dice = cluster.random.nextInt(1000);
         trace(dice);
-        if (dice < 250) {
+        if (dice < 100) {
+            compute(node, process, chain);
+        } else if (dice < 250) {
             reserve(node, process, object);
         } else if (dice < 450) {
-            commit(node, process);
+            commit(node, process, any(process));
         } else if (dice < 480) {
             abort(node, process);
         } else if (dice < 800) {
@@ -223,8 +226,18 @@ final class NodesSimulation implements AutoCloseable {
         return mine.isEmpty() ? -1 : mine.get(cluster.random.nextInt(mine.size()));
     }
 
-    private void commit(final SimulatedNode node, final SimulatedProcess process) throws IOException {
-        final int object = any(process);
+    /** An engine stores a chain at once, as after a prefill: what is there already or has no space is left out. */
+    private void compute(final SimulatedNode node, final SimulatedProcess process, final int chain) throws IOException {
+        for (int i = 0; i < SimulatedObjects.CHAIN; i++) {
+            final int object = chain * SimulatedObjects.CHAIN + i;
+            if (!process.reserved.containsKey(object)) {
+                reserve(node, process, object);
+                commit(node, process, process.reserved.containsKey(object) ? object : -1);
+            }
+        }
+    }
+
+    private void commit(final SimulatedNode node, final SimulatedProcess process, final int object) throws IOException {
         if (object >= 0) {
             final SimulatedProcess.Reserved reserved = process.reserved.remove(object);
             final byte[] slots = reserved.slots();

@@ -8,7 +8,7 @@ import java.util.Random;
 /** The objects of a {@link NodesSimulation}: ids and bytes follow from a number, and every eight of them form a chain. */
 final class SimulatedObjects {
     /** More bytes than an SSD tier of a node has, so that these evict too. */
-    static final int COUNT = 640;
+    static final int COUNT = 1280;
 
     static final int CHAIN = 8;
     static final Hash256 NAMESPACE = new Hash256(11, 12, 13, 14);

@@ -140,7 +140,17 @@ class TenantSharesTest {
         for (long number = 0; number < tiny; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, 1));
         }
-        for (int i = 0; i < 300; i++) {
+        // All that is left, with a leased object in each region: none can be emptied as a whole.
+        for (int i = 0; i < 84; i++) {
+            assertEquals(SlotStatus.COMMITTED, flood(LENGTH));
+        }
+        assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
+        for (int i = 0; i < 84; i += 4) {
+            final ObjectStore.LookupResult leased =
+                    fixture.store.lookup(flooding.holder, fixture.query(false, FLOOD + i));
+            assertEquals(1, leased.hitChunks());
+        }
+        for (int i = 0; i < 200; i++) {
             assertEquals(SlotStatus.COMMITTED, flood(LENGTH));
         }
         assertTrue(fixture.store.counters().evictedUndemoted.sum() > 0, "the flood has evicted its own");

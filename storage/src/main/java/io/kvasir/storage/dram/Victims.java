@@ -74,7 +74,7 @@ final class Victims {
         }
         if (tenant.ownSearches == 0) {
             final int found = search.find(candidates, () -> mayLose(evicts));
-            if (found != NONE) {
+            if (found != NONE && found != WAIT) {
                 return found;
             }
             // Others' objects may hide the tenant's, and may be such that stay.

@@ -151,7 +151,7 @@ class EngineTurnsTest {
             for (int i = 0; i < 5; i++) {
                 final EngineClient writer = fixture.attached();
                 writers.add(writer);
-                writer.call(reserve(keys(128), OBJECT, 300));
+                writer.call(reserve(keys(128), OBJECT, 2_000));
             }
             final double before = fixture.metric("kvasir_storage_no_room_total", null, null);
             final ByteString refused =

@@ -116,8 +116,10 @@ public final class TenantAccounts {
         }
         final TenantShare share = shares.getOrDefault(tenant, TenantShare.NONE);
         final long own = wholeRegions(share.dramMin(), regionBytes);
-        final TenantAccount made = new TenantAccount(
-                tenant, byName.size(), share, own, Math.min(share.dramMax(), dramCapacity - (guaranteed - own)));
+        final long most = Math.min(share.dramMax(), dramCapacity - (guaranteed - own));
+        // Where others are guaranteed nothing, a store that finds DRAM full waits for space and is not refused.
+        final TenantAccount made =
+                new TenantAccount(tenant, byName.size(), share, own, most < dramCapacity ? most : Long.MAX_VALUE);
         byName.put(tenant, made);
         return made;
     }

@@ -260,7 +260,9 @@ func TestNamespacesOfASession(t *testing.T) {
 func TestLimitsThatAreNoErrors(t *testing.T) {
 	says(t,
 		"What the session's lease quota has no space for is a `MISS` in the answer, although the object is there and `Reserve` "+
-			"says `SLOT_EXISTS`: release leases. An object counts once for each lease that holds it.")
+			"says `SLOT_EXISTS`: release leases. The answer is then the longest prefix that fits and that the hit rules of all "+
+			"groups allow, and nothing is pending that could not be leased when it is there. An object counts once for each lease "+
+			"that holds it.")
 	attachment, handle := attached(t, session())
 	packed := stored(t, attachment, handle, 0, 4, 1<<20)
 	long, err := attachment.Lookup(background(t),

@@ -136,7 +136,7 @@ func TestStatusesOfStores(t *testing.T) {
 }
 
 func TestObjectLongerThanAnySlot(t *testing.T) {
-	says(t, "an object that is longer than any slot of the node is `SLOT_NO_ROOM` at once.")
+	says(t, "an object that is longer than any slot that the tenant can have is `SLOT_NO_ROOM` at once.")
 	attachment, handle := attached(t, session())
 	request := reserveRequest(&enginev1.Reserve{
 		Namespace: handle, Keys: keys(2), Lengths: []uint64{1 << 30, 1000}, WaitMs: 10 * 60_000})

@@ -252,11 +252,6 @@ final class LookupCells implements Costs {
         return heldCount == 0;
     }
 
-    /** The entry in the table of this object, now. */
-    int object(final ObjectId id) {
-        return table.find(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
-    }
-
     ObjectId id(final int chunk, final int shard) {
         return new ObjectId(namespace, Hash256.read(keys, chunk * Hash256.BYTES), parts.get(shard));
     }

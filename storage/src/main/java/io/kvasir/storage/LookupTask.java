@@ -238,7 +238,7 @@ final class LookupTask {
                     cells.hashes[cell], id, recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * plan.pending() / 2);
             return true;
         }
-        final int promoted = ssd.promote((TenantArena) owner.tenant, cells.object(id), id, nowNs);
+        final int promoted = ssd.promote((TenantArena) owner.tenant, ssd.find(id), id, nowNs);
         later = promoted == SsdShelf.LATER;
         if (!later && promoted != DramTier.NONE) {
             cells.arrives(cell, promoted);

@@ -113,7 +113,7 @@ final class SsdShelf implements SsdListener {
 
     /** The entry of this object in the table, or {@link ObjectTable#NONE}. */
     int find(final ObjectId id) {
-        return table.find(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+        return table.find(id);
     }
 
     /** Whether the object of this entry of the table is here, or on its way here. */
@@ -143,8 +143,7 @@ final class SsdShelf implements SsdListener {
 
     /** False: the table has no entry for it. */
     private boolean put(final ObjectId id, final long length) {
-        final int object =
-                table.put(table.hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+        final int object = table.put(id);
         if (object == ObjectTable.FULL) {
             return false;
         }

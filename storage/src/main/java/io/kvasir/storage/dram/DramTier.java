@@ -789,8 +789,7 @@ public final class DramTier implements AutoCloseable {
 
     /** A committed object of an earlier node, to be verified before it is readable; false: it gets no place here. */
     boolean adopted(final Region region, final int slot, final ObjectId id) {
-        final int object =
-                table.put(tableHash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+        final int object = table.put(id);
         if (object == ObjectTable.FULL || table.isIn(object, TierKind.DRAM)) {
             return false;
         }
@@ -809,8 +808,7 @@ public final class DramTier implements AutoCloseable {
 
     /** The entry of this object, whether it has expired or not. */
     int search(final ObjectId id) {
-        return entryOf(
-                table.find(tableHash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard()));
+        return entryOf(table.find(id));
     }
 
     Entries entries() {

@@ -150,6 +150,10 @@ public final class ObjectTable implements AutoCloseable {
         return NONE;
     }
 
+    public int find(final ObjectId id) {
+        return find(hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
+    }
+
     /**
      * The first step of {@link #find} for many objects at once: loops without dependent loads, so that the processor waits
      * for many cache lines at a time. {@link #confirm} is the second step.
@@ -263,6 +267,10 @@ public final class ObjectTable implements AutoCloseable {
                 leave(entry, tier);
             }
         }
+    }
+
+    public int put(final ObjectId id) {
+        return put(hash(id.namespace(), id.key(), id.shard()), id.namespace(), id.key(), id.shard());
     }
 
     /** The object is in no tier any more; its number may be another one's from now on. */

@@ -1,11 +1,10 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.index.ObjectTable;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 
 /**
  * How engines read: lookups in one piece or in slices, each by a {@link LookupTask}; and what is done with their leases.
@@ -26,23 +25,18 @@ final class Lookups {
     private final List<ObjectStore.Tenant> busy = new ArrayList<>(StoreLimits.LOOKUPS_IN_SLICES);
 
     Lookups(
-            final ObjectTable table,
+            final Supplier<LookupTask> tasks,
             final DramTier dram,
-            final SsdShelf ssd,
-            final RemoteShelf remote,
-            final Arrivals arrivals,
             final Leases leases,
-            final Waiters waiters,
-            final IntConsumer verify,
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
         this.leases = leases;
         this.context = context;
         this.counters = counters;
-        task = new LookupTask(table, dram, ssd, remote, arrivals, leases, waiters, verify, context);
+        task = tasks.get();
         for (int i = 0; i < StoreLimits.LOOKUPS_IN_SLICES; i++) {
-            free.add(new LookupTask(table, dram, ssd, remote, arrivals, leases, waiters, verify, context));
+            free.add(tasks.get());
         }
     }
 

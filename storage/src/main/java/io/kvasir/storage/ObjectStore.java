@@ -193,7 +193,11 @@ public final class ObjectStore implements Agent, AutoCloseable {
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
         lookups = new Lookups(
-                table, dram, ssd, remote, arrivals, leases, waiters, verifier::verifyNow, context, counters);
+                () -> new LookupTask(table, dram, ssd, remote, arrivals, leases, waiters, verifier::verifyNow, context),
+                dram,
+                leases,
+                context,
+                counters);
         reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(
                 context.catalogueDirectory(),

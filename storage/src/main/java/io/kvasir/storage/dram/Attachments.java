@@ -9,6 +9,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.function.Predicate;
 import org.agrona.collections.Long2ObjectHashMap;
 
 /**
@@ -86,8 +87,8 @@ public final class Attachments {
     /** Looking at a lock takes the owner 10 to 20 us. */
     private static final int PROBED_AT_ONCE = 32;
 
-    private Iterator<Entry> liveTurn = List.<Entry>of().iterator();
-    private Iterator<Entry> departedTurn = List.<Entry>of().iterator();
+    private final Round liveRound = new Round();
+    private final Round departedRound = new Round();
     private final Long2ObjectHashMap<Entry> live = new Long2ObjectHashMap<>();
     private final Long2ObjectHashMap<Entry> departed = new Long2ObjectHashMap<>();
     private long quarantinedBytes;
@@ -149,32 +150,31 @@ public final class Attachments {
 
     /** Departed attachments whose lock is free. Looks at some in each call: engines decide how many there are. */
     List<Entry> stopped() {
-        if (!departedTurn.hasNext()) {
-            departedTurn = List.copyOf(departed.values()).iterator();
-        }
-        final List<Entry> stopped = new ArrayList<>();
-        for (int i = 0; i < PROBED_AT_ONCE && departedTurn.hasNext(); i++) {
-            final Entry entry = departedTurn.next();
-            if (departed.containsKey(entry.id) && !entry.isHeld()) {
-                stopped.add(entry);
-            }
-        }
-        return stopped;
+        return departedRound.next(departed, entry -> departed.containsKey(entry.id) && !entry.isHeld());
     }
 
     /** Connected, but ended: a forked child may keep a dead process's socket open. Looks at some in each call. */
     List<Entry> endedBehindTheirSocket() {
-        if (!liveTurn.hasNext()) {
-            liveTurn = List.copyOf(live.values()).iterator();
-        }
-        final List<Entry> ended = new ArrayList<>();
-        for (int i = 0; i < PROBED_AT_ONCE && liveTurn.hasNext(); i++) {
-            final Entry entry = liveTurn.next();
-            if (entry.confirmed && !entry.departed && !entry.isHeld()) {
-                ended.add(entry);
+        return liveRound.next(live, entry -> entry.confirmed && !entry.departed && !entry.isHeld());
+    }
+
+    /** Goes round attachments, a few in each call; who comes meanwhile has a turn in the next round. */
+    private static final class Round {
+        private Iterator<Entry> turn = List.<Entry>of().iterator();
+
+        List<Entry> next(final Long2ObjectHashMap<Entry> all, final Predicate<Entry> wanted) {
+            if (!turn.hasNext()) {
+                turn = List.copyOf(all.values()).iterator();
             }
+            final List<Entry> found = new ArrayList<>();
+            for (int i = 0; i < PROBED_AT_ONCE && turn.hasNext(); i++) {
+                final Entry entry = turn.next();
+                if (wanted.test(entry)) {
+                    found.add(entry);
+                }
+            }
+            return found;
         }
-        return ended;
     }
 
     long quarantinedBytes() {

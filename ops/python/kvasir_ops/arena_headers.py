@@ -6,7 +6,7 @@ The header is the truth (docs/engine-api.md), so this is the list of what the ne
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,23 +42,21 @@ def committed_keys(arena: Path) -> set[bytes]:
 
 def occupied_keys(arena: Path) -> set[bytes]:
     """Keys of all slots that are reserved or committed, in regions that live."""
-    return {
-        table[at + _KEY : at + _KEY + 32]
-        for file in arena.glob("tenants/*/*.head")
-        for table in [file.read_bytes()]
-        for _, at, stamp, _ in _slots(table)
-        if stamp & 0xFF != FREE
-    }
+    return _ids(arena, _KEY, lambda state: state != FREE)
 
 
 def committed_namespaces(arena: Path) -> set[bytes]:
     """Ids of the namespaces of all slots that are committed, in regions that live."""
+    return _ids(arena, _NAMESPACE, lambda state: state == COMMITTED)
+
+
+def _ids(arena: Path, field: int, wanted: Callable[[int], bool]) -> set[bytes]:
     return {
-        table[at + _NAMESPACE : at + _NAMESPACE + 32]
+        table[at + field : at + field + 32]
         for file in arena.glob("tenants/*/*.head")
         for table in [file.read_bytes()]
         for _, at, stamp, _ in _slots(table)
-        if stamp & 0xFF == COMMITTED
+        if wanted(stamp & 0xFF)
     }
 
 

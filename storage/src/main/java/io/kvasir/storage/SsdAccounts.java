@@ -3,7 +3,6 @@ package io.kvasir.storage;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantAccounts;
 import java.util.HashMap;
-import java.util.Iterator;
 import java.util.Map;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
@@ -113,13 +112,12 @@ final class SsdAccounts {
 
     /** The tier is out of use. */
     void clear() {
-        for (final Iterator<Charged> each = byNamespace.values().iterator(); each.hasNext(); ) {
-            final Charged charged = each.next();
+        for (final Charged charged : byNamespace.values()) {
             if (charged.tenant != null) {
                 charged.tenant.ssd(-charged.bytes);
             }
-            each.remove();
         }
+        byNamespace.clear();
         others = 0;
     }
 

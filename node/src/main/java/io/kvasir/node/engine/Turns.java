@@ -110,10 +110,14 @@ final class Turns {
     }
 
     private void enqueue(final Connection connection) {
-        // Unread answers do not keep a call that is under way from its end: what it uses is wanted by others.
-        if (!connection.ending && !connection.blocked && (connection.outputBytes == 0 || connection.task != null)) {
+        if (!connection.blocked && mayGoOn(connection)) {
             queue.add(connection);
         }
+    }
+
+    /** Unread answers do not keep a call that is under way from its end: what it uses is wanted by others. */
+    private static boolean mayGoOn(final Connection connection) {
+        return !connection.ending && (connection.outputBytes == 0 || connection.task != null);
     }
 
     /** Turns of those that wait for one, for a bounded time: others may have sent something meanwhile. */
@@ -123,23 +127,21 @@ final class Turns {
         if (count == 0) {
             return 0;
         }
-        final long endNs = server.readClock() + CYCLE_NS;
+        long nowNs = server.readClock();
+        final long endNs = nowNs + CYCLE_NS;
         Connection connection;
-        while ((connection = queue.poll()) != null) {
-            final long beganNs = server.readClock();
-            if (!connection.ending && (connection.outputBytes == 0 || connection.task != null)) {
+        while (nowNs - endNs < 0 && (connection = queue.poll()) != null) {
+            final long beganNs = nowNs;
+            if (mayGoOn(connection)) {
                 try {
                     take(connection, beganNs);
                 } catch (final RuntimeException e) {
                     server.failed(connection, e);
                 }
             }
-            final long nowNs = server.readClock();
+            nowNs = server.readClock();
             queue.served(connection, nowNs - beganNs);
             later(connection);
-            if (nowNs - endNs >= 0) {
-                break;
-            }
         }
         return count;
     }

@@ -7,12 +7,12 @@ import java.util.concurrent.AbstractExecutorService;
 import java.util.concurrent.TimeUnit;
 
 /** Runs what it is given when the test says so, one task at a time, on the test's thread. */
-final class HandDrivenWorker extends AbstractExecutorService {
+public final class HandDrivenWorker extends AbstractExecutorService {
     private final Queue<Runnable> tasks = new ArrayDeque<>();
     private boolean closed;
 
     /** False when there is nothing to do. */
-    boolean runOne() {
+    public boolean runOne() {
         final Runnable task = tasks.poll();
         if (task != null) {
             task.run();

@@ -2,6 +2,7 @@ package io.kvasir.node.cluster.directory;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.HandDrivenWorker;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.Lent;
@@ -64,7 +65,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
     int woken;
     private final NodesSimulation world;
     private final Locator locator;
-    private final List<SteppedWorker> workers = new ArrayList<>();
+    private final List<HandDrivenWorker> workers = new ArrayList<>();
     private boolean alive = true;
     private boolean warm;
 
@@ -104,7 +105,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
                 .nanoClock(world.cluster.clock())
                 .random(world.cluster.random.split())
                 .workers(name -> {
-                    final SteppedWorker worker = new SteppedWorker();
+                    final HandDrivenWorker worker = new HandDrivenWorker();
                     workers.add(worker);
                     return worker;
                 }));

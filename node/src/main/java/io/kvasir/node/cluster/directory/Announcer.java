@@ -3,7 +3,6 @@ package io.kvasir.node.cluster.directory;
 import io.kvasir.storage.Hash256;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Shard;
 import io.kvasir.storage.TierKind;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -45,84 +44,20 @@ public final class Announcer implements Holdings {
     private static final int UPDATES_IN_FLIGHT = 4;
     private static final int AUDITED_AT_ONCE = 64;
 
-    private static final class Group {
-        final long key;
-        final ShardTable shards;
-        long[] chunks = new long[4];
-        long[] dram = new long[4];
-        long[] ssd = new long[4];
-        int members;
-        long sequence;
-        boolean queued;
-        boolean inFlight;
-        boolean confirmed;
-
-        Group(final long key, final ShardTable shards) {
-            this.key = key;
-            this.shards = shards;
-        }
-
-        int find(final long chunk) {
-            for (int i = 0; i < members; i++) {
-                if (chunks[i] == chunk) {
-                    return i;
-                }
-            }
-            return -1;
-        }
-
-        void add(final long chunk) {
-            if (members == chunks.length) {
-                chunks = Arrays.copyOf(chunks, members * 2);
-                dram = Arrays.copyOf(dram, members * 2);
-                ssd = Arrays.copyOf(ssd, members * 2);
-            }
-            chunks[members] = chunk;
-            dram[members] = 0;
-            ssd[members++] = 0;
-        }
-
-        void remove(final int i) {
-            members--;
-            chunks[i] = chunks[members];
-            dram[i] = dram[members];
-            ssd[i] = ssd[members];
-        }
-    }
-
-    /** Shards seen in one namespace, and the bytes of their last object. */
-    private static final class ShardTable {
-        final List<Shard> shards = new ArrayList<>();
-        final long[] bytes = new long[Entry.MAX_SHARDS];
-
-        /** -1 when there are too many. */
-        int index(final Shard shard) {
-            final int known = shards.indexOf(shard);
-            if (known >= 0) {
-                return known;
-            }
-            if (shards.size() == Entry.MAX_SHARDS) {
-                return -1;
-            }
-            shards.add(shard);
-            return shards.size() - 1;
-        }
-    }
-
     private record Early(ObjectId id, long length, Hash256 parent, int chunkIndex) {}
 
-    private record InFlight(List<Group> groups, long untilNs, boolean[] ended) {}
+    private record InFlight(List<DirectoryRecord> groups, long untilNs, boolean[] ended) {}
 
     private final long holder;
     private final Limits limits;
     private final NanoClock clock;
     private final DirectoryCounters counters;
     private final java.util.concurrent.Executor owner;
-    private final Map<Hash256, ShardTable> tables = new HashMap<>();
-    private final Long2ObjectHashMap<Group> byChunk = new Long2ObjectHashMap<>();
-    private final Long2ObjectHashMap<Group> groups = new Long2ObjectHashMap<>();
-    private final ArrayDeque<Group> fresh = new ArrayDeque<>();
-    private final ArrayDeque<Group> backlog = new ArrayDeque<>();
+    private final Map<Hash256, DirectoryRecord.Shards> tables = new HashMap<>();
+    private final Long2ObjectHashMap<DirectoryRecord> byChunk = new Long2ObjectHashMap<>();
+    private final Long2ObjectHashMap<DirectoryRecord> groups = new Long2ObjectHashMap<>();
+    private final ArrayDeque<DirectoryRecord> fresh = new ArrayDeque<>();
+    private final ArrayDeque<DirectoryRecord> backlog = new ArrayDeque<>();
     private final ArrayDeque<Long> withdrawn = new ArrayDeque<>();
     private final List<InFlight> inFlight = new ArrayList<>();
     private List<Early> early = new ArrayList<>();
@@ -169,43 +104,40 @@ public final class Announcer implements Holdings {
 
     private void hold(
             final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
-        final ShardTable table = tables.computeIfAbsent(id.namespace(), ignored -> new ShardTable());
+        final DirectoryRecord.Shards table =
+                tables.computeIfAbsent(id.namespace(), ignored -> new DirectoryRecord.Shards());
         final int shard = table.index(id.shard());
         if (shard < 0) {
             return;
         }
-        table.bytes[shard] = length;
+        table.bytes(shard, length);
         final long chunk = ChunkName.hash(id.namespace(), id.key());
-        Group group = byChunk.get(chunk);
+        DirectoryRecord group = byChunk.get(chunk);
         if (group == null) {
             group = assign(chunk, id.namespace(), parent, chunkIndex, table);
         }
-        final int member = group.find(chunk);
-        final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
-        final long bit = 1L << shard;
-        if ((masks[member] & bit) == 0) {
-            masks[member] |= bit;
+        if (group.set(group.find(chunk), tier, shard)) {
             changed(group);
         }
     }
 
-    private Group assign(
+    private DirectoryRecord assign(
             final long chunk,
             final Hash256 namespace,
             final Hash256 parent,
             final int chunkIndex,
-            final ShardTable table) {
-        Group group = null;
+            final DirectoryRecord.Shards table) {
+        DirectoryRecord group = null;
         if (!parent.equals(Hash256.ZERO) && chunkIndex > 0 && chunkIndex % Entry.CHUNKS != 0) {
             group = byChunk.get(ChunkName.hash(namespace, parent));
-            if (group != null && group.members >= MAX_MEMBERS) {
+            if (group != null && group.members() >= MAX_MEMBERS) {
                 group = null;
             }
         }
         if (group == null) {
             group = groups.get(chunk);
             if (group == null) {
-                group = new Group(chunk, table);
+                group = new DirectoryRecord(chunk, table);
                 groups.put(chunk, group);
             }
         }
@@ -220,18 +152,16 @@ public final class Announcer implements Holdings {
             early.removeIf(waiting -> waiting.id.equals(id));
         }
         final long chunk = ChunkName.hash(id.namespace(), id.key());
-        final Group group = byChunk.get(chunk);
+        final DirectoryRecord group = byChunk.get(chunk);
         if (group == null) {
             return;
         }
         final int shard = tables.get(id.namespace()).index(id.shard());
         final int member = group.find(chunk);
-        final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
-        if (shard < 0 || (masks[member] & 1L << shard) == 0) {
+        if (shard < 0 || !group.clear(member, tier, shard)) {
             return;
         }
-        masks[member] &= ~(1L << shard);
-        if (group.dram[member] == 0 && group.ssd[member] == 0) {
+        if (group.isGone(member)) {
             group.remove(member);
             byChunk.remove(chunk);
         }
@@ -241,14 +171,12 @@ public final class Announcer implements Holdings {
     @Override
     public void lost(final TierKind tier) {
         early = tier == TierKind.SSD && early != null ? new ArrayList<>() : early;
-        for (final Group group : List.copyOf(groups.values())) {
+        for (final DirectoryRecord group : List.copyOf(groups.values())) {
             boolean any = false;
-            for (int i = group.members - 1; i >= 0; i--) {
-                final long[] masks = tier == TierKind.SSD ? group.ssd : group.dram;
-                any |= masks[i] != 0;
-                masks[i] = 0;
-                if (group.dram[i] == 0 && group.ssd[i] == 0) {
-                    byChunk.remove(group.chunks[i]);
+            for (int i = group.members() - 1; i >= 0; i--) {
+                any |= group.clear(i, tier);
+                if (group.isGone(i)) {
+                    byChunk.remove(group.chunk(i));
                     group.remove(i);
                 }
             }
@@ -269,7 +197,7 @@ public final class Announcer implements Holdings {
         }
     }
 
-    private void changed(final Group group) {
+    private void changed(final DirectoryRecord group) {
         group.confirmed = false;
         if (!group.queued && !group.inFlight) {
             if (fresh.isEmpty()) {
@@ -296,7 +224,7 @@ public final class Announcer implements Holdings {
         fresh.clear();
         backlog.clear();
         withdrawn.clear();
-        for (final Group group : groups.values()) {
+        for (final DirectoryRecord group : groups.values()) {
             group.queued = false;
             group.inFlight = false;
             group.confirmed = false;
@@ -307,8 +235,8 @@ public final class Announcer implements Holdings {
         for (final long chunk : hottestFirst) {
             enqueue(byChunk.get(chunk));
         }
-        for (final Group group : List.copyOf(groups.values())) {
-            if (group.members == 0) {
+        for (final DirectoryRecord group : List.copyOf(groups.values())) {
+            if (group.members() == 0) {
                 groups.remove(group.key);
             } else {
                 enqueue(group);
@@ -319,8 +247,8 @@ public final class Announcer implements Holdings {
         pausedUntilNs = tokensAtNs;
     }
 
-    private void enqueue(final Group group) {
-        if (group != null && !group.queued && group.members > 0) {
+    private void enqueue(final DirectoryRecord group) {
+        if (group != null && !group.queued && group.members() > 0) {
             group.queued = true;
             backlog.add(group);
         }
@@ -333,7 +261,7 @@ public final class Announcer implements Holdings {
      */
     public void audited(final long[] keys, final long[] sequences) {
         for (int i = 0; i < keys.length; i++) {
-            final Group group = groups.get(keys[i]);
+            final DirectoryRecord group = groups.get(keys[i]);
             if (group == null) {
                 counters.staleFound.increment();
                 withdrawn.add(keys[i]);
@@ -373,7 +301,7 @@ public final class Announcer implements Holdings {
                 limits.backlogChunksPerSecond / 10.0 + Entry.CHUNKS,
                 backlogTokens + (nowNs - tokensAtNs) * 1e-9 * limits.backlogChunksPerSecond);
         tokensAtNs = nowNs;
-        final List<Group> batch = new ArrayList<>();
+        final List<DirectoryRecord> batch = new ArrayList<>();
         final Map<Long, byte[]> records = new HashMap<>();
         if (fresh.size() >= BATCH || (!fresh.isEmpty() && nowNs - freshSinceNs >= limits.coalesceNs)) {
             while (batch.size() < BATCH && !fresh.isEmpty()) {
@@ -382,8 +310,8 @@ public final class Announcer implements Holdings {
             freshSinceNs = nowNs;
         }
         while (batch.size() < BATCH && !backlog.isEmpty() && backlogTokens > 0) {
-            final Group group = backlog.poll();
-            backlogTokens -= group.members;
+            final DirectoryRecord group = backlog.poll();
+            backlogTokens -= group.members();
             take(group, batch, records);
         }
         while (records.size() < BATCH && !withdrawn.isEmpty()) {
@@ -402,39 +330,14 @@ public final class Announcer implements Holdings {
         return true;
     }
 
-    private void take(final Group group, final List<Group> batch, final Map<Long, byte[]> records) {
+    private void take(final DirectoryRecord group, final List<DirectoryRecord> batch, final Map<Long, byte[]> records) {
         group.queued = false;
         group.inFlight = true;
         group.confirmed = true;
         group.sequence = ++sequence;
         batch.add(group);
-        records.put(group.key, record(group));
-        counters.announcedChunks.add(group.members);
-    }
-
-    private byte[] record(final Group group) {
-        long used = 0;
-        for (int i = 0; i < group.members; i++) {
-            used |= group.dram[i] | group.ssd[i];
-        }
-        if (group.members == 0) {
-            return Entry.nothing(holder, group.sequence);
-        }
-        final int count = Long.bitCount(used);
-        final int[] tags = new int[count];
-        final long[] bytes = new long[count];
-        long left = used;
-        for (int i = 0; i < count; i++, left &= left - 1) {
-            final int shard = Long.numberOfTrailingZeros(left);
-            tags[i] = ChunkName.tag(group.shards.shards.get(shard));
-            bytes[i] = group.shards.bytes[shard];
-        }
-        final Entry.Part part = new Entry.Part(holder, group.sequence, tags, bytes, group.members);
-        for (int i = 0; i < group.members; i++) {
-            final long dram = Long.compress(group.dram[i], used);
-            part.add(ChunkName.tag(group.chunks[i]), dram, Long.compress(group.ssd[i], used) & ~dram);
-        }
-        return part.finish();
+        records.put(group.key, group.encode(holder));
+        counters.announcedChunks.add(group.members());
     }
 
     private void ended(final InFlight update, final boolean done) {
@@ -447,11 +350,11 @@ public final class Announcer implements Holdings {
             counters.failedUpdates.increment();
             pausedUntilNs = clock.nanoTime() + limits.coalesceNs * 50;
         }
-        for (final Group group : update.groups) {
+        for (final DirectoryRecord group : update.groups) {
             group.inFlight = false;
             if (!done || !group.confirmed) {
                 changed(group);
-            } else if (group.members == 0) {
+            } else if (group.members() == 0) {
                 groups.remove(group.key);
             }
         }
@@ -467,7 +370,7 @@ public final class Announcer implements Holdings {
         if (auditCursor >= auditKeys.length) {
             auditKeys = new long[groups.size()];
             int i = 0;
-            for (final Group group : groups.values()) {
+            for (final DirectoryRecord group : groups.values()) {
                 auditKeys[i++] = group.key;
             }
             auditCursor = 0;
@@ -490,8 +393,8 @@ public final class Announcer implements Holdings {
 
     private void compare(final long[] keys, final Map<Long, byte[]> entries) {
         for (final long key : keys) {
-            final Group group = groups.get(key);
-            if (group == null || group.queued || group.inFlight || group.members == 0) {
+            final DirectoryRecord group = groups.get(key);
+            if (group == null || group.queued || group.inFlight || group.members() == 0) {
                 continue;
             }
             boolean there = false;
@@ -511,7 +414,7 @@ public final class Announcer implements Holdings {
 
     /** The entry to which a chunk that this node holds belongs; 0 when it holds none such. */
     public long entryOf(final long chunk) {
-        final Group group = byChunk.get(chunk);
+        final DirectoryRecord group = byChunk.get(chunk);
         return group == null ? 0 : group.key;
     }
 

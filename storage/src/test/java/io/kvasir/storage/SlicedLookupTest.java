@@ -21,6 +21,9 @@ import org.junit.jupiter.api.Test;
 class SlicedLookupTest {
     private static final int LENGTH = 4096;
     private static final int OBJECTS = 1500;
+    /** Steps in which a lookup of all objects has looked at them. */
+    private static final int SLICES = (OBJECTS + StoreLimits.CELLS_IN_A_SLICE - 1) / StoreLimits.CELLS_IN_A_SLICE;
+
     private static final Shard WINDOW = new Shard(0, 1, 0, 1, 1, 0, 1, 0, 1);
     private static final int[] NO_SHARDS = {};
 
@@ -190,20 +193,66 @@ class SlicedLookupTest {
         }
     }
 
+    /** Whenever between its steps others take of the quota. */
     @Test
     void shouldLeaseWithinWhatOthersLeaveOfTheQuota() throws IOException {
         storeAll(StoreFixture.SHARD, all());
-        storeAll(StoreFixture.SHARD, LongStream.range(OBJECTS, OBJECTS + 1000).toArray());
-        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
-        assertTrue(!lookup.step());
         final long[] others = LongStream.range(OBJECTS, OBJECTS + 1000).toArray();
-        final ObjectStore.LookupResult beside = store.lookup(fixture.holder, query(false, false, others));
-        assertEquals(1000, beside.hitChunks());
-        final ObjectStore.LookupResult result = finish(lookup);
-        final long fit = (8 << 20) / SizeClass.slotBytes(LENGTH) - 1000;
-        assertEquals(fit, result.hitChunks());
-        assertTrue(result.quotaRefused());
-        assertEquals(0, result.pendingChunks());
+        storeAll(StoreFixture.SHARD, others);
+        final long quota = (8 << 20) / SizeClass.slotBytes(LENGTH);
+        int cut = 0;
+        for (int before = 0; before < 2 * SLICES; before++) {
+            final ObjectStore.SlicedLookup lookup = stepped(before);
+            final ObjectStore.LookupResult beside = store.lookup(fixture.holder, query(false, false, others));
+            final ObjectStore.LookupResult result = finish(lookup);
+            assertTrue(leasedObjects() <= quota, "after " + before + " steps");
+            assertEquals(leasedObjects(), beside.hitChunks() + result.hitChunks());
+            if (result.hitChunks() < OBJECTS) {
+                cut++;
+                assertEquals(quota - 1000, result.hitChunks());
+                assertTrue(result.quotaRefused());
+                assertEquals(0, result.pendingChunks());
+            }
+            store.release(fixture.holder, beside.lease(), NO_SHARDS);
+            store.release(fixture.holder, result.lease(), NO_SHARDS);
+        }
+        assertTrue(cut > SLICES, "also when all was looked at before");
+    }
+
+    @Test
+    void shouldNotTellWhatWasRemovedBeforeItWasLeased() throws IOException {
+        for (int before = 0; before <= SLICES; before++) {
+            storeAll(StoreFixture.SHARD, all());
+            final ObjectStore.SlicedLookup lookup = stepped(before);
+            store.remove(id(700));
+            final ObjectStore.LookupResult result = finish(lookup);
+            assertEquals(700, result.hitChunks(), "after " + before + " steps");
+            store.release(fixture.holder, result.lease(), NO_SHARDS);
+        }
+    }
+
+    @Test
+    void shouldNotWaitForWhatWasGivenUpMeanwhile() throws IOException {
+        storeAll(StoreFixture.SHARD, LongStream.range(0, OBJECTS - 1).toArray());
+        for (int before = 0; before <= SLICES; before++) {
+            final ObjectStore.ReserveResult reserved = fixture.reserve(LENGTH, OBJECTS - 1);
+            final ObjectStore.SlicedLookup lookup = stepped(before);
+            store.abort(fixture.attachment, reserved.slots());
+            final ObjectStore.LookupResult result = finish(lookup);
+            assertEquals(OBJECTS - 1, result.hitChunks());
+            // Once it waits it is answered by the wake of what has settled.
+            assertTrue(result.pendingChunks() == 0 || before == SLICES, "after " + before + " steps");
+            store.release(fixture.holder, result.lease(), NO_SHARDS);
+        }
+    }
+
+    /** A lookup of everything, so many steps on. */
+    private ObjectStore.SlicedLookup stepped(final int steps) {
+        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        for (int i = 0; i < steps; i++) {
+            lookup.step();
+        }
+        return lookup;
     }
 
     @Test

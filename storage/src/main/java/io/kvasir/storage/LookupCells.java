@@ -4,21 +4,24 @@ import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Costs;
 import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.tier.ObjectRef;
+import io.kvasir.storage.tier.Question;
+import io.kvasir.storage.tier.Tier;
 import java.util.List;
 
 /**
  * The cells of one lookup: finds out in which tier each is, and what it costs. Chunk-major by the session's shards. The
  * arrays are longer than the cells, and the next look overwrites them. Owned by {@link LookupTask}.
  */
-final class LookupCells implements Costs {
+final class LookupCells implements Costs, Question {
     private static final int PROBED_AT_ONCE = 512;
 
     final Presence presence = new Presence();
     /** {@link DramTier#NONE} where nothing is in DRAM. */
     int[] entries = {};
 
-    /** By which the table is searched; of what is neither in DRAM nor on SSD {@link ObjectId#hash64}. */
-    long[] hashes = {};
+    /** By which the table is searched; of what is not in DRAM {@link ObjectId#hash64} once it was looked at. */
+    private long[] hashes = {};
 
     int chunks;
     int shards;
@@ -27,9 +30,12 @@ final class LookupCells implements Costs {
 
     private final ObjectTable table;
     private final DramTier dram;
-    private final SsdShelf ssd;
-    private final RemoteShelf remote;
+    private final List<Tier> tiers;
+    /** By their codes. */
+    private final Tier[] byCode = new Tier[TierKind.values().length + 1];
+
     private final Leases leases;
+    private final Cell ref = new Cell();
     private Leases.Holder holder;
     private Hash256 namespace;
     private byte[] keys;
@@ -51,20 +57,35 @@ final class LookupCells implements Costs {
     private int limit;
 
     private int unknown;
-    /** Of this look: what it starts itself is not what its transfers wait for. */
-    private long ssdQueueNs;
+    /** Of each tier at the beginning of this look: what it starts itself is not what its transfers wait for. */
+    private final long[] busyNs = new long[byCode.length];
 
-    LookupCells(
-            final ObjectTable table,
-            final DramTier dram,
-            final SsdShelf ssd,
-            final RemoteShelf remote,
-            final Leases leases) {
+    /** @param tiers from which objects are fetched, the fastest first */
+    LookupCells(final ObjectTable table, final DramTier dram, final List<Tier> tiers, final Leases leases) {
         this.table = table;
         this.dram = dram;
-        this.ssd = ssd;
-        this.remote = remote;
+        this.tiers = tiers;
         this.leases = leases;
+        tiers.forEach(tier -> byCode[tier.kind().code()] = tier);
+    }
+
+    private final class Cell implements ObjectRef {
+        private int cell;
+
+        @Override
+        public int object() {
+            return objects[cell];
+        }
+
+        @Override
+        public long hash() {
+            return hashes[cell];
+        }
+
+        @Override
+        public ObjectId id() {
+            return LookupCells.this.id(cell / shards, cell % shards);
+        }
     }
 
     /**
@@ -96,7 +117,9 @@ final class LookupCells implements Costs {
         probed = 0;
         limit = chunks;
         unknown = 0;
-        ssdQueueNs = ssd.queueNs();
+        for (int t = 0; t < tiers.size(); t++) {
+            busyNs[tiers.get(t).kind().code()] = tiers.get(t).busyNs();
+        }
         presence.reset(chunks, shards);
         final int cells = chunks * shards;
         if (entries.length < cells) {
@@ -140,15 +163,10 @@ final class LookupCells implements Costs {
             byte where = Presence.ABSENT;
             if (entry != DramTier.NONE) {
                 where = present(cell);
-            } else if (ssd.has(object)) {
-                where = Presence.fetchable(TierKind.SSD.code());
-            } else {
+            } else if (!tiers.isEmpty()) {
                 hashes[cell] = ObjectId.hash64(namespace, key, parts.get(s));
-                final RemoteShelf.Answer answer = remote.answer(hashes[cell], nowNs);
-                if (answer == RemoteShelf.Answer.FOUND || (asks && answer != RemoteShelf.Answer.ABSENT)) {
-                    where = Presence.fetchable(TierKind.REMOTE.code());
-                }
-                if (asks && answer == RemoteShelf.Answer.UNKNOWN && ++unknown == StoreLimits.ASKED_AT_ONCE && !sparse) {
+                where = below(at(cell));
+                if (unknown == StoreLimits.ASKED_AT_ONCE && !sparse) {
                     // What lies behind is of no use before these are found.
                     limit = Math.min(limit, chunk + 1);
                 }
@@ -158,6 +176,19 @@ final class LookupCells implements Costs {
                 limit = chunk;
             }
         }
+    }
+
+    /** Of an object that is not in DRAM. */
+    private byte below(final ObjectRef object) {
+        for (int t = 0; t < tiers.size(); t++) {
+            final Tier tier = tiers.get(t);
+            final Tier.Answer answer = tier.answer(object, nowNs);
+            if (answer == Tier.Answer.PRESENT || (asks && answer != Tier.Answer.ABSENT)) {
+                unknown += answer == Tier.Answer.UNKNOWN ? 1 : 0;
+                return Presence.fetchable(tier.kind().code());
+            }
+        }
+        return Presence.ABSENT;
     }
 
     /** Of a cell that is in DRAM. */
@@ -263,19 +294,20 @@ final class LookupCells implements Costs {
         if (entries[cell] != DramTier.NONE) {
             return leases.chargedBytes(holder, entries[cell]);
         }
-        final long length = isOn(TierKind.SSD, cell) ? ssd.length(objects[cell]) : remote.length(hashes[cell]);
+        final Tier tier = tierOf(cell);
+        final long length = tier == null ? 0 : tier.bytes(at(cell));
         return length == 0 ? 0 : SizeClass.slotBytes(length);
     }
 
     @Override
     public long queueNs(final int cell) {
-        return isOn(TierKind.SSD, cell) ? ssdQueueNs : remote.expectedNs(hashes[cell]);
+        final Tier tier = tierOf(cell);
+        return busyNs[tier.kind().code()] + tier.latencyNs(at(cell));
     }
 
-    /** Pulls of one lookup come from several nodes side by side. */
     @Override
     public long transferNs(final int cell) {
-        return isOn(TierKind.SSD, cell) ? ssd.transferNs(objects[cell]) : 0;
+        return tierOf(cell).transferNs(at(cell));
     }
 
     @Override
@@ -283,7 +315,47 @@ final class LookupCells implements Costs {
         return dram.origin(entries[cell]).code();
     }
 
-    boolean isOn(final TierKind tier, final int cell) {
+    /** From which the cell is fetched; null when it is not. */
+    Tier tierOf(final int cell) {
+        final byte where = presence.get(cell);
+        return Presence.isFetchable(where) ? byCode[Presence.tier(where)] : null;
+    }
+
+    // ---- what tiers are asked
+
+    @Override
+    public boolean isOn(final TierKind tier, final int cell) {
         return presence.get(cell) == Presence.fetchable(tier.code());
+    }
+
+    @Override
+    public ObjectRef at(final int cell) {
+        ref.cell = cell;
+        return ref;
+    }
+
+    @Override
+    public Hash256 namespace() {
+        return namespace;
+    }
+
+    @Override
+    public byte[] keys() {
+        return keys;
+    }
+
+    @Override
+    public List<Shard> shards() {
+        return parts;
+    }
+
+    @Override
+    public int chunks() {
+        return looked;
+    }
+
+    @Override
+    public boolean sparse() {
+        return sparse;
     }
 }

@@ -1,11 +1,11 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Plan;
 import io.kvasir.storage.lookup.Planner;
 import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.tier.Tier;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
@@ -36,7 +36,7 @@ final class LookupTask {
 
     private final DramTier dram;
     private final SsdShelf ssd;
-    private final RemoteShelf remote;
+    private final List<Tier> tiers;
     private final Arrivals arrivals;
     private final Leases leases;
     private final Waiters waiters;
@@ -63,11 +63,12 @@ final class LookupTask {
     private List<PlanRange> ranges;
     private SlotRecords records;
 
+    /** @param tiers from which objects are fetched, the fastest first */
     LookupTask(
             final ObjectTable table,
             final DramTier dram,
             final SsdShelf ssd,
-            final RemoteShelf remote,
+            final List<Tier> tiers,
             final Arrivals arrivals,
             final Leases leases,
             final Waiters waiters,
@@ -75,13 +76,13 @@ final class LookupTask {
             final StoreContext context) {
         this.dram = dram;
         this.ssd = ssd;
-        this.remote = remote;
+        this.tiers = tiers;
         this.arrivals = arrivals;
         this.leases = leases;
         this.waiters = waiters;
         this.verify = verify;
         this.context = context;
-        cells = new LookupCells(table, dram, ssd, remote, leases);
+        cells = new LookupCells(table, dram, tiers, leases);
     }
 
     /**
@@ -101,7 +102,7 @@ final class LookupTask {
         lease = null;
         plans = 0;
         later = false;
-        if (query.peek() && remote.isOpen()) {
+        if (query.peek() && tiers.stream().anyMatch(Tier::isAsked)) {
             phase = Phase.ASK;
             cells.begin(owner, query, true, false, nowNs);
         } else {
@@ -185,9 +186,8 @@ final class LookupTask {
 
     /** Starts to find out who has what nobody asked for yet. */
     private void ask() {
-        if (remote.isOpen()) {
-            remote.ask(
-                    cells, query.namespace(), query.keys(), owner.shards.shards(), plan.end(), query.sparse(), nowNs);
+        for (final Tier tier : tiers) {
+            tier.ask(cells, plan.end(), nowNs);
         }
     }
 
@@ -206,7 +206,9 @@ final class LookupTask {
                 break;
             }
         }
-        remote.flush((TenantArena) owner.tenant);
+        for (final Tier tier : tiers) {
+            tier.flush(owner.tenant);
+        }
         return at >= plan.end();
     }
 
@@ -222,7 +224,7 @@ final class LookupTask {
                 if (cells.isStill(cell) && dram.isUnverified(entry)) {
                     verify.accept(entry);
                 }
-            } else if (!later && !start(cell, s)) {
+            } else if (!later && !start(cell)) {
                 cells.presence.set(cell, Presence.ABSENT);
                 return false;
             }
@@ -230,20 +232,15 @@ final class LookupTask {
         return true;
     }
 
-    private boolean start(final int cell, final int shard) {
-        final ObjectId id = cells.id(at, shard);
-        if (cells.isOn(TierKind.REMOTE, cell)) {
-            final long recomputeNs = query.recomputeNsPerChunk();
-            later = !remote.want(
-                    cells.hashes[cell], id, recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * plan.pending() / 2);
-            return true;
+    private boolean start(final int cell) {
+        final long recomputeNs = query.recomputeNsPerChunk();
+        final long worthNs = recomputeNs == 0 ? Long.MAX_VALUE : recomputeNs * plan.pending() / 2;
+        final int started = cells.tierOf(cell).fetch(owner.tenant, cells.at(cell), worthNs, nowNs);
+        later = started == Tier.LATER;
+        if (started >= 0) {
+            cells.arrives(cell, started);
         }
-        final int promoted = ssd.promote((TenantArena) owner.tenant, ssd.find(id), id, nowNs);
-        later = promoted == SsdShelf.LATER;
-        if (!later && promoted != DramTier.NONE) {
-            cells.arrives(cell, promoted);
-        }
-        return promoted != DramTier.NONE;
+        return started != Tier.NOT_HERE;
     }
 
     /** See {@link ObjectStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
@@ -264,7 +261,8 @@ final class LookupTask {
                     }
                     continue;
                 }
-                final int event = cells.isOn(TierKind.REMOTE, cell) ? remote.waitFor(cells.hashes[cell]) : 0;
+                final Tier tier = cells.tierOf(cell);
+                final int event = tier == null ? 0 : tier.waitFor(cells.at(cell));
                 if (event == 0) {
                     // Not started, or the answer has come.
                     wantsSpace = true;

@@ -11,7 +11,9 @@ import io.kvasir.storage.ssd.SsdMetrics;
 import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.Tier;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -131,7 +133,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private final SsdAccounts ssdAccounts;
     private final DramTier dram;
     private final SsdShelf ssd;
-    private final RemoteShelf remote;
+    /** From which lookups fetch, the fastest first. */
+    private final List<Tier> tiers = new ArrayList<>();
+
     private final Lending lending;
     private final Arrivals arrivals;
     private final ColdestFirst coldest;
@@ -188,12 +192,17 @@ public final class ObjectStore implements Agent, AutoCloseable {
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
         ssd = new SsdShelf(table, dram, counters, this::emit, this::leftSsd, holdings, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
-        remote = new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters);
+        if (context.ssd() != null) {
+            tiers.add(ssd);
+        }
+        if (context.remote() != null) {
+            tiers.add(new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters));
+        }
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::complete);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
         lookups = new Lookups(
-                () -> new LookupTask(table, dram, ssd, remote, arrivals, leases, waiters, verifier::verifyNow, context),
+                () -> new LookupTask(table, dram, ssd, tiers, arrivals, leases, waiters, verifier::verifyNow, context),
                 dram,
                 leases,
                 context,

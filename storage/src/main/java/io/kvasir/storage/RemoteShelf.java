@@ -1,7 +1,9 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.tier.ObjectRef;
+import io.kvasir.storage.tier.Question;
+import io.kvasir.storage.tier.Tier;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -13,7 +15,7 @@ import org.agrona.concurrent.NanoClock;
  * What lookups know of other nodes' objects: what was asked, found, not found, and what is on its way. Remembers all of
  * that briefly, so that a miss is cheap and a chain is asked for once. Owned by {@link ObjectStore}.
  */
-final class RemoteShelf {
+final class RemoteShelf implements Tier {
     /** An answer "nobody has it" counts for so long; a lookup meanwhile is a miss at once. */
     private static final long ABSENT_NS = TimeUnit.MILLISECONDS.toNanos(300);
     /** The same, where the directory did not answer, or a pull failed. */
@@ -22,17 +24,6 @@ final class RemoteShelf {
     private static final long FOUND_NS = TimeUnit.SECONDS.toNanos(2);
 
     private static final int PULLS_IN_FLIGHT = 4096;
-
-    /** Whether other nodes have an object. */
-    enum Answer {
-        ABSENT,
-        /** One has it, or it is on its way from there. */
-        FOUND,
-        /** That is being found out. */
-        ASKED,
-        /** Nobody has asked. */
-        UNKNOWN
-    }
 
     private enum State {
         ASKED,
@@ -68,7 +59,6 @@ final class RemoteShelf {
     private long pulledBytes;
     private long forgotNs;
 
-    /** @param remote null: a node alone */
     RemoteShelf(
             final DramTier dram,
             final RemoteTier remote,
@@ -82,96 +72,113 @@ final class RemoteShelf {
         this.counters = counters;
     }
 
-    boolean isOpen() {
-        return remote != null && remote.isOpen();
+    @Override
+    public TierKind kind() {
+        return TierKind.REMOTE;
     }
 
-    RemoteTier tier() {
-        return remote;
+    @Override
+    public boolean isAsked() {
+        return remote.isOpen();
     }
 
     // ---- what lookups ask
 
-    /** What is known of an object just now. */
-    Answer answer(final long hash, final long nowNs) {
+    @Override
+    public Answer answer(final ObjectRef object, final long nowNs) {
+        final long hash = object.hash();
         final Known about = known.get(hash);
         if (about == null) {
             if (known.size() >= StoreLimits.REMEMBERED) {
                 forgetSome(nowNs);
             }
             // Whoever asks for more than can be remembered gets a miss, until earlier answers have been forgotten.
-            return isOpen() && known.size() < StoreLimits.REMEMBERED ? Answer.UNKNOWN : Answer.ABSENT;
+            return isAsked() && known.size() < StoreLimits.REMEMBERED ? Answer.UNKNOWN : Answer.ABSENT;
         }
         return switch (about.state) {
             case ASKED -> Answer.ASKED;
-            case PULLED -> Answer.FOUND;
+            case PULLED -> Answer.PRESENT;
             case FOUND, ABSENT -> {
                 if (nowNs - about.untilNs >= 0) {
                     known.remove(hash);
-                    yield isOpen() ? Answer.UNKNOWN : Answer.ABSENT;
+                    yield isAsked() ? Answer.UNKNOWN : Answer.ABSENT;
                 }
-                yield about.state == State.FOUND ? Answer.FOUND : Answer.ABSENT;
+                yield about.state == State.FOUND ? Answer.PRESENT : Answer.ABSENT;
             }
         };
     }
 
-    /** Bytes of an object that another node has; 0 while that is not known. */
-    long length(final long hash) {
-        final Known about = known.get(hash);
+    @Override
+    public long bytes(final ObjectRef object) {
+        final Known about = known.get(object.hash());
         return about == null || about.copies == null ? 0 : about.copies.bytes();
     }
 
-    /** What to wait for until more is known of it, or it is here; 0: nothing is under way. */
-    int waitFor(final long hash) {
-        final Known about = known.get(hash);
+    @Override
+    public int waitFor(final ObjectRef object) {
+        final Known about = known.get(object.hash());
         return about == null || (about.state != State.ASKED && about.state != State.PULLED) ? 0 : about.wait;
     }
 
-    /** Expected time until its bytes are here; 0 while that is not known. */
-    long expectedNs(final long hash) {
-        final Known about = known.get(hash);
+    @Override
+    public long busyNs() {
+        return 0;
+    }
+
+    /** Until its bytes are here; 0 while that is not known. */
+    @Override
+    public long latencyNs(final ObjectRef object) {
+        final Known about = known.get(object.hash());
         return about == null || about.copies == null ? 0 : remote.expectedNs(about.copies);
     }
 
-    /** Asks who has those of the cells that nobody has asked for, the first {@link StoreLimits#ASKED_AT_ONCE} of them. */
-    void ask(
-            final LookupCells cells,
-            final Hash256 namespace,
-            final byte[] keys,
-            final List<Shard> shards,
-            final int chunks,
-            final boolean sparse,
-            final long nowNs) {
-        final int first = firstUnknown(cells, chunks, nowNs);
+    /** Pulls of one lookup come from several nodes side by side. */
+    @Override
+    public long transferNs(final ObjectRef object) {
+        return 0;
+    }
+
+    /** Asks who has the first {@link StoreLimits#ASKED_AT_ONCE} of those. */
+    @Override
+    public void ask(final Question question, final int chunks, final long nowNs) {
+        final int shards = question.shards().size();
+        final int first = isAsked() ? firstUnknown(question, chunks * shards, nowNs) : -1;
         if (first < 0) {
             return;
         }
         forgetSome(nowNs);
         final int wait = nextWait();
-        final int from = first / cells.shards;
-        final int end = Math.min(cells.looked, from + Math.max(1, StoreLimits.ASKED_AT_ONCE / cells.shards));
-        final long[] asked = Arrays.copyOf(cells.hashes, end * cells.shards);
-        for (int i = from * cells.shards; i < asked.length; i++) {
-            if (isUnknown(cells, i, nowNs)) {
+        final int from = first / shards;
+        final int end = Math.min(question.chunks(), from + Math.max(1, StoreLimits.ASKED_AT_ONCE / shards));
+        final long[] asked = new long[end * shards];
+        for (int i = from * shards; i < asked.length; i++) {
+            asked[i] = question.at(i).hash();
+            if (isUnknown(question, i, nowNs)) {
                 known.put(asked[i], new Known(State.ASKED, wait));
             }
         }
         counters.remoteAsked.increment();
-        final byte[] askedKeys = end == cells.chunks ? keys : Arrays.copyOf(keys, end * Hash256.BYTES);
-        remote.locate(namespace, askedKeys, from, shards, sparse, new Located(asked, cells.shards, from, wait));
+        final byte[] keys = question.keys();
+        remote.locate(
+                question.namespace(),
+                end * Hash256.BYTES == keys.length ? keys : Arrays.copyOf(keys, end * Hash256.BYTES),
+                from,
+                question.shards(),
+                question.sparse(),
+                new Located(asked, shards, from, wait));
     }
 
-    private int firstUnknown(final LookupCells cells, final int chunks, final long nowNs) {
-        for (int i = 0; i < chunks * cells.shards; i++) {
-            if (isUnknown(cells, i, nowNs)) {
+    private int firstUnknown(final Question question, final int cells, final long nowNs) {
+        for (int i = 0; i < cells; i++) {
+            if (isUnknown(question, i, nowNs)) {
                 return i;
             }
         }
         return -1;
     }
 
-    private boolean isUnknown(final LookupCells cells, final int cell, final long nowNs) {
-        return cells.isOn(TierKind.REMOTE, cell) && answer(cells.hashes[cell], nowNs) == Answer.UNKNOWN;
+    private boolean isUnknown(final Question question, final int cell, final long nowNs) {
+        return question.isOn(TierKind.REMOTE, cell) && answer(question.at(cell), nowNs) == Answer.UNKNOWN;
     }
 
     private final class Located implements RemoteTier.Finding {
@@ -221,31 +228,27 @@ final class RemoteShelf {
 
     // ---- pulls
 
-    /**
-     * Wants an object, if another node is known to have it; {@link #flush} starts it. False: it must be asked for again later, since
-     * enough is on its way.
-     *
-     * @param worthNs what it may take to be worth it
-     */
-    boolean want(final long hash, final ObjectId id, final long worthNs) {
-        final Known about = known.get(hash);
+    /** Waits until {@link #flush}, so that what comes from one node is asked for together. */
+    @Override
+    public int fetch(final ObjectStore.Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
+        final Known about = known.get(object.hash());
         if (about == null || about.state != State.FOUND) {
-            return true;
+            return UNDER_WAY;
         }
         final long bytes = about.copies.bytes();
         if (pulls >= PULLS_IN_FLIGHT || (pulls > 0 && pulledBytes + bytes > dram.capacity() / 4)) {
-            return false;
+            return LATER;
         }
         about.state = State.PULLED;
         about.wait = nextWait();
         pulls++;
         pulledBytes += bytes;
-        batch.add(new Pull(hash, id, about.copies, bytes, worthNs));
-        return true;
+        batch.add(new Pull(object.hash(), object.id(), about.copies, bytes, worthNs));
+        return UNDER_WAY;
     }
 
-    /** Starts the pulls that were wanted. */
-    void flush(final TenantArena tenant) {
+    @Override
+    public void flush(final ObjectStore.Tenant tenant) {
         if (!batch.isEmpty()) {
             final List<Pull> objects = List.copyOf(batch);
             batch.clear();

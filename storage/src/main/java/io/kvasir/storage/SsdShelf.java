@@ -13,6 +13,8 @@ import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.ssd.StoredObject;
 import io.kvasir.storage.ssd.WriteOutcome;
 import io.kvasir.storage.ssd.WriteRequest;
+import io.kvasir.storage.tier.ObjectRef;
+import io.kvasir.storage.tier.Tier;
 import java.util.Arrays;
 import java.util.function.Consumer;
 import org.agrona.collections.Long2LongHashMap;
@@ -24,11 +26,8 @@ import org.slf4j.LoggerFactory;
  * at once, and mirrors which objects are durable, so that a lookup is answered from memory. Owned by
  * {@link ObjectStore}; the tier's threads come back through its completions.
  */
-final class SsdShelf implements SsdListener {
+final class SsdShelf implements Tier, SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
-    /** From {@link #promote}: ask again. */
-    static final int LATER = -4;
-
     /** Room that does not come for so long is not waited for: the lookup is a miss. */
     private static final long NO_ROOM_NS = 1_000_000_000;
 
@@ -250,14 +249,39 @@ final class SsdShelf implements SsdListener {
 
     // ---- SSD to DRAM
 
-    /** Expected time until reading of what is asked for now begins. */
-    long queueNs() {
+    @Override
+    public TierKind kind() {
+        return TierKind.SSD;
+    }
+
+    @Override
+    public Answer answer(final ObjectRef object, final long nowNs) {
+        return has(object.object()) ? Answer.PRESENT : Answer.ABSENT;
+    }
+
+    @Override
+    public long bytes(final ObjectRef object) {
+        return length(object.object());
+    }
+
+    @Override
+    public long busyNs() {
         return (long) (readBytesInFlight / readBytesPerNs);
     }
 
-    /** Expected time of reading it. */
-    long transferNs(final int object) {
-        return (long) (length(object) / readBytesPerNs);
+    @Override
+    public long latencyNs(final ObjectRef object) {
+        return 0;
+    }
+
+    @Override
+    public long transferNs(final ObjectRef object) {
+        return (long) (length(object.object()) / readBytesPerNs);
+    }
+
+    @Override
+    public int fetch(final ObjectStore.Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
+        return promote((TenantArena) tenant, object.object(), object.id(), nowNs);
     }
 
     /**

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from typing import Final
@@ -18,6 +20,7 @@ from kvasir.errors import ClosedError, DeadlineExceededError, KvasirError, NodeU
 _LEAVE_SECONDS: Final = 1.0
 #: Requests that the node does not read, in frames of the largest size, until the connection is given up.
 _UNSENT_FRAMES: Final = 4
+_NOBODY: Final = None, 0.0
 
 
 class AsyncWire(BaseWire):
@@ -38,7 +41,11 @@ class AsyncWire(BaseWire):
         self._wire = wire
         self._loop = loop
         self._reader = wire.reader
-        self._waiting: dict[int, asyncio.Future[pb.Response]] = {}
+        #: Calls, and when each gives up.
+        self._waiting: dict[int, tuple[asyncio.Future[pb.Response], float]] = {}
+        #: Rings no later than the first of them gives up. One for all: most calls are answered long before.
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         self._unsent = bytearray()
         # Kept: after the socket was closed it cannot be asked any more.
         self._descriptor = wire.socket.fileno()
@@ -54,16 +61,16 @@ class AsyncWire(BaseWire):
         request.deadline_ms = deadline.millis()
         frame = frame_of(request, self.max_frame)
         answer: asyncio.Future[pb.Response] = self._loop.create_future()
-        self._waiting[identity] = answer
-        timer = self._loop.call_later(max(deadline.remaining(), 0), self._expire, answer)
+        ends_at = time.monotonic() + deadline.remaining()
+        self._waiting[identity] = answer, ends_at
+        if ends_at < self._rings_at:
+            self._ring(ends_at)
         try:
             self._send(frame)
             response = await answer
         except BaseException:
             self._give_up(identity, answer)
             raise
-        finally:
-            timer.cancel()
         return result_of(response)
 
     def _give_up(self, identity: int, answer: asyncio.Future[pb.Response]) -> None:
@@ -79,10 +86,23 @@ class AsyncWire(BaseWire):
             with suppress(KvasirError):
                 self._discard(answer.result())
 
-    @staticmethod
-    def _expire(answer: asyncio.Future[pb.Response]) -> None:
-        if not answer.done():
-            answer.set_exception(DeadlineExceededError("the node did not answer in time"))
+    def _ring(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_at = at
+        self._timer = self._loop.call_later(max(at - time.monotonic(), 0), self._expire)
+
+    def _expire(self) -> None:
+        """Ends the calls whose deadline has passed."""
+        self._timer, self._rings_at = None, math.inf
+        now, following = time.monotonic(), math.inf
+        for answer, ends_at in self._waiting.values():
+            if ends_at > now:
+                following = min(following, ends_at)
+            elif not answer.done():
+                answer.set_exception(DeadlineExceededError("the node did not answer in time"))
+        if following < math.inf:
+            self._ring(following)
 
     def post(self, request: pb.Request) -> None:
         """Sends without waiting for the answer, which is dropped when it comes."""
@@ -138,7 +158,7 @@ class AsyncWire(BaseWire):
             self._fail(error)
 
     def _dispatch(self, response: pb.Response) -> None:
-        answer = self._waiting.pop(response.id, None)
+        answer, _ = self._waiting.pop(response.id, _NOBODY)
         if answer is None:
             self._discard(response)
         elif answer.done():
@@ -155,7 +175,9 @@ class AsyncWire(BaseWire):
     def _stop(self) -> None:
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
-        for answer in self._waiting.values():
+        if self._timer is not None:
+            self._timer.cancel()
+        for answer, _ in self._waiting.values():
             if not answer.done():
                 answer.set_exception(self._wire.broken or ClosedError("the attachment was closed"))
         self._waiting.clear()

@@ -1,12 +1,12 @@
 package io.kvasir.bench;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.ShardSet;
-import io.kvasir.storage.SlotStatus;
 import io.kvasir.storage.StoreContext;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotStatus;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;

@@ -1,6 +1,6 @@
 package io.kvasir.bench;
 
-import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.object.ObjectId;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;

@@ -1,6 +1,6 @@
 package io.kvasir.node;
 
-import io.kvasir.storage.Posix;
+import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;

@@ -1,6 +1,6 @@
 package io.kvasir.node;
 
-import io.kvasir.storage.OwnDirectory;
+import io.kvasir.storage.posix.OwnDirectory;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;

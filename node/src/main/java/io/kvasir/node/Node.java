@@ -12,7 +12,7 @@ import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.StoreContext;
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import io.prometheus.client.CollectorRegistry;
 import java.security.SecureRandom;
 import java.time.Duration;
@@ -106,7 +106,7 @@ public final class Node implements AutoCloseable {
      *
      * @param registry where its metrics go; one registry serves one node
      * @throws NodeException when the socket cannot be had
-     * @throws io.kvasir.storage.StorageException when a tier cannot be opened
+     * @throws io.kvasir.storage.object.StorageException when a tier cannot be opened
      * @throws io.kvasir.node.config.ConfigException when a configured user or group is unknown
      */
     public static Node start(final NodeConfig config, final CollectorRegistry registry) {
@@ -195,7 +195,7 @@ public final class Node implements AutoCloseable {
                 .regionBytes(config.dram().regionBytes())
                 .policy(config.dram().policy()::create)
                 .ssd(disk)
-                .catalogueDirectory(disk == null ? null : ssd.directory().resolve("catalogue"))
+                .catalogDirectory(disk == null ? null : ssd.directory().resolve("catalog"))
                 .defaultLease(config.lease().standard())
                 .maxLease(config.lease().max())
                 .leaseQuota(config.lease().quota())

@@ -1,9 +1,9 @@
 package io.kvasir.node;
 
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.StorageCounters;
-import io.kvasir.storage.ssd.SsdMetrics;
+import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.tenant.TenantAccount;
+import io.kvasir.storage.tier.ssd.SsdMetrics;
 import io.prometheus.client.Collector;
 import io.prometheus.client.CollectorRegistry;
 import io.prometheus.client.CounterMetricFamily;

@@ -1,7 +1,7 @@
 package io.kvasir.node;
 
 import io.kvasir.node.config.NodeConfig;
-import io.kvasir.storage.Posix;
+import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.OverlappingFileLockException;

@@ -97,7 +97,7 @@ class FrozenDiskTest {
                 assertEquals(2, opened.getOpenNamespace().getHandle());
                 assertEquals(
                         Error.Code.DEADLINE_EXCEEDED, pin(engine).getError().getCode());
-                // More than DRAM has: what is evicted is for the catalogue's history.
+                // More than DRAM has: what is evicted is for the catalog's history.
                 for (int number = 1; number < 64; number++) {
                     store(engine, number);
                 }

@@ -6,7 +6,7 @@ import io.kvasir.node.config.ByteSize;
 import io.kvasir.node.config.MemoryLimit;
 import io.kvasir.node.config.MemoryNeed;
 import io.kvasir.node.config.NodeConfig;
-import io.kvasir.storage.Posix;
+import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;

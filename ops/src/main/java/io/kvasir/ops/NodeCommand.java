@@ -6,7 +6,7 @@ import io.kvasir.node.NodeException;
 import io.kvasir.node.TemporaryDirectory;
 import io.kvasir.node.config.ConfigException;
 import io.kvasir.node.config.ConfigLoader;
-import io.kvasir.storage.StorageException;
+import io.kvasir.storage.object.StorageException;
 import io.prometheus.client.CollectorRegistry;
 import io.prometheus.client.hotspot.DefaultExports;
 import java.util.concurrent.Callable;

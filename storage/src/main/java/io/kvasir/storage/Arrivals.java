@@ -1,11 +1,16 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.Eviction;
-import io.kvasir.storage.dram.Payload;
-import io.kvasir.storage.dram.TenantArena;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.Eviction;
+import io.kvasir.storage.tier.dram.Payload;
+import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;

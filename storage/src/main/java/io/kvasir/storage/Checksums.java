@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.Payload;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.dram.Payload;
 import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;

@@ -1,7 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.function.Consumer;
 
 /**

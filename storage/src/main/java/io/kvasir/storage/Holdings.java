@@ -1,5 +1,9 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.TierKind;
+
 /** Hears what a node holds; the directory of a cluster is made of it. Called on the owner's thread. */
 public interface Holdings {
     /** Nobody listens. */

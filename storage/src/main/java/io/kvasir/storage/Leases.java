@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
 import java.util.Set;

@@ -1,5 +1,7 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.ObjectId;
+
 /**
  * An object that is in DRAM alone on this node, and whose turn to leave comes soon.
  *

@@ -1,9 +1,12 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.Payload;
-import io.kvasir.storage.dram.TenantArena;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.Payload;
+import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;

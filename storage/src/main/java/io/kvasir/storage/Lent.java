@@ -1,6 +1,6 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import java.lang.foreign.MemorySegment;
 
 /** An object that is held for sending; any thread may use it until it gives it back. */

@@ -1,12 +1,19 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Costs;
 import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.HitRule;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Question;
 import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.List;
 
 /**

@@ -1,11 +1,14 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Plan;
 import io.kvasir.storage.lookup.Planner;
 import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.object.PlanRange;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;

@@ -1,6 +1,10 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.PlanRange;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;

@@ -1,17 +1,27 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.Attachments;
-import io.kvasir.storage.dram.DramContext;
-import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.TenantArena;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.lease.TimerWheel;
-import io.kvasir.storage.ssd.SsdMetrics;
-import io.kvasir.storage.ssd.SsdTier;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectEvent;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.PlanRange;
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.dram.Attachments;
+import io.kvasir.storage.tier.dram.DramContext;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.ssd.SsdMetrics;
+import io.kvasir.storage.tier.ssd.SsdTier;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -36,7 +46,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
     private static final int MOST_UNTOLD = 16_384;
 
     private static final long CLOSE_NS = 5_000_000_000L;
-    /** What the catalogue has at least to write what is queued when the node stops. */
+    /** What the catalog has at least to write what is queued when the node stops. */
     private static final long FLUSH_NS = 100_000_000;
 
     /** One process of an engine, and the lock that shows that it lives. */
@@ -209,8 +219,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
                 counters);
         reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(
-                context.catalogueDirectory(),
-                context.catalogueDirectory() == null ? null : context.worker("kvasir-catalogue"),
+                context.catalogDirectory(),
+                context.catalogDirectory() == null ? null : context.worker("kvasir-catalog"),
                 this::complete,
                 counters,
                 this::namespacesFound,
@@ -608,9 +618,9 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     /**
-     * Remembers the readable fields of a namespace; the catalogue has them a moment later. Does not block.
+     * Remembers the readable fields of a namespace; the catalog has them a moment later. Does not block.
      *
-     * @return false: the catalogue's disk is too far behind to take another one now
+     * @return false: the catalog's disk is too far behind to take another one now
      */
     public boolean rememberNamespace(final Hash256 namespace, final String tenant, final byte[] fields) {
         final boolean taken = remembered.namespace(namespace, tenant, fields);
@@ -620,8 +630,8 @@ public final class ObjectStore implements Agent, AutoCloseable {
     }
 
     /**
-     * Runs {@code wake} once, on the owner's thread, when the catalogue has all pins and unpins up to now, so that they
-     * survive the node; false, and it does not run, when it has them, or there is no catalogue.
+     * Runs {@code wake} once, on the owner's thread, when the catalog has all pins and unpins up to now, so that they
+     * survive the node; false, and it does not run, when it has them, or there is no catalog.
      */
     public boolean whenPinsAreKept(final Runnable wake) {
         return remembered.whenWritten(wake);
@@ -641,7 +651,7 @@ public final class ObjectStore implements Agent, AutoCloseable {
 
     /**
      * Events of the SSD tier name no tenant; its objects' namespaces do. After a start that is not known until the
-     * catalogue is open, or an engine names the namespace again: until then they wait, in their order.
+     * catalog is open, or an engine names the namespace again: until then they wait, in their order.
      */
     private void emit(final ObjectEvent event) {
         if (event.tenant() != null || event.kind() == ObjectEvent.Kind.CLEARED) {

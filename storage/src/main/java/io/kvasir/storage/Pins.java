@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -8,7 +9,7 @@ import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
 
 /**
- * Entries that are not evicted until a time; the catalogue keeps them over restarts. What a tenant pins is bounded.
+ * Entries that are not evicted until a time; the catalog keeps them over restarts. What a tenant pins is bounded.
  * Owned by {@link ObjectStore}.
  */
 final class Pins {
@@ -51,7 +52,7 @@ final class Pins {
         return unpinned;
     }
 
-    /** Pins all of a chunk's entries or, past the tenant's quota or while the catalogue is far behind, none. */
+    /** Pins all of a chunk's entries or, past the tenant's quota or while the catalog is far behind, none. */
     private boolean pin(
             final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
         final String tenant = dram.tenantName(entries[from]);

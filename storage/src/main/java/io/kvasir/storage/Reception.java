@@ -1,5 +1,7 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.SlotStatus;
+
 /**
  * Answer to an object that another node would send.
  *

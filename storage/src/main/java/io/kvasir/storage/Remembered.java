@@ -1,9 +1,12 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.catalogue.Catalogue;
-import io.kvasir.storage.catalogue.GoneObject;
-import io.kvasir.storage.catalogue.NamespaceInfo;
-import io.kvasir.storage.catalogue.Pin;
+import io.kvasir.storage.catalog.Catalog;
+import io.kvasir.storage.catalog.GoneObject;
+import io.kvasir.storage.catalog.NamespaceInfo;
+import io.kvasir.storage.catalog.Pin;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -25,9 +28,9 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The store's side of the catalogue, whose file is on a disk that may be behind: a thread of its own opens, reads and
+ * The store's side of the catalog, whose file is on a disk that may be behind: a thread of its own opens, reads and
  * writes it, behind bounded queues. What the owner needs of it is kept in memory. A
- * catalogue that cannot be opened costs what it would have remembered, nothing else. Owned by {@link ObjectStore}.
+ * catalog that cannot be opened costs what it would have remembered, nothing else. Owned by {@link ObjectStore}.
  */
 final class Remembered {
     private static final Logger LOG = LoggerFactory.getLogger(Remembered.class);
@@ -44,7 +47,7 @@ final class Remembered {
 
     private record Gone(long hash, long nowUnixMs, int uses) {}
 
-    /** A pin that the catalogue had when it opened. */
+    /** A pin that the catalog had when it opened. */
     record KeptPin(ObjectId id, long expiryUnixMs) {}
 
     private record Waiting(long change, Runnable wake) {}
@@ -71,20 +74,20 @@ final class Remembered {
     private long submitted;
 
     // ---- between the two threads
-    private final Queue<Consumer<Catalogue>> changes = new OneToOneConcurrentArrayQueue<>(MOST_CHANGES);
+    private final Queue<Consumer<Catalog>> changes = new OneToOneConcurrentArrayQueue<>(MOST_CHANGES);
     private final Queue<Gone> gone = new ManyToManyConcurrentArrayQueue<>(MOST_GONE);
     private final AtomicLong fieldBytes = new AtomicLong();
     private final AtomicBoolean scheduled = new AtomicBoolean();
     private final AtomicLong written = new AtomicLong();
     private volatile boolean closing;
 
-    // ---- the catalogue thread's; null when it cannot be opened
-    private Catalogue catalogue;
+    // ---- the catalog thread's; null when it cannot be opened
+    private Catalog catalog;
 
     /**
      * @param directory null: nothing outlives the node
-     * @param worker opens, reads and writes the catalogue, one task at a time; null where there is no directory
-     * @param namespacesFound told on the owner's thread that the tenants of those that the catalogue has are known
+     * @param worker opens, reads and writes the catalog, one task at a time; null where there is no directory
+     * @param namespacesFound told on the owner's thread that the tenants of those that the catalog has are known
      * @param pinsFound told on the owner's thread, some at a time
      */
     Remembered(
@@ -180,7 +183,7 @@ final class Remembered {
         return true;
     }
 
-    private void submit(final Consumer<Catalogue> change) {
+    private void submit(final Consumer<Catalog> change) {
         if (worker != null) {
             if (!changes.offer(change)) {
                 throw new IllegalStateException("a change came without space for it");
@@ -213,7 +216,7 @@ final class Remembered {
         try {
             if (!worker.awaitTermination(Math.max(1, boundNs), TimeUnit.NANOSECONDS)) {
                 LOG.warn(
-                        "the catalogue in {} did not close in time; {} pins and namespaces may not be written",
+                        "the catalog in {} did not close in time; {} pins and namespaces may not be written",
                         directory,
                         changes.size());
             }
@@ -222,21 +225,21 @@ final class Remembered {
         }
     }
 
-    // ---- catalogue thread
+    // ---- catalog thread
 
     private void open() {
         try {
-            catalogue = Catalogue.open(new Catalogue.Context().directory(directory));
+            catalog = Catalog.open(new Catalog.Context().directory(directory));
         } catch (final RuntimeException | LinkageError failure) {
             if (!closing) {
-                LOG.error("the catalogue cannot be opened: pins and history will not outlive this node", failure);
+                LOG.error("the catalog cannot be opened: pins and history will not outlive this node", failure);
                 counters.faults.increment();
             }
             return;
         }
         final Map<Hash256, String> known = new HashMap<>();
         final Map<String, String> names = new HashMap<>();
-        catalogue.forEachNamespace((id, info) -> known.put(id, names.computeIfAbsent(info.tenant(), name -> name)));
+        catalog.forEachNamespace((id, info) -> known.put(id, names.computeIfAbsent(info.tenant(), name -> name)));
         completions.execute(() -> {
             known.forEach(tenants::putIfAbsent);
             namespacesFound.run();
@@ -248,10 +251,10 @@ final class Remembered {
 
     /** In small parts, the next one when the owner has had the last: there may be many. */
     private void readPins() {
-        catalogue.expirePins(System.currentTimeMillis());
+        catalog.expirePins(System.currentTimeMillis());
         final Semaphore turns = new Semaphore(1);
         final List<KeptPin> some = new ArrayList<>(PINS_AT_ONCE);
-        catalogue.forEachPin((id, pin) -> {
+        catalog.forEachPin((id, pin) -> {
             some.add(new KeptPin(id, pin.expiryUnixMs()));
             if (some.size() == PINS_AT_ONCE) {
                 hand(some, turns);
@@ -283,14 +286,14 @@ final class Remembered {
         long applied = 0;
         boolean more = true;
         while (more) {
-            Consumer<Catalogue> change;
+            Consumer<Catalog> change;
             while ((change = changes.poll()) != null) {
                 apply(change);
                 applied++;
             }
             more = writeGone();
         }
-        if (catalogue != null && !catalogue.flush()) {
+        if (catalog != null && !catalog.flush()) {
             counters.faults.increment();
         }
         if (applied > 0) {
@@ -299,11 +302,11 @@ final class Remembered {
         }
     }
 
-    private void apply(final Consumer<Catalogue> change) {
+    private void apply(final Consumer<Catalog> change) {
         try {
-            change.accept(catalogue);
+            change.accept(catalog);
         } catch (final RuntimeException failure) {
-            LOG.error("the catalogue cannot be written", failure);
+            LOG.error("the catalog cannot be written", failure);
             counters.faults.increment();
         }
     }
@@ -315,15 +318,13 @@ final class Remembered {
             if (object == null) {
                 return !changes.isEmpty();
             }
-            if (catalogue != null) {
+            if (catalog != null) {
                 try {
-                    final int before = catalogue
-                            .past(object.hash)
-                            .map(GoneObject::frequency)
-                            .orElse(0);
-                    catalogue.gone(object.hash, new GoneObject(object.nowUnixMs, before + object.uses));
+                    final int before =
+                            catalog.past(object.hash).map(GoneObject::frequency).orElse(0);
+                    catalog.gone(object.hash, new GoneObject(object.nowUnixMs, before + object.uses));
                 } catch (final RuntimeException failure) {
-                    LOG.error("the catalogue's history cannot be written", failure);
+                    LOG.error("the catalog's history cannot be written", failure);
                     counters.faults.increment();
                 }
             }
@@ -333,8 +334,8 @@ final class Remembered {
 
     private void end() {
         write();
-        if (catalogue != null) {
-            catalogue.close();
+        if (catalog != null) {
+            catalog.close();
         }
     }
 }

@@ -1,9 +1,13 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Question;
 import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;

@@ -1,5 +1,8 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
 import java.util.List;
 
 /**

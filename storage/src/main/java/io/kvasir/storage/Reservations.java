@@ -1,10 +1,16 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.Attachments;
-import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.Eviction;
-import io.kvasir.storage.dram.Reservation;
 import io.kvasir.storage.lease.TimerWheel;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.dram.Attachments;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.Eviction;
+import io.kvasir.storage.tier.dram.Reservation;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;

@@ -1,6 +1,9 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.dram.DramTier;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.agrona.collections.IntArrayList;

@@ -1,5 +1,7 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantAccounts;
 import java.util.HashMap;
@@ -9,7 +11,7 @@ import java.util.function.Function;
 
 /**
  * Charges what is on SSD to tenants. The SSD tier knows objects by their namespaces; whose a namespace is is not known
- * after a start until the catalogue is open, and what was found before is charged then. Owned by {@link SsdShelf}.
+ * after a start until the catalog is open, and what was found before is charged then. Owned by {@link SsdShelf}.
  */
 final class SsdAccounts {
     /** Namespaces that have something on SSD; the bytes of further ones are charged to nobody. */

@@ -1,12 +1,14 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
-import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Clock;
@@ -30,7 +32,7 @@ public final class StoreContext {
     private long dramCapacity;
     private long regionBytes = 256L << 20;
     private SsdTier.Context ssd;
-    private Path catalogueDirectory;
+    private Path catalogDirectory;
     private Duration defaultLease = Duration.ofSeconds(30);
     private Duration maxLease = Duration.ofMinutes(10);
     private double leaseQuota = 0.5;
@@ -87,13 +89,13 @@ public final class StoreContext {
     }
 
     /** Null: nothing is remembered beyond what the tiers hold. */
-    public StoreContext catalogueDirectory(final Path value) {
-        catalogueDirectory = value;
+    public StoreContext catalogDirectory(final Path value) {
+        catalogDirectory = value;
         return this;
     }
 
-    public Path catalogueDirectory() {
-        return catalogueDirectory;
+    public Path catalogDirectory() {
+        return catalogDirectory;
     }
 
     public StoreContext defaultLease(final Duration value) {

@@ -46,7 +46,7 @@ public final class StoreLimits {
     /** One of those on the heap. */
     public static final int WAIT_BYTES = 40;
 
-    /** Namespaces whose tenant is kept in memory; the catalogue knows further ones. As many as the catalogue keeps. */
+    /** Namespaces whose tenant is kept in memory; the catalog knows further ones. As many as the catalog keeps. */
     static final int NAMESPACES = 16_384;
 
     /** What one turn of a Reserve may look at: eviction candidates and keys. About a millisecond. */

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.SizeClass;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;

@@ -1,7 +1,8 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.dram.DramTier;
-import io.kvasir.storage.dram.Payload;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.Payload;
 import java.util.Arrays;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.StorageException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

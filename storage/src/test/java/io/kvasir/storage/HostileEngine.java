@@ -1,7 +1,12 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.ssd.SsdTier;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ssd.SsdTier;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;

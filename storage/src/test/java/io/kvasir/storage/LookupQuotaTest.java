@@ -6,7 +6,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.HitRule;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.PlanRange;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,5 +1,8 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotRecord;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;

@@ -7,6 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.HitRule;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;

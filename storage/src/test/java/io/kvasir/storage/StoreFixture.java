@@ -1,5 +1,11 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

@@ -6,10 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.dram.AccountShadow;
-import io.kvasir.storage.dram.IndexShadow;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.dram.AccountShadow;
+import io.kvasir.storage.tier.dram.IndexShadow;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;

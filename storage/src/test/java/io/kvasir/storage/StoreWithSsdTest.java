@@ -5,7 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectEvent;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.file.Files;
@@ -44,7 +50,7 @@ class StoreWithSsdTest {
                 .dramDirectory(arena.resolve("arena"))
                 .dramCapacity(8 << 20)
                 .regionBytes(1 << 20)
-                .catalogueDirectory(disk.resolve("catalogue"))
+                .catalogDirectory(disk.resolve("catalog"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(128 << 20));
     }
 

@@ -3,8 +3,12 @@ package io.kvasir.storage;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.TenantAccount;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -40,7 +44,7 @@ class TenantAccountsTest {
                 .dramDirectory(arena.resolve("arena"))
                 .dramCapacity(2 << 20)
                 .regionBytes(256 << 10)
-                .catalogueDirectory(disk.resolve("catalogue"))
+                .catalogDirectory(disk.resolve("catalog"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(16 << 20)));
         fixture.until("SSD warm", fixture.store::isSsdWarm);
     }

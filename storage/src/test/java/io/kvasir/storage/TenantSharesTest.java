@@ -5,6 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantShare;
 import java.io.IOException;

@@ -4,9 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -48,7 +52,7 @@ class TenantSsdSharesTest {
                 .dramCapacity(2 << 20)
                 .regionBytes(256 * KIB)
                 .tenantShares(shares)
-                .catalogueDirectory(disk.resolve("catalogue"))
+                .catalogDirectory(disk.resolve("catalog"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(SSD)));
         flooding = new SimulatedEngine(fixture.store, fixture.store.openTenant("flood", -1));
         fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);

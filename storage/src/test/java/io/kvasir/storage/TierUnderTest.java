@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.object.ObjectId;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
 

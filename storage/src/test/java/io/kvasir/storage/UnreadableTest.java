@@ -5,7 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ssd.SsdTier;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectEvent;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;

@@ -1,7 +1,7 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.directory.DirectoryCounters;
-import io.kvasir.storage.StorageCounters;
+import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.transport.LinkCounters;
 import io.prometheus.client.Collector;
 import io.prometheus.client.CollectorRegistry;

@@ -1,9 +1,9 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.Whereabouts.Place;
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.SizeClass;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
 import io.kvasir.transport.Outcome;
 import io.kvasir.transport.Priority;
 import java.util.ArrayDeque;

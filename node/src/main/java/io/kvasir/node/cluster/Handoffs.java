@@ -1,6 +1,6 @@
 package io.kvasir.node.cluster;
 
-import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.Priority;
 import java.util.ArrayList;
 import java.util.HashMap;

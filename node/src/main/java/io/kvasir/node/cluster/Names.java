@@ -1,9 +1,9 @@
 package io.kvasir.node.cluster;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import io.kvasir.transport.Incarnation;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectVersion;

@@ -2,7 +2,7 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.directory.ChunkName;
 import io.kvasir.node.cluster.directory.Entry;
-import io.kvasir.storage.Shard;
+import io.kvasir.storage.object.Shard;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;

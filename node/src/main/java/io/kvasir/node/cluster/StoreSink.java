@@ -1,12 +1,12 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.storage.Incoming;
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.ObjectStore.Tenant;
 import io.kvasir.storage.Reception;
-import io.kvasir.storage.SlotStatus;
-import io.kvasir.storage.ssd.StoredObject;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ssd.StoredObject;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectSink;
 import io.kvasir.transport.ObjectVersion;

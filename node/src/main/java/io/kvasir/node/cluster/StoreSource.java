@@ -1,8 +1,8 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.storage.Lent;
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectSource;
 import io.kvasir.transport.ObjectVersion;

@@ -1,9 +1,9 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.placement.Placement;
-import io.kvasir.storage.ObjectId;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.RemoteTier;
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
 import io.kvasir.transport.ObjectName;

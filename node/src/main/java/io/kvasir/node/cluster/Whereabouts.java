@@ -4,7 +4,7 @@ import io.kvasir.node.cluster.directory.Announcer;
 import io.kvasir.node.cluster.directory.ChunkName;
 import io.kvasir.node.cluster.directory.Directory;
 import io.kvasir.node.cluster.directory.Entry;
-import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.object.ObjectId;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;

@@ -2,9 +2,9 @@ package io.kvasir.node.config;
 
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.policy.PolicyKind;
-import io.kvasir.storage.ssd.SsdTier;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.math.BigDecimal;
 import java.math.RoundingMode;

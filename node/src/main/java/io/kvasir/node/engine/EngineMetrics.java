@@ -2,7 +2,7 @@ package io.kvasir.node.engine;
 
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Request;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.TierKind;
 import io.prometheus.client.CollectorRegistry;
 import io.prometheus.client.Counter;
 import io.prometheus.client.Gauge;

@@ -5,7 +5,7 @@ import io.kvasir.node.engine.v1.Event;
 import io.kvasir.node.engine.v1.EventsResult;
 import io.kvasir.node.engine.v1.Shard;
 import io.kvasir.node.engine.v1.Tier;
-import io.kvasir.storage.ObjectEvent;
+import io.kvasir.storage.object.ObjectEvent;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -97,7 +97,7 @@ final class EventRing {
                 .build();
     }
 
-    static Shard shard(final io.kvasir.storage.Shard shard) {
+    static Shard shard(final io.kvasir.storage.object.Shard shard) {
         return Shard.newBuilder()
                 .setLayerBegin(shard.layerBegin())
                 .setLayerEnd(shard.layerEnd())

@@ -8,11 +8,11 @@ import io.kvasir.node.engine.v1.PlanRange;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Tier;
-import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.ObjectStore.LookupQuery;
-import io.kvasir.storage.SlotStatus;
 import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.SlotStatus;
 import java.util.concurrent.TimeUnit;
 import java.util.function.ToLongFunction;
 
@@ -242,7 +242,7 @@ final class LookupCalls {
                 answer.addRegions(JoinCalls.region(store.region(region)));
             }
         }
-        for (final io.kvasir.storage.PlanRange range : result.plan()) {
+        for (final io.kvasir.storage.object.PlanRange range : result.plan()) {
             answer.addPlan(PlanRange.newBuilder()
                     .setFirstChunk(range.firstChunk())
                     .setChunks(range.chunks())
@@ -251,7 +251,7 @@ final class LookupCalls {
                             range.tier() == null
                                     ? Tier.TIER_UNSPECIFIED
                                     : Tier.forNumber(range.tier().code()))
-                    .setExact(range instanceof io.kvasir.storage.PlanRange.Exact)
+                    .setExact(range instanceof io.kvasir.storage.object.PlanRange.Exact)
                     .setExpectedMs(expectedMs(range.expectedNs())));
         }
         if (!query.peek()) {
@@ -263,7 +263,7 @@ final class LookupCalls {
 
     private void count(final ObjectStore.LookupResult result, final int chunks) {
         int known = 0;
-        for (final io.kvasir.storage.PlanRange range : result.plan()) {
+        for (final io.kvasir.storage.object.PlanRange range : result.plan()) {
             if (range.status() == SlotStatus.HIT) {
                 metrics.hits(range.tier(), range.chunks());
                 known += range.chunks();

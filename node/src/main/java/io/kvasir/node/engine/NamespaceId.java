@@ -1,7 +1,7 @@
 package io.kvasir.node.engine;
 
 import io.kvasir.node.engine.v1.Namespace;
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;

@@ -1,6 +1,6 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.ShardSet;
+import io.kvasir.storage.object.ShardSet;
 import java.util.Map;
 
 /**

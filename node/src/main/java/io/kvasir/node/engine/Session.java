@@ -1,8 +1,8 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.ShardSet;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ShardSet;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;

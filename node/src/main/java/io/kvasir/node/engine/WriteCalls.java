@@ -13,11 +13,11 @@ import io.kvasir.node.engine.v1.ReserveResult;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Unpin;
 import io.kvasir.node.engine.v1.UnpinResult;
-import io.kvasir.storage.Hash256;
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.SlotRecord;
-import io.kvasir.storage.SlotStatus;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import java.io.ByteArrayOutputStream;
 import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
@@ -222,7 +222,7 @@ final class WriteCalls {
                 : indices.length == count ? Arrays.copyOfRange(indices, from, to) : new int[] {indices[0] + from};
     }
 
-    /** The answer when the catalogue has it, so that it survives this node; null while that takes a moment. */
+    /** The answer when the catalog has it, so that it survives this node; null while that takes a moment. */
     private Response.Builder whenKept(final HeldPin pin) {
         if (!store.whenPinsAreKept(() -> held.wake(pin))) {
             return pin.answer;
@@ -231,7 +231,7 @@ final class WriteCalls {
         return null;
     }
 
-    /** Waits until the catalogue has what was pinned or unpinned. */
+    /** Waits until the catalog has what was pinned or unpinned. */
     private final class HeldPin extends Held {
         private static final long ANSWER_BYTES = 256;
 

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import com.google.protobuf.ByteString;
 import io.kvasir.node.engine.v1.Namespace;
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

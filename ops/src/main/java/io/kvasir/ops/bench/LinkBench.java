@@ -1,7 +1,7 @@
 package io.kvasir.ops.bench;
 
-import io.kvasir.storage.PosixException;
-import io.kvasir.storage.dram.Payload;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.transport.Incarnation;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;

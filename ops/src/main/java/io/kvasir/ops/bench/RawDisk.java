@@ -1,7 +1,7 @@
 package io.kvasir.ops.bench;
 
-import io.kvasir.storage.Posix;
-import io.kvasir.storage.PosixException;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;

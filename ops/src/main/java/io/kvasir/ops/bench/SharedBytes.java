@@ -1,7 +1,7 @@
 package io.kvasir.ops.bench;
 
-import io.kvasir.storage.Posix;
-import io.kvasir.storage.dram.Payload;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.tier.dram.Payload;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

@@ -1,16 +1,16 @@
 package io.kvasir.ops.bench;
 
 import com.sun.management.OperatingSystemMXBean;
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Posix;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.ssd.ReadOutcome;
-import io.kvasir.storage.ssd.ReadRequest;
-import io.kvasir.storage.ssd.SsdTier;
-import io.kvasir.storage.ssd.StoredObject;
-import io.kvasir.storage.ssd.WriteOutcome;
-import io.kvasir.storage.ssd.WriteRequest;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.tier.ssd.ReadOutcome;
+import io.kvasir.storage.tier.ssd.ReadRequest;
+import io.kvasir.storage.tier.ssd.SsdTier;
+import io.kvasir.storage.tier.ssd.StoredObject;
+import io.kvasir.storage.tier.ssd.WriteOutcome;
+import io.kvasir.storage.tier.ssd.WriteRequest;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;

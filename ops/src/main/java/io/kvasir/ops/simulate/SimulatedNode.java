@@ -3,8 +3,8 @@ package io.kvasir.ops.simulate;
 import io.kvasir.node.cluster.directory.Announcer;
 import io.kvasir.node.placement.PeerRoom;
 import io.kvasir.node.placement.Placement;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.Chains;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
@@ -147,7 +147,7 @@ final class SimulatedNode {
                     id,
                     TierKind.DRAM,
                     BYTES,
-                    above == NONE ? io.kvasir.storage.Hash256.ZERO : Trace.key(above),
+                    above == NONE ? io.kvasir.storage.object.Hash256.ZERO : Trace.key(above),
                     chunkIndex);
         }
         return entry;

@@ -1,6 +1,6 @@
 package io.kvasir.ops.simulate;
 
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;

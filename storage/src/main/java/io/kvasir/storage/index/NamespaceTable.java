@@ -1,6 +1,6 @@
 package io.kvasir.storage.index;
 
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;

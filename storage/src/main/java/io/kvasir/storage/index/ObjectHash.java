@@ -1,7 +1,7 @@
 package io.kvasir.storage.index;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.Shard;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
 
 /** 64 bits for an object's id, all of which spread well; equal ids give equal bits. */
 @FunctionalInterface

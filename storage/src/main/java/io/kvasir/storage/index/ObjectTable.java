@@ -1,9 +1,9 @@
 package io.kvasir.storage.index;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.TierKind;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;

@@ -1,8 +1,8 @@
 package io.kvasir.storage.index;
 
-import io.kvasir.storage.Posix;
-import io.kvasir.storage.PosixException;
-import io.kvasir.storage.StorageException;
+import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;

@@ -1,6 +1,6 @@
 package io.kvasir.storage.tier;
 
-import io.kvasir.storage.ObjectId;
+import io.kvasir.storage.object.ObjectId;
 
 /**
  * Names an object to a tier. Whoever asks about many objects reuses one of these, so it is valid during the call only; a

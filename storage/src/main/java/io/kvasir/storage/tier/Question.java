@@ -1,8 +1,8 @@
 package io.kvasir.storage.tier;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.TierKind;
 import java.util.List;
 
 /** The objects of one lookup, for a tier that has to be asked what it has: chunks x shards, a cell each, chunk-major. */

@@ -1,7 +1,7 @@
 package io.kvasir.storage.tier;
 
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.TierKind;
 
 /**
  * A place that holds objects, with a capacity and a cost. Lookups see every tier through this; one that engines cannot

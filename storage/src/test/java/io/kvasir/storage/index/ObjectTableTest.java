@@ -7,10 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.TierKind;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.EnumMap;

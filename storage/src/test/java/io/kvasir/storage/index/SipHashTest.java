@@ -3,8 +3,8 @@ package io.kvasir.storage.index;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.Shard;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;

@@ -1,7 +1,7 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.Shard;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
 
 /**
  * Short names in the directory. Two chunks with one short name cost a round trip to a holder that then says no, and

@@ -1,7 +1,7 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.Shard;
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.TierKind;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;

@@ -1,6 +1,6 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;

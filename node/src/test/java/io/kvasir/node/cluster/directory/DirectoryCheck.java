@@ -3,7 +3,7 @@ package io.kvasir.node.cluster.directory;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.TierKind;
+import io.kvasir.storage.object.TierKind;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;

@@ -2,7 +2,7 @@ package io.kvasir.node.cluster.directory;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import io.kvasir.storage.Hash256;
+import io.kvasir.storage.object.Hash256;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;

@@ -7,9 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.RegionInfo;
-import io.kvasir.storage.SlotRecord;
-import io.kvasir.storage.SlotStatus;
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.policy.PolicyKind;
 import java.io.IOException;
 import java.nio.ByteBuffer;

@@ -1,8 +1,8 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.Hash256;
-import io.kvasir.storage.ObjectId;
-import io.kvasir.storage.Shard;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.Shard;
 import java.util.Random;
 
 /** The objects of a {@link NodesSimulation}: ids and bytes follow from a number, and every eight of them form a chain. */

@@ -1,9 +1,9 @@
 package io.kvasir.node.cluster.directory;
 
 import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.RegionInfo;
-import io.kvasir.storage.ShardSet;
-import io.kvasir.storage.SlotRecord;
+import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.object.SlotRecord;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

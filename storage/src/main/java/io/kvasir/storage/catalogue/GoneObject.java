@@ -1,4 +1,0 @@
-package io.kvasir.storage.catalogue;
-
-/** The past of an object that was evicted: when it was last used, in Unix milliseconds, and how often. */
-public record GoneObject(long lastUseUnixMs, int frequency) {}

@@ -1,8 +1,0 @@
-package io.kvasir.storage.catalogue;
-
-/**
- * What a namespace's 32 bytes stand for.
- *
- * @param fields readable, in the form in which the node wrote them
- */
-public record NamespaceInfo(String tenant, byte[] fields) {}

@@ -1,4 +1,0 @@
-package io.kvasir.storage.catalogue;
-
-/** An object that is kept until a time, in Unix milliseconds. */
-public record Pin(long expiryUnixMs, int priority) {}

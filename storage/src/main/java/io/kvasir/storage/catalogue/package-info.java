@@ -1,2 +1,0 @@
-/** What the node remembers beside the objects themselves: namespaces, pins, and objects that are gone. */
-package io.kvasir.storage.catalogue;

@@ -1,0 +1,2 @@
+/** What storage counts. */
+package io.kvasir.storage.metrics;

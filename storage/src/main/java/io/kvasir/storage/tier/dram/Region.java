@@ -1,0 +1,177 @@
+package io.kvasir.storage.tier.dram;
+
+import io.kvasir.storage.object.RegionInfo;
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.Arrays;
+
+/**
+ * A payload file cut into slots of one size, for one tenant, with its header table. Keeps which slots are free and who
+ * writes here; owned by {@link DramTier}.
+ */
+final class Region {
+    static final int NO_ENTRY = -1;
+    /** The node itself: promotions from SSD. Never quarantined, since it ends with its process. */
+    static final long NODE = 0;
+
+    final int id;
+    final TenantArena tenant;
+    final long slotBytes;
+    final int slots;
+    final Path dataFile;
+    final Path headerFile;
+    final HeaderTable headers;
+    /** Slot to entry; {@link #NO_ENTRY} when free or quarantined. */
+    final int[] entryOf;
+
+    private final Arena memory;
+    private final RegionFile data;
+    private final int[] free;
+    private int freeCount;
+    private int reserved;
+    private int quarantined;
+    private int held;
+    private long writer = NODE;
+    /** The payload file is not what it was. */
+    private boolean ruined;
+
+    Region(
+            final int id,
+            final TenantArena tenant,
+            final long slotBytes,
+            final int slots,
+            final Path dataFile,
+            final Path headerFile,
+            final Arena memory,
+            final RegionFile data,
+            final HeaderTable headers) {
+        this.id = id;
+        this.tenant = tenant;
+        this.slotBytes = slotBytes;
+        this.slots = slots;
+        this.dataFile = dataFile;
+        this.headerFile = headerFile;
+        this.memory = memory;
+        this.data = data;
+        this.headers = headers;
+        entryOf = new int[slots];
+        Arrays.fill(entryOf, NO_ENTRY);
+        free = new int[slots];
+    }
+
+    RegionInfo info() {
+        return new RegionInfo(
+                id,
+                slotBytes,
+                slots,
+                dataFile.getFileName().toString(),
+                headerFile.getFileName().toString());
+    }
+
+    /** File bytes that this region takes from the tier's capacity. */
+    long bytes() {
+        return data.bytes() + HeaderTable.fileBytes(slots);
+    }
+
+    long dataBytes() {
+        return data.bytes();
+    }
+
+    Payload payload(final int slot, final long length) {
+        return new Payload(data, slot * slotBytes, length);
+    }
+
+    /** What an engine did to the payload file; empty when nothing. */
+    String damage() {
+        return data.damage();
+    }
+
+    /** No slot is given out any more, and the region ends when nobody writes or reads here. */
+    void ruined() {
+        ruined = true;
+        data.trim();
+    }
+
+    boolean isRuined() {
+        return ruined;
+    }
+
+    /** A slot from the free ones, or -1. */
+    int takeFree() {
+        return freeCount == 0 ? -1 : free[--freeCount];
+    }
+
+    void putFree(final int slot) {
+        free[freeCount++] = slot;
+    }
+
+    /** The slot may be given to somebody else; records of what it held are void from here on. */
+    void free(final int slot) {
+        final long generation = HeaderTable.generation(headers.stamp(slot));
+        headers.setStamp(slot, HeaderTable.stamp((generation | 1) + 1, HeaderTable.FREE));
+        putFree(slot);
+    }
+
+    boolean hasFree() {
+        return freeCount > 0 && !ruined;
+    }
+
+    /** True when this attachment may be given slots here: one attachment writes in a region at a time. */
+    boolean admits(final long attachment) {
+        return attachment == NODE || writer == attachment || writer == NODE;
+    }
+
+    boolean isWrittenBy(final long attachment) {
+        return writer == attachment;
+    }
+
+    void reserved(final long attachment) {
+        reserved++;
+        if (attachment != NODE) {
+            writer = attachment;
+        }
+    }
+
+    /** A reserved slot was committed, aborted or quarantined. */
+    void unreserved() {
+        reserved--;
+        vacate();
+    }
+
+    void quarantined() {
+        quarantined++;
+    }
+
+    void unquarantined() {
+        quarantined--;
+        vacate();
+    }
+
+    void held() {
+        held++;
+    }
+
+    void unheld() {
+        held--;
+    }
+
+    /** Nobody writes, reads or may still be writing here: it can be cut anew or given to somebody else. */
+    boolean isIdle() {
+        return reserved == 0 && quarantined == 0 && held == 0;
+    }
+
+    boolean isEmpty() {
+        return freeCount == slots && !ruined;
+    }
+
+    void close() {
+        memory.close();
+        data.close();
+    }
+
+    private void vacate() {
+        if (reserved == 0 && quarantined == 0) {
+            writer = NODE;
+        }
+    }
+}

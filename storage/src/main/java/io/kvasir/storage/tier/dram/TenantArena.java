@@ -1,0 +1,44 @@
+package io.kvasir.storage.tier.dram;
+
+import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.tenant.TenantAccount;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** One tenant's directory of the arena and the regions in it; owned by {@link DramTier}. */
+public final class TenantArena implements ObjectStore.Tenant {
+    final String name;
+    final TenantAccount account;
+    final Path path;
+    /** Group that may read the directory and write the payload files; -1: the node's own. */
+    int gid;
+
+    /** The group is what an earlier node left, and nobody has come yet. */
+    boolean adopted;
+
+    /** Searches for eviction candidates that look at this tenant's objects alone, after one that met none. */
+    int ownSearches;
+
+    /** When it may look again for what others have of its minimum. */
+    long takesAgainMs;
+
+    final List<Region> regions = new ArrayList<>();
+
+    TenantArena(final TenantAccount account, final Path path, final int gid) {
+        this.name = account.name();
+        this.account = account;
+        this.path = path;
+        this.gid = gid;
+    }
+
+    @Override
+    public String name() {
+        return name;
+    }
+
+    @Override
+    public String directory() {
+        return path.toString();
+    }
+}

@@ -1,0 +1,215 @@
+package io.kvasir.storage.tier.ssd;
+
+import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
+import static io.kvasir.storage.tier.ssd.SlotHeader.LONG;
+
+import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.posix.Posix;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import org.rocksdb.BlockBasedTableConfig;
+import org.rocksdb.CompressionType;
+import org.rocksdb.InfoLogLevel;
+import org.rocksdb.LRUCache;
+import org.rocksdb.NativeLibraryLoader;
+import org.rocksdb.Options;
+import org.rocksdb.ReadOptions;
+import org.rocksdb.RocksDB;
+import org.rocksdb.RocksDBException;
+import org.rocksdb.RocksIterator;
+import org.rocksdb.WALRecoveryMode;
+import org.rocksdb.WriteBatch;
+import org.rocksdb.WriteOptions;
+
+/**
+ * The places in RocksDB: an object's id to its extent, slot and description, and the accounting, which changes in the
+ * same batch. The committer alone writes; recovery reads all of it once.
+ */
+final class PlaceStore implements AutoCloseable {
+    /** Extent, slot, cut, slot pages; then the body behind the id. */
+    static final int PLACE_BYTES = 16;
+
+    static final int VALUE_BYTES = PLACE_BYTES + SlotHeader.BODY_BYTES - SlotHeader.ID_BYTES;
+    private static final byte[] FORMAT_KEY = "format".getBytes(StandardCharsets.US_ASCII);
+    private static final byte[] FORMAT = "kvasir-ssd 1".getBytes(StandardCharsets.US_ASCII);
+    private static final byte[] ACCOUNTING_KEY = "accounting".getBytes(StandardCharsets.US_ASCII);
+
+    @FunctionalInterface
+    interface Visitor {
+        void place(byte[] id, byte[] value);
+    }
+
+    /** What changes in one step. */
+    final class Batch implements AutoCloseable {
+        private final WriteBatch changes = new WriteBatch();
+        private long objectsAfter = objects;
+        private long bytesAfter = bytes;
+
+        void put(final byte[] id, final byte[] value, final long payload) throws RocksDBException {
+            changes.put(id, value);
+            objectsAfter++;
+            bytesAfter += payload;
+        }
+
+        void delete(final byte[] id, final long payload) throws RocksDBException {
+            changes.delete(id);
+            objectsAfter--;
+            bytesAfter -= payload;
+        }
+
+        /** Durable when it returns. */
+        void commit() throws RocksDBException {
+            final byte[] accounting = new byte[16];
+            MemorySegment.ofArray(accounting).set(LONG, 0, objectsAfter);
+            MemorySegment.ofArray(accounting).set(LONG, 8, bytesAfter);
+            changes.put(ACCOUNTING_KEY, accounting);
+            db.write(synced, changes);
+            objects = objectsAfter;
+            bytes = bytesAfter;
+        }
+
+        @Override
+        public void close() {
+            changes.close();
+        }
+    }
+
+    private final LRUCache cache;
+    private final Options options;
+    private final WriteOptions synced;
+    private final Path directory;
+    private RocksDB db;
+    private long objects;
+    private long bytes;
+
+    /** Unpacks it where this process may run code, under a name of its own there, once. */
+    private static void loadLibrary() {
+        final String own = System.getProperty(Posix.LIBRARIES);
+        if (own != null) {
+            try {
+                NativeLibraryLoader.getInstance().loadLibrary(own);
+            } catch (final IOException e) {
+                throw new StorageException("SSD tier: RocksDB's library cannot be unpacked in " + own + ": " + e, e);
+            }
+        }
+        RocksDB.loadLibrary();
+    }
+
+    PlaceStore(final Path directory) throws RocksDBException {
+        loadLibrary();
+        this.directory = directory;
+        this.cache = new LRUCache(1 << 20);
+        this.synced = new WriteOptions().setSync(true);
+        this.options = new Options()
+                .setCreateIfMissing(true)
+                .setParanoidChecks(true)
+                // A torn end is what a kill leaves; anything else wrong in the log must be seen, to rebuild.
+                .setWalRecoveryMode(WALRecoveryMode.TolerateCorruptedTailRecords)
+                .setWriteBufferSize(4 << 20)
+                .setMaxWriteBufferNumber(2)
+                .setMaxTotalWalSize(16 << 20)
+                .setMaxOpenFiles(64)
+                .setMaxBackgroundJobs(2)
+                .setCompressionType(CompressionType.NO_COMPRESSION)
+                .setInfoLogLevel(InfoLogLevel.ERROR_LEVEL)
+                .setKeepLogFileNum(2)
+                .setMaxLogFileSize(1 << 20)
+                .setStatsDumpPeriodSec(0)
+                .setTableFormatConfig(new BlockBasedTableConfig()
+                        .setBlockCache(cache)
+                        .setBlockSize(16 << 10)
+                        .setCacheIndexAndFilterBlocks(true));
+        try {
+            this.db = RocksDB.open(options, directory.toString());
+        } catch (final RocksDBException e) {
+            closeOptions();
+            throw e;
+        }
+    }
+
+    /** False for a new store, and for one whose filling was cut short. */
+    boolean isComplete() throws RocksDBException {
+        return java.util.Arrays.equals(db.get(FORMAT_KEY), FORMAT);
+    }
+
+    void markComplete() throws RocksDBException {
+        db.put(synced, FORMAT_KEY, FORMAT);
+    }
+
+    /** Every place, checksums verified. */
+    void forEach(final Visitor visitor) throws RocksDBException {
+        try (ReadOptions read = new ReadOptions().setFillCache(false).setReadaheadSize(1 << 20);
+                RocksIterator each = db.newIterator(read)) {
+            for (each.seekToFirst(); each.isValid(); each.next()) {
+                final byte[] key = each.key();
+                if (key.length == SlotHeader.ID_BYTES) {
+                    visitor.place(key, each.value());
+                }
+            }
+            each.status();
+        }
+    }
+
+    /** True when the stored accounting says the same as what was counted; it is set to that. */
+    boolean reconcile(final long countedObjects, final long countedBytes) throws RocksDBException {
+        final byte[] stored = db.get(ACCOUNTING_KEY);
+        objects = countedObjects;
+        bytes = countedBytes;
+        if (stored == null || stored.length != 16) {
+            return countedObjects == 0;
+        }
+        return MemorySegment.ofArray(stored).get(LONG, 0) == countedObjects
+                && MemorySegment.ofArray(stored).get(LONG, 8) == countedBytes;
+    }
+
+    Batch batch() {
+        return new Batch();
+    }
+
+    /** After a failed write RocksDB refuses all others until it is opened again. */
+    void reopen() throws RocksDBException {
+        db.close();
+        db = RocksDB.open(options, directory.toString());
+    }
+
+    static byte[] value(final EntryTable entries, final int entry, final Extent extent) {
+        final byte[] value = new byte[VALUE_BYTES];
+        final MemorySegment segment = MemorySegment.ofArray(value);
+        segment.set(INT, 0, extent.id);
+        segment.set(INT, 4, entries.slot(entry));
+        segment.set(INT, 8, extent.cut);
+        segment.set(INT, 12, (int) (extent.slotBytes / io.kvasir.storage.object.SizeClass.PAGE));
+        MemorySegment.copy(
+                entries.chunk(entry),
+                EntryTable.offset(entry) + SlotHeader.ID_BYTES,
+                segment,
+                PLACE_BYTES,
+                VALUE_BYTES - PLACE_BYTES);
+        return value;
+    }
+
+    static byte[] key(final EntryTable entries, final int entry) {
+        final byte[] key = new byte[SlotHeader.ID_BYTES];
+        MemorySegment.copy(entries.chunk(entry), EntryTable.offset(entry), MemorySegment.ofArray(key), 0, key.length);
+        return key;
+    }
+
+    @Override
+    public void close() {
+        try {
+            db.closeE();
+        } catch (final RocksDBException e) {
+            throw new StorageException("ssd: RocksDB in " + directory + " did not close", e);
+        } finally {
+            closeOptions();
+        }
+    }
+
+    private void closeOptions() {
+        synced.close();
+        options.close();
+        cache.close();
+    }
+}

@@ -1,0 +1,313 @@
+package io.kvasir.storage.tier.ssd;
+
+import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
+
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.rocksdb.RocksDBException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Finds what a directory holds when the tier opens: extents by their superblocks, places by RocksDB; and when RocksDB is
+ * damaged, places by the extents' header tables, into a new RocksDB beside the old one, which is kept for people.
+ *
+ * <p>A rebuild may bring back objects that were deleted and whose slot was not used again: right bytes under the right
+ * id, so a hit on them is a true one.
+ */
+final class Recovery {
+    private static final Logger LOG = LoggerFactory.getLogger(Recovery.class);
+    private static final int REPORT_BATCH = 1024;
+
+    private final SsdTier.Context context;
+    private final TierState state;
+    private final Path extents;
+    private final Path placesDirectory;
+    private final boolean direct;
+    private long payloadBytes;
+    private long droppedPlaces;
+
+    Recovery(
+            final SsdTier.Context context,
+            final TierState state,
+            final Path extents,
+            final Path placesDirectory,
+            final boolean direct) {
+        this.context = context;
+        this.state = state;
+        this.extents = extents;
+        this.placesDirectory = placesDirectory;
+        this.direct = direct;
+    }
+
+    /** Fills the state; the store that it answers is open. */
+    PlaceStore run() throws IOException, RocksDBException {
+        openExtents();
+        PlaceStore places = null;
+        try {
+            places = new PlaceStore(placesDirectory);
+            if (places.isComplete()) {
+                load(places);
+                return ready(places);
+            }
+            if (!hasCutExtents()) {
+                places.markComplete();
+                return ready(places);
+            }
+            LOG.warn("ssd {}: RocksDB knows nothing of the extents; its places are rebuilt", context.directory());
+        } catch (final RocksDBException e) {
+            LOG.error(
+                    "ssd {}: RocksDB is damaged; it is moved aside and rebuilt from the extents",
+                    context.directory(),
+                    e);
+        }
+        if (places != null) {
+            places.close();
+        }
+        context.metrics().rebuilt.increment();
+        moveAside();
+        forgetLoaded();
+        places = new PlaceStore(placesDirectory);
+        try {
+            rebuild(places);
+            return ready(places);
+        } catch (final IOException | RocksDBException e) {
+            places.close();
+            throw e;
+        }
+    }
+
+    private boolean hasCutExtents() {
+        return state.pool.all().stream().anyMatch(extent -> extent.slotBytes != 0);
+    }
+
+    private PlaceStore ready(final PlaceStore places) throws IOException, RocksDBException {
+        for (final Extent extent : List.copyOf(state.pool.all())) {
+            if (extent.slotBytes < 0) {
+                LOG.warn("ssd {}: {} has no valid superblock and no places; it is used anew", extents, extent.path);
+                extent.shape(0, 0);
+            }
+            // Groups follow the sizes, which are known only now.
+            state.pool.add(extent);
+        }
+        state.findOrder();
+        if (!places.reconcile(state.objects(), payloadBytes)) {
+            LOG.warn(
+                    "ssd {}: the stored accounting is not what is there; it is {} objects, {} bytes",
+                    context.directory(),
+                    state.objects(),
+                    payloadBytes);
+        }
+        if (droppedPlaces > 0) {
+            LOG.warn("ssd {}: {} places name slots that are not there; dropped", context.directory(), droppedPlaces);
+            context.metrics().dropped.add(droppedPlaces);
+        }
+        new LoweredCapacity(context, state, places).enforce();
+        report();
+        return places;
+    }
+
+    private void openExtents() throws IOException {
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(extents)) {
+            for (final Path file : files) {
+                final String name = file.getFileName().toString();
+                if (name.endsWith(".new")) {
+                    Files.delete(file);
+                } else if (name.matches("[0-9]{8}\\.extent")) {
+                    final Extent extent = Extent.open(file, direct);
+                    state.pool.claimFound(extent.fileBytes);
+                    state.pool.find(extent);
+                }
+            }
+        }
+    }
+
+    private void load(final PlaceStore places) throws RocksDBException {
+        final List<byte[]> homeless = new ArrayList<>();
+        places.forEach((id, value) -> {
+            if (!loadOne(id, value)) {
+                homeless.add(id);
+            }
+        });
+        droppedPlaces = homeless.size();
+        if (!homeless.isEmpty()) {
+            try (PlaceStore.Batch batch = places.batch()) {
+                for (final byte[] id : homeless) {
+                    batch.delete(id, 0);
+                }
+                batch.commit();
+            }
+        }
+    }
+
+    private boolean loadOne(final byte[] id, final byte[] value) {
+        if (value.length != PlaceStore.VALUE_BYTES) {
+            return false;
+        }
+        final MemorySegment place = MemorySegment.ofArray(value);
+        final Extent extent = state.pool.get(place.get(INT, 0));
+        final int cut = place.get(INT, 8);
+        final long slotBytes = place.get(INT, 12) * SizeClass.PAGE;
+        if (extent == null || slotBytes <= 0) {
+            return false;
+        }
+        if (extent.slotBytes < 0) {
+            LOG.warn("ssd {}: the superblock of {} is damaged; its places tell its shape", extents, extent.path);
+            extent.shape(slotBytes, cut);
+        }
+        if (extent.cut != cut || extent.slotBytes != slotBytes) {
+            return false;
+        }
+        final int entry = state.recover(extent, place.get(INT, 4));
+        if (entry < 0) {
+            return false;
+        }
+        final MemorySegment chunk = state.entries.chunk(entry);
+        final long at = EntryTable.offset(entry);
+        MemorySegment.copy(MemorySegment.ofArray(id), 0, chunk, at, id.length);
+        MemorySegment.copy(
+                place, PlaceStore.PLACE_BYTES, chunk, at + id.length, SlotHeader.BODY_BYTES - SlotHeader.ID_BYTES);
+        return link(entry, extent);
+    }
+
+    private boolean link(final int entry, final Extent extent) {
+        final long length = state.entries.length(entry);
+        if (length < 1 || length > extent.slotBytes || !state.link(entry)) {
+            if (length < 1 || length > extent.slotBytes) {
+                extent.give(state.entries.slot(entry));
+                state.entries.remove(entry);
+            }
+            return false;
+        }
+        payloadBytes += length;
+        return true;
+    }
+
+    /** A header that was found, to be taken newest first. */
+    private record Found(long sequence, Extent extent, int slot, byte[] body) {}
+
+    private void rebuild(final PlaceStore places) throws IOException, RocksDBException {
+        final List<Found> found = new ArrayList<>();
+        for (final Extent extent : state.pool.all()) {
+            if (extent.slotBytes > 0) {
+                readTable(extent, found);
+            }
+        }
+        found.sort((a, b) -> Long.compare(b.sequence(), a.sequence()));
+        PlaceStore.Batch batch = places.batch();
+        try {
+            int batched = 0;
+            for (final Found header : found) {
+                final int entry = state.recover(header.extent(), header.slot());
+                if (entry < 0) {
+                    continue;
+                }
+                MemorySegment.copy(
+                        MemorySegment.ofArray(header.body()),
+                        0,
+                        state.entries.chunk(entry),
+                        EntryTable.offset(entry),
+                        SlotHeader.BODY_BYTES);
+                if (link(entry, header.extent())) {
+                    batch.put(
+                            PlaceStore.key(state.entries, entry),
+                            PlaceStore.value(state.entries, entry, header.extent()),
+                            state.entries.length(entry));
+                    if (++batched % 10_000 == 0) {
+                        batch.commit();
+                        batch.close();
+                        batch = places.batch();
+                    }
+                }
+            }
+            batch.commit();
+        } finally {
+            batch.close();
+        }
+        places.markComplete();
+        LOG.info("ssd {}: {} objects found in the extents", context.directory(), state.objects());
+    }
+
+    private static void readTable(final Extent extent, final List<Found> found) throws PosixException {
+        try (Arena arena = Arena.ofConfined()) {
+            final MemorySegment table = arena.allocate(extent.tableBytes(), SizeClass.PAGE);
+            Posix.read(extent.fd, table, SizeClass.PAGE);
+            for (int slot = 0; slot < extent.slotCount; slot++) {
+                final long at = (long) slot * SlotHeader.BYTES;
+                if (SlotHeader.isSealed(table, at, extent.cut, slot)) {
+                    final byte[] body = new byte[SlotHeader.BODY_BYTES];
+                    MemorySegment.copy(table, at + SlotHeader.BODY, MemorySegment.ofArray(body), 0, body.length);
+                    found.add(new Found(
+                            MemorySegment.ofArray(body).get(SlotHeader.LONG, SlotHeader.SEQUENCE), extent, slot, body));
+                }
+            }
+        }
+    }
+
+    /** What a damaged RocksDB gave before the damage showed. */
+    private void forgetLoaded() {
+        for (final Extent extent : state.pool.all()) {
+            for (int slot = 0; slot < extent.slotCount; slot++) {
+                if (extent.owner(slot) >= 0) {
+                    state.forget(extent.owner(slot));
+                }
+            }
+        }
+        payloadBytes = 0;
+        droppedPlaces = 0;
+    }
+
+    private void moveAside() throws IOException {
+        if (Files.exists(placesDirectory)) {
+            Path aside;
+            int number = 0;
+            do {
+                aside = placesDirectory.resolveSibling("places.damaged-" + ++number);
+            } while (Files.exists(aside));
+            Files.move(placesDirectory, aside);
+            LOG.warn("ssd {}: the damaged RocksDB is kept as {}; delete it when you like", extents, aside);
+        }
+    }
+
+    private void report() {
+        record Entry(ObjectId id, StoredObject object) {}
+        List<Entry> batch = new ArrayList<>();
+        final EvictionPolicy.Scan scan = state.policy.scan();
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
+            batch.add(new Entry(state.entries.id(e), state.entries.object(e)));
+            if (batch.size() == REPORT_BATCH) {
+                final List<Entry> full = batch;
+                context.completions()
+                        .execute(() -> full.forEach(entry -> context.listener()
+                                .recovered(
+                                        entry.id(),
+                                        entry.object().length(),
+                                        entry.object().parent(),
+                                        entry.object().chunkIndex())));
+                batch = new ArrayList<>();
+            }
+        }
+        final List<Entry> rest = batch;
+        context.completions().execute(() -> {
+            rest.forEach(entry -> context.listener()
+                    .recovered(
+                            entry.id(),
+                            entry.object().length(),
+                            entry.object().parent(),
+                            entry.object().chunkIndex()));
+            context.listener().warm();
+        });
+    }
+}

@@ -1,0 +1,644 @@
+package io.kvasir.storage.tier.ssd;
+
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.posix.DirectoryLock;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tenant.TenantShare;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ArrayBlockingQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
+import java.util.function.LongSupplier;
+import java.util.function.Supplier;
+import org.agrona.concurrent.ManyToManyConcurrentArrayQueue;
+import org.rocksdb.RocksDBException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** The front of the SSD tier; the owner of the DRAM tier calls it. Any thread may; nothing here blocks on the disk. */
+public final class SsdTier implements AutoCloseable {
+    /** Fills {@code destination} from a file, or throws. */
+    @FunctionalInterface
+    public interface Reads {
+        void read(int fd, MemorySegment destination, long offset) throws PosixException;
+    }
+
+    /** Settings; {@link #conclude} checks them once. */
+    public static final class Context {
+        private Path directory;
+        private long capacityBytes;
+        private long extentBytes = 1L << 30;
+        private int maxObjects;
+        private int readThreads = 2;
+        private int maxQueuedReads = 1024;
+        private int maxQueuedWrites = 1024;
+        private long batchBytes = 8L << 20;
+        private boolean directIo = true;
+        private Supplier<EvictionPolicy> policy = LruPolicy::new;
+        private Executor completions = Runnable::run;
+        private SsdListener listener = SsdListener.NONE;
+        private SsdMetrics metrics = new SsdMetrics();
+        private Map<String, TenantShare> shares = Map.of();
+        private Clock clock = Clock.systemUTC();
+        private Reads reads = Posix::read;
+        private boolean concluded;
+
+        /** Made when it is not there; one tier at a time owns it. */
+        public Context directory(final Path value) {
+            directory = value;
+            return this;
+        }
+
+        public Path directory() {
+            return directory;
+        }
+
+        /** The most that all extent files together may occupy; places and logs of RocksDB come on top. */
+        public Context capacityBytes(final long value) {
+            capacityBytes = value;
+            return this;
+        }
+
+        public long capacityBytes() {
+            return capacityBytes;
+        }
+
+        /** The size of an extent file; a sixteenth of the capacity when that is less. */
+        public Context extentBytes(final long value) {
+            extentBytes = value;
+            return this;
+        }
+
+        public long extentBytes() {
+            return extentBytes;
+        }
+
+        /**
+         * Objects that are here at most: the coldest gives way to a further one. 0: one for each 64 KiB of the capacity, but
+         * at least as many as a capacity of 1 GiB has pages, or as this one has.
+         */
+        public Context maxObjects(final int value) {
+            maxObjects = value;
+            return this;
+        }
+
+        public int maxObjects() {
+            return maxObjects == 0 ? usualObjects(capacityBytes) : maxObjects;
+        }
+
+        /** See {@link #maxObjects(int)}. */
+        public static int usualObjects(final long capacityBytes) {
+            final long least = Math.min(capacityBytes, 1L << 30) / SizeClass.PAGE;
+            return (int) Math.min(ObjectTable.MAX_CAPACITY, Math.max(least, capacityBytes >>> 16));
+        }
+
+        /** Reads in flight at the device. */
+        public Context readThreads(final int value) {
+            readThreads = value;
+            return this;
+        }
+
+        public int readThreads() {
+            return readThreads;
+        }
+
+        public Context maxQueuedReads(final int value) {
+            maxQueuedReads = value;
+            return this;
+        }
+
+        public int maxQueuedReads() {
+            return maxQueuedReads;
+        }
+
+        public Context maxQueuedWrites(final int value) {
+            maxQueuedWrites = value;
+            return this;
+        }
+
+        public int maxQueuedWrites() {
+            return maxQueuedWrites;
+        }
+
+        /** The most payload that one batch of writes gathers. */
+        public Context batchBytes(final long value) {
+            batchBytes = value;
+            return this;
+        }
+
+        public long batchBytes() {
+            return batchBytes;
+        }
+
+        /** False: through the page cache even where O_DIRECT works. */
+        public Context directIo(final boolean value) {
+            directIo = value;
+            return this;
+        }
+
+        public boolean directIo() {
+            return directIo;
+        }
+
+        public Context policy(final Supplier<EvictionPolicy> value) {
+            policy = value;
+            return this;
+        }
+
+        public Supplier<EvictionPolicy> policy() {
+            return policy;
+        }
+
+        /**
+         * Runs every callback and every call of the listener; it must keep their order and may not refuse. It is called
+         * under the tier's lock too, so it may not wait.
+         */
+        public Context completions(final Executor value) {
+            completions = value;
+            return this;
+        }
+
+        public Executor completions() {
+            return completions;
+        }
+
+        public Context listener(final SsdListener value) {
+            listener = value;
+            return this;
+        }
+
+        public SsdListener listener() {
+            return listener;
+        }
+
+        public Context metrics(final SsdMetrics value) {
+            metrics = value;
+            return this;
+        }
+
+        public SsdMetrics metrics() {
+            return metrics;
+        }
+
+        /** By tenant; which namespaces are whose the tier is told by {@link SsdTier#belongs}. */
+        public Context shares(final Map<String, TenantShare> value) {
+            shares = Map.copyOf(value);
+            return this;
+        }
+
+        public Context clock(final Clock value) {
+            clock = value;
+            return this;
+        }
+
+        public Clock clock() {
+            return clock;
+        }
+
+        /** How extents are read; a test brings errors in here. */
+        public Context reads(final Reads value) {
+            reads = value;
+            return this;
+        }
+
+        public Reads reads() {
+            return reads;
+        }
+
+        Context conclude() {
+            if (concluded) {
+                throw new StorageException("this SSD context was used already; make one for each tier");
+            }
+            require(directory != null, "directory is not set; name a directory on the SSD");
+            require(
+                    capacityBytes >= 16L << 20,
+                    "capacity is " + capacityBytes + " bytes; it must be at least 16777216 (16 MiB)");
+            require(
+                    extentBytes >= 1L << 20 && extentBytes <= 1L << 36 && extentBytes % 4096 == 0,
+                    "extent size is " + extentBytes + " bytes; it must be a multiple of 4096, 1 MiB to 64 GiB");
+            require(
+                    maxObjects >= 0,
+                    "the most objects are " + maxObjects + "; it must be at least 1, or 0 for the usual");
+            require(readThreads >= 1 && readThreads <= 64, "read threads is " + readThreads + "; it must be 1 to 64");
+            require(maxQueuedReads >= 1, "max queued reads is " + maxQueuedReads + "; it must be at least 1");
+            require(maxQueuedWrites >= 1, "max queued writes is " + maxQueuedWrites + "; it must be at least 1");
+            require(
+                    batchBytes >= 4096 && batchBytes <= 1L << 30,
+                    "batch is " + batchBytes + " bytes; it must be 4 KiB to 1 GiB");
+            concluded = true;
+            extentBytes = Math.min(extentBytes, Math.max(1L << 20, capacityBytes / 16 & -(1L << 20)));
+            return this;
+        }
+
+        private static void require(final boolean holds, final String message) {
+            if (!holds) {
+                throw new StorageException("ssd: " + message);
+            }
+        }
+    }
+
+    private static final Logger LOG = LoggerFactory.getLogger(SsdTier.class);
+    /** Beyond the reads at the device: CRC32C takes about a tenth of the time of a read. */
+    private static final int VERIFYING_THREADS = 1;
+    /** Batches of uses that wait to be applied; beyond it the oldest is forgotten. */
+    private static final int TOUCHES_WAITING = 64;
+
+    private final Context context;
+    private final DirectoryLock lock;
+    private final TierState state;
+    private final boolean direct;
+    private final ArrayBlockingQueue<SsdReader.Read> reads;
+    private final CountDownLatch opened = new CountDownLatch(1);
+    private final List<Thread> readers = new ArrayList<>();
+    private final Thread recovery;
+    /** Uses that were served elsewhere, by hash, in batches; drained before something is chosen to go. */
+    private final ManyToManyConcurrentArrayQueue<long[]> touches =
+            new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
+
+    private final AtomicBoolean closed = new AtomicBoolean();
+    private volatile String failure = "";
+    // Set by the recovery thread before `opened`.
+    private PlaceStore places;
+    private SsdCommitter committer;
+    private SsdWriter writer;
+    private ExtentMaker maker;
+    private Thread writerThread;
+    private Thread committerThread;
+    /** What comes before the tier is warm. */
+    private final List<Consumer<SsdWriter>> early = new ArrayList<>();
+
+    /**
+     * Takes the directory's lock and starts to read what is there, in the background; see {@link SsdListener#warm()}.
+     * Requests are accepted at once and wait for that.
+     *
+     * @throws StorageException when the settings are wrong, another process has the directory, or it cannot be used
+     */
+    public static SsdTier open(final Context context) {
+        return new SsdTier(context.conclude());
+    }
+
+    private SsdTier(final Context context) {
+        this.context = context;
+        this.lock = DirectoryLock.take(context.directory(), "ssd");
+        try {
+            final Path extents = Files.createDirectories(context.directory().resolve("extents"));
+            this.direct = context.directIo() && DirectIo.works(context.directory());
+            this.state = new TierState(
+                    new ExtentPool(context.capacityBytes(), context.extentBytes()),
+                    context.policy().get(),
+                    new SsdShares(context.shares, context.capacityBytes()),
+                    ids -> complete(() -> ids.forEach(context.listener()::removed)));
+            this.reads = new ArrayBlockingQueue<>(context.maxQueuedReads());
+            this.recovery = thread("kvasir-ssd-recovery", () -> recover(extents));
+        } catch (final IOException e) {
+            lock.close();
+            throw new StorageException(
+                    "ssd: " + context.directory() + " cannot be used: " + e + "; check that it exists and is writable",
+                    e);
+        }
+        recovery.start();
+    }
+
+    private static Thread thread(final String name, final Runnable work) {
+        final Thread thread = new Thread(work, name);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    private void recover(final Path extents) {
+        try {
+            places = new Recovery(context, state, extents, context.directory().resolve("places"), direct).run();
+            committer = new SsdCommitter(context, state, places);
+            maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
+            writer = new SsdWriter(context, state, committer, maker, () -> !reads.isEmpty(), this::applyTouches);
+            committerThread = thread("kvasir-ssd-committer", committer);
+            committerThread.start();
+            writerThread = thread("kvasir-ssd-writer", writer);
+            writerThread.start();
+            final Semaphore device = new Semaphore(context.readThreads());
+            for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
+                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads, device)));
+            }
+            readers.forEach(Thread::start);
+            maker.prepareAhead();
+        } catch (final IOException | RocksDBException | RuntimeException | Error e) {
+            LOG.error("ssd {}: it cannot be opened; the node goes on without it", context.directory(), e);
+            failure = "it cannot be opened: " + e;
+        }
+        final List<Consumer<SsdWriter>> waiting;
+        synchronized (early) {
+            waiting = List.copyOf(early);
+            early.clear();
+            opened.countDown();
+            waiting.forEach(command -> command.accept(writer));
+        }
+        if (!failure.isEmpty()) {
+            reads.forEach(read -> reject(read.request()));
+            reads.clear();
+            complete(() -> context.listener().failed(failure));
+        }
+    }
+
+    /** Runs the command with the writer, or with null when there is none; later while the tier opens. */
+    private void withWriter(final Consumer<SsdWriter> command) {
+        if (opened.getCount() > 0) {
+            synchronized (early) {
+                if (opened.getCount() > 0) {
+                    early.add(command);
+                    return;
+                }
+            }
+        }
+        command.accept(writer);
+    }
+
+    /** Whose a namespace is, so that its objects count for that tenant's share. Takes a lock where there are shares. */
+    public void belongs(final Hash256 namespace, final String tenant) {
+        if (!state.shares.isEmpty()) {
+            state.lock.lock();
+            try {
+                state.shares.belongs(namespace, tenant);
+            } finally {
+                state.lock.unlock();
+            }
+        }
+    }
+
+    public void write(final WriteRequest request) {
+        if (closed.get()) {
+            refuse(request, "the SSD tier is closed");
+            return;
+        }
+        withWriter(to -> {
+            if (to == null) {
+                refuse(request, failure);
+            } else if (!to.offer(request)) {
+                refuse(request, "the queue holds " + context.maxQueuedWrites() + " writes");
+            }
+        });
+    }
+
+    private void refuse(final WriteRequest request, final String reason) {
+        context.metrics().rejected.increment();
+        complete(() -> request.callback().accept(WriteOutcome.rejected(reason)));
+    }
+
+    public void read(final ReadRequest request) {
+        if (closed.get() || !failure.isEmpty() || !reads.offer(new SsdReader.Read(request, System.nanoTime()))) {
+            reject(request);
+        }
+    }
+
+    private void reject(final ReadRequest request) {
+        context.metrics().rejected.increment();
+        final String reason = closed.get()
+                ? "the SSD tier is closed"
+                : failure.isEmpty() ? "the queue holds " + context.maxQueuedReads() + " reads" : failure;
+        complete(() -> request.callback().accept(new ReadOutcome.Rejected(reason)));
+    }
+
+    private void complete(final Runnable callback) {
+        context.completions().execute(callback);
+    }
+
+    /** Answers {@code REMOVED} once it is durable, or {@code ABSENT}; never rejected but by a closed tier. */
+    public void remove(final ObjectId id, final Consumer<WriteOutcome> callback) {
+        if (closed.get()) {
+            complete(() -> callback.accept(WriteOutcome.rejected("the SSD tier is closed")));
+            return;
+        }
+        withWriter(to -> {
+            if (to == null) {
+                complete(() -> callback.accept(WriteOutcome.rejected(failure)));
+            } else {
+                to.submit(new SsdWriter.Remove(id, callback));
+            }
+        });
+    }
+
+    /**
+     * Uses that were served elsewhere, the last one last, by {@link ObjectId#hash64}; they keep the objects warm here. The
+     * array is the tier's from now on. Takes no lock. While nothing is written the oldest uses may be forgotten.
+     */
+    public void touch(final long[] hashes) {
+        while (!touches.offer(hashes)) {
+            touches.poll();
+        }
+    }
+
+    /** True when the tier has applied all uses that it was told of. */
+    public boolean wantsTouches() {
+        return touches.isEmpty();
+    }
+
+    /** Holds the lock. */
+    private void applyTouches() {
+        for (long[] hashes = touches.poll(); hashes != null; hashes = touches.poll()) {
+            for (final long hash : hashes) {
+                final int entry = state.find(hash);
+                if (entry >= 0 && state.entries.state(entry) == EntryTable.DURABLE) {
+                    state.policy.touch(entry);
+                }
+            }
+        }
+    }
+
+    /** True when the object is durable here and not expired; false while the tier is not warm. */
+    public boolean contains(final ObjectId id) {
+        return isWarm()
+                && locked(() -> (long) state.findDurable(id, context.clock().millis())) >= 0;
+    }
+
+    /** What is durable here, the object used last first. Takes time: for who wants all of it. */
+    public List<ObjectId> hottestFirst() {
+        if (!isWarm()) {
+            return List.of();
+        }
+        state.lock.lock();
+        try {
+            return state.hottestFirst();
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    private long locked(final LongSupplier look) {
+        state.lock.lock();
+        try {
+            return look.getAsLong();
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    public boolean isWarm() {
+        return opened.getCount() == 0 && failure.isEmpty() && !closed.get();
+    }
+
+    /** Waits until the tier is warm or has failed; true when it is warm. */
+    public boolean awaitWarm(final long boundNs) {
+        return await(opened, boundNs) && isWarm();
+    }
+
+    private static boolean await(final CountDownLatch latch, final long boundNs) {
+        try {
+            return latch.await(boundNs, TimeUnit.NANOSECONDS);
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
+    }
+
+    /** Bytes of slots in use. */
+    public long usedBytes() {
+        return isWarm() ? locked(state::usedBytes) : 0;
+    }
+
+    /** Bytes of all extent files, at most the capacity. */
+    public long allocatedBytes() {
+        return isWarm() ? locked(state.pool::allocatedBytes) : 0;
+    }
+
+    public long capacityBytes() {
+        return context.capacityBytes();
+    }
+
+    public long objects() {
+        return isWarm() ? locked(state::objects) : 0;
+    }
+
+    /** Objects that it may have at most. */
+    public int maxObjects() {
+        return context.maxObjects();
+    }
+
+    public int queuedReads() {
+        return reads.size();
+    }
+
+    public int queuedWrites() {
+        return isWarm() ? writer.queued() : 0;
+    }
+
+    public SsdMetrics metrics() {
+        return context.metrics();
+    }
+
+    /** For people: where, how full, which I/O, and what is wrong. */
+    public String describe() {
+        final StringBuilder text = new StringBuilder("ssd in ").append(context.directory());
+        text.append(direct ? ", O_DIRECT" : ", buffered I/O (slower: no O_DIRECT on this file system)");
+        if (!failure.isEmpty()) {
+            return text.append(", unusable: ").append(failure).toString();
+        }
+        if (!isWarm()) {
+            return text.append(closed.get() ? ", closed" : ", opening").toString();
+        }
+        text.append(", %d objects, %d of %d bytes".formatted(objects(), usedBytes(), capacityBytes()));
+        if (!committer.trouble().isEmpty()) {
+            text.append(", cannot write: ").append(committer.trouble());
+        }
+        if (!maker.noSpace().isEmpty()) {
+            text.append(", file system full: ").append(maker.noSpace());
+        }
+        return text.toString();
+    }
+
+    /** Waits until all writes and removals that were accepted before have ended; false when the bound passed first. */
+    public boolean flush(final long boundNs) {
+        final CountDownLatch reached = new CountDownLatch(1);
+        withWriter(to -> {
+            if (to == null) {
+                reached.countDown();
+            } else {
+                to.submit(new SsdWriter.Barrier(reached));
+            }
+        });
+        return await(reached, boundNs);
+    }
+
+    /**
+     * Accepts nothing more, finishes what is queued within the bound and rejects the rest. No memory of a request is in
+     * use when this returns true; false: the device still holds a transfer, and the directory stays locked.
+     */
+    public boolean close(final long boundNs) {
+        if (closed.getAndSet(true)) {
+            return recovery.getState() == Thread.State.TERMINATED;
+        }
+        final long deadline = System.nanoTime() + boundNs;
+        if (!await(opened, boundNs)) {
+            LOG.error("ssd {}: it still opens; closing gives up", context.directory());
+            return false;
+        }
+        boolean ended = true;
+        if (writer != null) {
+            if (!flush(boundNs / 2)) {
+                writer.hurry();
+            }
+            writer.submit(new SsdWriter.Stop());
+            ended = join(writerThread, deadline);
+            for (int i = 0; i < readers.size(); i++) {
+                // Full only while readers drain it.
+                while (!reads.offer(new SsdReader.Read(null, 0)) && System.nanoTime() < deadline) {
+                    LockSupport.parkNanos(100_000);
+                }
+            }
+            for (final Thread reader : readers) {
+                ended &= join(reader, deadline);
+            }
+            committer.submit(new SsdCommitter.Stop());
+            ended &= join(committerThread, deadline);
+            maker.close();
+        }
+        if (!ended) {
+            LOG.error("ssd {}: the device did not finish within the bound", context.directory());
+            return false;
+        }
+        if (places != null) {
+            places.close();
+        }
+        state.close();
+        lock.close();
+        return true;
+    }
+
+    /** For tests, which hold places as a reader does. */
+    TierState state() {
+        return state;
+    }
+
+    private static boolean join(final Thread thread, final long deadline) {
+        try {
+            final long left = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
+            return thread.join(Duration.ofMillis(left));
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
+    }
+
+    @Override
+    public void close() {
+        close(10_000_000_000L);
+    }
+}

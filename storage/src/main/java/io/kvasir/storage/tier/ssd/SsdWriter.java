@@ -1,0 +1,517 @@
+package io.kvasir.storage.tier.ssd;
+
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.posix.Posix;
+import io.kvasir.storage.posix.PosixException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import java.util.function.Consumer;
+import org.agrona.collections.IntArrayList;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One thread that takes requests in order, finds each a slot, and writes neighbours in one call. It hands a batch to the
+ * committer and goes on with the next, so that one batch's data moves while the last one syncs.
+ */
+final class SsdWriter implements Runnable {
+    private static final Logger LOG = LoggerFactory.getLogger(SsdWriter.class);
+    private static final int BATCHES_IN_FLIGHT = 3;
+    private static final int MOST_IN_BATCH = 512;
+    /** How long a request waits for others to let go of room. */
+    private static final long ROOM_BOUND_NS = 2_000_000_000L;
+    /** How long a batch steps back behind waiting reads. */
+    private static final long YIELD_BOUND_NS = 2_000_000L;
+
+    sealed interface Command {}
+
+    record Write(WriteRequest request, long startedNs) implements Command {}
+
+    record Remove(ObjectId id, Consumer<WriteOutcome> callback) implements Command {}
+
+    record Barrier(CountDownLatch reached) implements Command {}
+
+    record Stop() implements Command {}
+
+    /** Consecutive slots of one extent. */
+    private record Run(Extent extent, int firstSlot, List<MemorySegment> sources, List<Integer> members) {}
+
+    private final SsdTier.Context context;
+    private final TierState state;
+    private final SsdCommitter committer;
+    private final ExtentMaker maker;
+    private final BooleanSupplier readsWait;
+    private final Runnable applyTouches;
+    private final ConcurrentLinkedQueue<Command> queue = new ConcurrentLinkedQueue<>();
+    private final AtomicInteger queuedWrites = new AtomicInteger();
+    private final Semaphore wakeups = new Semaphore(0);
+    private final Semaphore inFlight = new Semaphore(BATCHES_IN_FLIGHT);
+    private final MemorySegment table = Arena.ofAuto().allocate(64 << 10, SizeClass.PAGE);
+
+    private final List<Write> members = new ArrayList<>();
+    private final IntArrayList memberEntries = new IntArrayList();
+    private volatile boolean hurry;
+
+    SsdWriter(
+            final SsdTier.Context context,
+            final TierState state,
+            final SsdCommitter committer,
+            final ExtentMaker maker,
+            final BooleanSupplier readsWait,
+            final Runnable applyTouches) {
+        this.context = context;
+        this.state = state;
+        this.committer = committer;
+        this.maker = maker;
+        this.readsWait = readsWait;
+        this.applyTouches = applyTouches;
+    }
+
+    /** False when the queue is full. */
+    boolean offer(final WriteRequest request) {
+        if (queuedWrites.incrementAndGet() > context.maxQueuedWrites()) {
+            queuedWrites.decrementAndGet();
+            return false;
+        }
+        submit(new Write(request, System.nanoTime()));
+        return true;
+    }
+
+    void submit(final Command command) {
+        queue.add(command);
+        wakeups.release();
+    }
+
+    int queued() {
+        return queuedWrites.get();
+    }
+
+    /** From here on writes that wait are rejected instead of written. */
+    void hurry() {
+        hurry = true;
+    }
+
+    @Override
+    public void run() {
+        final List<Command> batch = new ArrayList<>();
+        boolean running = true;
+        while (running) {
+            batch.clear();
+            try {
+                gather(batch);
+            } catch (final InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return;
+            }
+            final List<Write> writes = new ArrayList<>();
+            for (final Command command : batch) {
+                switch (command) {
+                    case Write write -> writes.add(write);
+                    case Remove remove -> {
+                        writeAll(writes);
+                        remove(remove);
+                    }
+                    case Barrier barrier -> {
+                        writeAll(writes);
+                        committer.submit(new SsdCommitter.Barrier(barrier.reached()));
+                    }
+                    case Stop stop -> {
+                        writeAll(writes);
+                        running = false;
+                    }
+                }
+            }
+            writeAll(writes);
+        }
+    }
+
+    private void gather(final List<Command> batch) throws InterruptedException {
+        wakeups.acquire();
+        long bytes = 0;
+        do {
+            final Command command = queue.remove();
+            batch.add(command);
+            if (command instanceof Write write) {
+                queuedWrites.decrementAndGet();
+                bytes += write.request().object().length();
+            }
+        } while (bytes < context.batchBytes() && batch.size() < MOST_IN_BATCH && wakeups.tryAcquire());
+    }
+
+    private void writeAll(final List<Write> writes) {
+        if (writes.isEmpty()) {
+            return;
+        }
+        state.lock.lock();
+        try {
+            applyTouches.run();
+        } finally {
+            state.lock.unlock();
+        }
+        // One size behind the other, in the order of arrival: neighbours in the file.
+        writes.sort(Comparator.comparingLong(
+                write -> SizeClass.slotBytes(write.request().object().length())));
+        for (final Write write : writes) {
+            if (hurry) {
+                answer(write, WriteOutcome.rejected("the SSD tier is closing"));
+                continue;
+            }
+            try {
+                reserve(write);
+            } catch (final InterruptedException e) {
+                Thread.currentThread().interrupt();
+                answer(write, WriteOutcome.failed("interrupted"));
+            } catch (final RuntimeException e) {
+                LOG.error("ssd {}: a write failed", context.directory(), e);
+                answer(write, WriteOutcome.failed(e.toString()));
+            }
+        }
+        writes.clear();
+        writeMembers();
+    }
+
+    // ---- room
+
+    private void reserve(final Write write) throws InterruptedException {
+        final WriteRequest request = write.request();
+        final long slotBytes = SizeClass.slotBytes(request.object().length());
+        final long deadline = System.nanoTime() + ROOM_BOUND_NS;
+        dropStale(request.id());
+        while (true) {
+            final Extent cuttable;
+            final boolean full;
+            state.lock.lock();
+            try {
+                if (answerKnown(write)) {
+                    return;
+                }
+                full = state.occupants() >= context.maxObjects();
+                final Extent extent = full ? null : state.pool.withRoom(slotBytes);
+                if (extent != null) {
+                    members.add(write);
+                    memberEntries.addInt(state.addWriting(request.id(), request.object(), extent));
+                    return;
+                }
+                cuttable = full ? null : state.pool.takeFree(slotBytes);
+            } finally {
+                state.lock.unlock();
+            }
+            final String refused = full
+                    ? "it has as many objects as it may (" + context.maxObjects() + ")"
+                    : cuttable != null ? maker.cut(cuttable, slotBytes) : maker.make(slotBytes);
+            if (refused.isEmpty()) {
+                continue;
+            }
+            if (!members.isEmpty()) {
+                // What waits to be written may be what has to go, or what a victim waits for.
+                writeMembers();
+            }
+            if (!makeRoom(full ? TierState.ANY_SIZE : slotBytes, deadline)) {
+                context.metrics().full.increment();
+                answer(write, WriteOutcome.full(refused));
+                return;
+            }
+        }
+    }
+
+    /** An expired object of this id is not there already: it goes. */
+    private void dropStale(final ObjectId id) {
+        state.lock.lock();
+        try {
+            final int entry = state.find(id.hash64());
+            if (entry >= 0
+                    && state.entries.state(entry) == EntryTable.DURABLE
+                    && state.entries.is(entry, id)
+                    && state.isExpired(entry, context.clock().millis())) {
+                delete(single(entry), outcome -> {});
+                context.metrics().dropped.increment();
+            }
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    /** Holds the lock. True when the object is here, on its way, or hides behind another one of its hash. */
+    private boolean answerKnown(final Write write) {
+        final WriteRequest request = write.request();
+        final int known = state.find(request.id().hash64());
+        if (known < 0) {
+            return false;
+        }
+        if (!state.entries.is(known, request.id())) {
+            answer(write, WriteOutcome.failed("another object has the same 64-bit hash"));
+        } else if (state.entries.state(known) == EntryTable.WRITING) {
+            state.followers.computeIfAbsent(known, entry -> new ArrayList<>()).add(request.callback());
+        } else {
+            state.policy.touch(known);
+            answer(write, WriteOutcome.ALREADY);
+        }
+        return true;
+    }
+
+    /** Evicts, or waits for what is leaving; false when nothing can go. The caller's loop looks again. */
+    @SuppressWarnings("WaitNotInLoop")
+    private boolean makeRoom(final long slotBytes, final long deadline) throws InterruptedException {
+        state.lock.lock();
+        try {
+            // Another object counts as soon as the coldest begins to leave; its slot is free later.
+            final boolean full = slotBytes == TierState.ANY_SIZE;
+            if (full || state.deleting() == 0) {
+                applyTouches.run();
+                final IntArrayList victims =
+                        full ? state.coldest(slotBytes, 1, Integer.MAX_VALUE) : state.victims(slotBytes);
+                if (!victims.isEmpty()) {
+                    evict(victims);
+                    if (full) {
+                        return true;
+                    }
+                } else if (state.writing() == 0) {
+                    return false;
+                }
+            }
+            final long left = deadline - System.nanoTime();
+            return left > 0 && state.changed.awaitNanos(left) > 0;
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    /** Holds the lock. */
+    private void evict(final IntArrayList victims) {
+        context.metrics().evicted.add(victims.size());
+        delete(victims, outcome -> {});
+    }
+
+    /** Holds the lock. */
+    private void delete(final IntArrayList victims, final Consumer<WriteOutcome> callback) {
+        state.beginDelete(victims);
+        committer.submit(new SsdCommitter.Deleted(victims, callback));
+    }
+
+    /** In a full tier: lets as much go as this batch took, so that it leaves with the batch's own commit. */
+    private void evictAhead(final long slotBytes, final int count) {
+        final long most = Math.min(context.batchBytes(), context.capacityBytes() / 64) / slotBytes;
+        final int wanted = (int) Math.min(count, most);
+        if (wanted == 0 || state.deleting() > 0) {
+            return;
+        }
+        if (!state.pool.hasCapacityFor(state.pool.fileBytes(slotBytes))
+                && state.pool.freeSlots(slotBytes) < wanted
+                && !state.pool.hasUncut()) {
+            applyTouches.run();
+            final IntArrayList victims = state.coldest(slotBytes, wanted, TierState.SCAN);
+            if (!victims.isEmpty()) {
+                evict(victims);
+            }
+        }
+    }
+
+    private void remove(final Remove remove) {
+        state.lock.lock();
+        try {
+            int entry = state.find(remove.id().hash64());
+            // A write of before is on its way: its end is awaited, within a bound.
+            final long deadline = System.nanoTime() + ROOM_BOUND_NS;
+            while (entry >= 0
+                    && state.entries.state(entry) == EntryTable.WRITING
+                    && state.changed.awaitNanos(deadline - System.nanoTime()) > 0) {
+                entry = state.find(remove.id().hash64());
+            }
+            if (entry < 0 || !state.entries.is(entry, remove.id())) {
+                complete(() -> remove.callback().accept(WriteOutcome.ABSENT));
+            } else if (state.entries.state(entry) == EntryTable.WRITING) {
+                complete(() -> remove.callback().accept(WriteOutcome.failed("its write does not end")));
+            } else {
+                context.metrics().dropped.increment();
+                delete(single(entry), remove.callback());
+            }
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            complete(() -> remove.callback().accept(WriteOutcome.failed("interrupted")));
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    static IntArrayList single(final int entry) {
+        final IntArrayList list = new IntArrayList(1, IntArrayList.DEFAULT_NULL_VALUE);
+        list.addInt(entry);
+        return list;
+    }
+
+    // ---- writing
+
+    private void writeMembers() {
+        if (members.isEmpty()) {
+            return;
+        }
+        inFlight.acquireUninterruptibly();
+        final String[] failures = new String[members.size()];
+        for (final Run run : runs()) {
+            stepBack();
+            write(run, failures);
+        }
+        submit(failures);
+        members.clear();
+        memberEntries.clear();
+    }
+
+    private void submit(final String[] failures) {
+        final IntArrayList written = new IntArrayList();
+        final List<WriteRequest> requests = new ArrayList<>();
+        final long[] started = new long[members.size()];
+        state.lock.lock();
+        try {
+            for (int i = 0; i < members.size(); i++) {
+                final int entry = memberEntries.getInt(i);
+                if (failures[i] == null) {
+                    started[requests.size()] = members.get(i).startedNs();
+                    written.addInt(entry);
+                    requests.add(members.get(i).request());
+                } else {
+                    abandon(i, failures[i]);
+                }
+            }
+            if (!written.isEmpty()) {
+                final long slotBytes = SizeClass.slotBytes(
+                        requests.get(requests.size() - 1).object().length());
+                evictAhead(slotBytes, written.size());
+            }
+            committer.submit(new SsdCommitter.Written(written.toIntArray(), requests, started, inFlight::release));
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    private void abandon(final int member, final String failure) {
+        final int entry = memberEntries.getInt(member);
+        final WriteOutcome outcome =
+                failure.startsWith("full: ") ? WriteOutcome.full(failure) : WriteOutcome.failed(failure);
+        final List<Consumer<WriteOutcome>> followers = state.followers.remove(entry);
+        state.abandonWriting(entry);
+        state.changed.signalAll();
+        context.metrics().writeErrors.increment();
+        answer(members.get(member), outcome);
+        if (followers != null) {
+            followers.forEach(follower -> complete(() -> follower.accept(outcome)));
+        }
+    }
+
+    private List<Run> runs() {
+        final List<Run> runs = new ArrayList<>();
+        Run last = null;
+        long end = 0;
+        state.lock.lock();
+        try {
+            for (int i = 0; i < members.size(); i++) {
+                final int entry = memberEntries.getInt(i);
+                final Extent extent = state.pool.get(state.entries.extent(entry));
+                final int slot = state.entries.slot(entry);
+                final WriteRequest request = members.get(i).request();
+                final long bytes = SizeClass.pageBytes(request.object().length());
+                if (last == null || last.extent() != extent || end != extent.offset(slot)) {
+                    last = new Run(extent, slot, new ArrayList<>(), new ArrayList<>());
+                    runs.add(last);
+                }
+                last.sources().add(request.payload().asSlice(0, bytes));
+                last.members().add(i);
+                end = extent.offset(slot) + bytes;
+            }
+        } finally {
+            state.lock.unlock();
+        }
+        return runs;
+    }
+
+    private void write(final Run run, final String[] failures) {
+        try {
+            write(run);
+        } catch (final PosixException e) {
+            if (e.error() == PosixException.Errno.EFAULT && run.members().size() > 1) {
+                // An engine took one object's memory away; the others of the run are not to blame.
+                for (int i = 0; i < run.members().size(); i++) {
+                    write(
+                            new Run(
+                                    run.extent(),
+                                    run.firstSlot() + i,
+                                    run.sources().subList(i, i + 1),
+                                    run.members().subList(i, i + 1)),
+                            failures);
+                }
+                return;
+            }
+            if (e.error() == PosixException.Errno.EFAULT) {
+                LOG.debug("ssd {}: an object's memory is gone", context.directory(), e);
+            } else {
+                LOG.error("ssd {}: a write to {} failed", context.directory(), run.extent().path, e);
+            }
+            for (final int member : run.members()) {
+                failures[member] = (e.isNoSpace() ? "full: " : "") + e.getMessage();
+            }
+        }
+    }
+
+    private void write(final Run run) throws PosixException {
+        Posix.write(run.extent().fd, run.sources(), run.extent().offset(run.firstSlot()));
+        final int perPage = (int) (SizeClass.PAGE / SlotHeader.BYTES);
+        final int last = run.firstSlot() + run.members().size() - 1;
+        int slot = run.firstSlot() / perPage * perPage;
+        while (slot <= last) {
+            final int perTable = (int) (table.byteSize() / SlotHeader.BYTES);
+            final int count = Math.min(perTable, (last - slot) / perPage * perPage + perPage);
+            final MemorySegment pages = table.asSlice(0, (long) count * SlotHeader.BYTES);
+            compose(run.extent(), slot, count, pages);
+            Posix.write(run.extent().fd, pages, Extent.headerOffset(slot));
+            slot += count;
+        }
+    }
+
+    /** The headers of whole pages: also of the neighbours, whose entries must not be lost. */
+    private void compose(final Extent extent, final int first, final int count, final MemorySegment pages) {
+        pages.fill((byte) 0);
+        state.lock.lock();
+        try {
+            for (int i = 0; i < count && first + i < extent.slotCount; i++) {
+                final int entry = extent.owner(first + i);
+                if (entry >= 0 && state.entries.state(entry) <= EntryTable.DURABLE) {
+                    final long at = (long) i * SlotHeader.BYTES;
+                    MemorySegment.copy(
+                            state.entries.chunk(entry),
+                            EntryTable.offset(entry),
+                            pages,
+                            at + SlotHeader.BODY,
+                            SlotHeader.BODY_BYTES);
+                    SlotHeader.seal(pages, at, extent.cut, first + i);
+                }
+            }
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    /** Reads go first: someone waits for them. */
+    private void stepBack() {
+        final long deadline = System.nanoTime() + YIELD_BOUND_NS;
+        while (readsWait.getAsBoolean() && System.nanoTime() < deadline) {
+            LockSupport.parkNanos(50_000);
+        }
+    }
+
+    private void answer(final Write write, final WriteOutcome outcome) {
+        complete(() -> write.request().callback().accept(outcome));
+    }
+
+    private void complete(final Runnable callback) {
+        context.completions().execute(callback);
+    }
+}

@@ -1,0 +1,428 @@
+package io.kvasir.storage.tier.ssd;
+
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
+import io.kvasir.storage.policy.EvictionPolicy;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import org.agrona.collections.Int2ObjectHashMap;
+import org.agrona.collections.IntArrayList;
+import org.agrona.collections.Long2LongHashMap;
+
+/**
+ * What the tier holds and where: entries, their index, their order for eviction, the extents. Reader, writer and
+ * committer share it under {@link #lock}, which is held for microseconds and never over I/O: a thread that owned it
+ * alone would cost each read two more wake-ups.
+ */
+final class TierState implements AutoCloseable {
+    private static final long NONE = -1;
+
+    final ReentrantLock lock = new ReentrantLock();
+    /** Signalled when slots were freed and when writes became durable. */
+    final Condition changed = lock.newCondition();
+
+    final EntryTable entries = new EntryTable();
+    final ExtentPool pool;
+    final EvictionPolicy policy;
+    final SsdShares shares;
+    private final EvictionPolicy.Scan scan;
+    /** Writers of an object that is being written already; they hear when it is durable. */
+    final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
+
+    private final Long2LongHashMap index = new Long2LongHashMap(1024, 0.6f, NONE);
+    private final Long2LongHashMap children = new Long2LongHashMap(1024, 0.6f, 0);
+    private long sequence;
+    private long objects;
+    private long usedBytes;
+    private int writing;
+    private int deleting;
+
+    /** Gets the objects whose removal begins, under the lock. */
+    private final Consumer<List<ObjectId>> withdrawn;
+
+    TierState(
+            final ExtentPool pool,
+            final EvictionPolicy policy,
+            final SsdShares shares,
+            final Consumer<List<ObjectId>> withdrawn) {
+        this.shares = shares;
+        this.pool = pool;
+        this.policy = policy;
+        this.withdrawn = withdrawn;
+        scan = policy.scan();
+    }
+
+    // ---- looking
+
+    /** The entry under the id's hash, or -1; the caller confirms it with {@link EntryTable#is}. */
+    int find(final long hash) {
+        return (int) index.get(hash);
+    }
+
+    /** The durable entry of this object, or -1. */
+    int findDurable(final ObjectId id, final long nowMs) {
+        final int entry = find(id.hash64());
+        if (entry < 0
+                || entries.state(entry) != EntryTable.DURABLE
+                || !entries.is(entry, id)
+                || isExpired(entry, nowMs)) {
+            return -1;
+        }
+        return entry;
+    }
+
+    boolean isExpired(final int entry, final long nowMs) {
+        final long expiry = entries.expiry(entry);
+        return expiry != 0 && expiry <= nowMs;
+    }
+
+    boolean hasChildren(final int entry) {
+        return children.get(entries.id(entry).hash64()) > 0;
+    }
+
+    long objects() {
+        return objects;
+    }
+
+    long usedBytes() {
+        return usedBytes;
+    }
+
+    /** Objects that are here or on their way; those that leave do not count. */
+    long occupants() {
+        return objects + writing;
+    }
+
+    int writing() {
+        return writing;
+    }
+
+    int deleting() {
+        return deleting;
+    }
+
+    // ---- writing
+
+    /** Puts a new object into a free slot of the extent; its state is {@link EntryTable#WRITING}. */
+    int addWriting(final ObjectId id, final StoredObject object, final Extent extent) {
+        final int entry = entries.add();
+        SlotHeader.writeId(entries.chunk(entry), EntryTable.offset(entry), id);
+        SlotHeader.writeObject(entries.chunk(entry), EntryTable.offset(entry), object, ++sequence);
+        entries.place(entry, extent.id, extent.take(entry));
+        entries.readers(entry, 0);
+        entries.state(entry, EntryTable.WRITING);
+        index.put(id.hash64(), entry);
+        countChild(entry, 1);
+        usedBytes += extent.slotBytes;
+        writing++;
+        return entry;
+    }
+
+    void becameDurable(final int entry) {
+        entries.state(entry, EntryTable.DURABLE);
+        addToPolicy(entry);
+        shares.add(entries.namespace(entry), slotBytes(entry));
+        objects++;
+        writing--;
+    }
+
+    private void addToPolicy(final int entry) {
+        final StoredObject object = entries.object(entry);
+        policy.add(
+                entry,
+                entries.id(entry).hash64(),
+                SizeClass.slotBytes(object.length()),
+                object.chunkIndex(),
+                object.priority());
+    }
+
+    /** A write failed; nothing of it is in RocksDB. */
+    void abandonWriting(final int entry) {
+        unlink(entry);
+        writing--;
+        release(entry);
+    }
+
+    /** Puts in what was found on disk; {@link #findOrder} follows. False when the slot or the id is taken. */
+    int recover(final Extent extent, final int slot) {
+        final int entry = entries.add();
+        if (!extent.own(slot, entry)) {
+            entries.remove(entry);
+            return -1;
+        }
+        entries.place(entry, extent.id, slot);
+        entries.readers(entry, 0);
+        entries.state(entry, EntryTable.DURABLE);
+        return entry;
+    }
+
+    /** Completes {@link #recover} once the entry's body is filled; false, and it is forgotten, when its id is there. */
+    boolean link(final int entry) {
+        final long hash = entries.id(entry).hash64();
+        if (index.containsKey(hash)) {
+            pool.get(entries.extent(entry)).give(entries.slot(entry));
+            entries.remove(entry);
+            return false;
+        }
+        index.put(hash, entry);
+        countChild(entry, 1);
+        usedBytes += slotBytes(entry);
+        shares.add(entries.namespace(entry), slotBytes(entry));
+        objects++;
+        sequence = Math.max(sequence, entries.sequence(entry));
+        return true;
+    }
+
+    /** Undoes {@link #link}. */
+    void forget(final int entry) {
+        shares.remove(entries.namespace(entry), slotBytes(entry));
+        unlink(entry);
+        objects--;
+        release(entry);
+    }
+
+    // ---- deleting
+
+    /**
+     * From here on the objects are misses, and the listener is told so: before the removal can be durable, since nobody
+     * may count on an object that the next start does not find. The caller hands the entries to the committer before it
+     * gives the lock back.
+     */
+    void beginDelete(final IntArrayList victims) {
+        final List<ObjectId> ids = new ArrayList<>(victims.size());
+        for (int i = 0; i < victims.size(); i++) {
+            final int entry = victims.getInt(i);
+            if (entries.state(entry) != EntryTable.DURABLE) {
+                throw new IllegalStateException("entry " + entry + " is not durable");
+            }
+            ids.add(entries.id(entry));
+            shares.remove(entries.namespace(entry), slotBytes(entry));
+            unlink(entry);
+            policy.remove(entry);
+            entries.state(entry, EntryTable.DELETING);
+            objects--;
+            deleting++;
+        }
+        withdrawn.accept(ids);
+    }
+
+    /** The removal is durable: the slot is free once nobody reads it. */
+    void deleteCommitted(final int entry) {
+        if (entries.readers(entry) == 0) {
+            deleting--;
+            release(entry);
+        } else {
+            entries.state(entry, EntryTable.DELETED);
+        }
+    }
+
+    void beginRead(final int entry) {
+        entries.readers(entry, entries.readers(entry) + 1);
+    }
+
+    void endRead(final int entry) {
+        final int readers = entries.readers(entry) - 1;
+        entries.readers(entry, readers);
+        if (entries.state(entry) == EntryTable.DURABLE) {
+            policy.touch(entry);
+        } else if (readers == 0 && entries.state(entry) == EntryTable.DELETED) {
+            deleting--;
+            release(entry);
+            changed.signalAll();
+        }
+    }
+
+    private void unlink(final int entry) {
+        index.remove(entries.id(entry).hash64());
+        countChild(entry, -1);
+    }
+
+    private void release(final int entry) {
+        final Extent extent = pool.get(entries.extent(entry));
+        extent.give(entries.slot(entry));
+        usedBytes -= extent.slotBytes;
+        entries.remove(entry);
+    }
+
+    private void countChild(final int entry, final int by) {
+        final long parent = entries.parentHash(entry);
+        if (parent != 0) {
+            final long count = children.get(parent) + by;
+            if (count <= 0) {
+                children.remove(parent);
+            } else {
+                children.put(parent, count);
+            }
+        }
+    }
+
+    // ---- choosing what goes
+
+    /** How many of the coldest entries are looked at for one that goes. */
+    static final int SCAN = 1024;
+    /** For {@link #coldest}: slots of any size. */
+    static final long ANY_SIZE = 0;
+
+    /** How many are looked at before an extent of another size is given up although most in it is warm. */
+    private static final int WIDE_SCAN = 8 * SCAN;
+
+    /**
+     * What goes for one slot of this size: its coldest object, or an extent of any size. An extent goes first where it is
+     * cold for the most part, or less is lost with it than with one object, and last where nothing cold has this size, so
+     * that space gets to the sizes that are written.
+     */
+    IntArrayList victims(final long slotBytes) {
+        IntArrayList victims = coldest(slotBytes, 1, SCAN);
+        if (victims.isEmpty()) {
+            victims = extentToMove(slotBytes, true);
+        }
+        if (victims.isEmpty()) {
+            victims = coldest(slotBytes, 1, WIDE_SCAN);
+        }
+        if (victims.isEmpty()) {
+            victims = extentToMove(slotBytes, false);
+        }
+        return victims.isEmpty() ? coldest(slotBytes, 1, Integer.MAX_VALUE) : victims;
+    }
+
+    /**
+     * Up to {@code most} entries whose slots have this size, coldest first, those with children last; empty when none
+     * of the {@code looked} coldest has this size.
+     */
+    IntArrayList coldest(final long slotBytes, final int most, final int looked) {
+        final IntArrayList childless = new IntArrayList();
+        final IntArrayList parents = new IntArrayList();
+        int seen = 0;
+        shares.beginChoice();
+        scan.restart();
+        for (int e = scan.next();
+                e != EvictionPolicy.NONE && childless.size() < most && seen < looked;
+                e = scan.next(), seen++) {
+            if (entries.readers(e) == 0
+                    && (slotBytes == ANY_SIZE || slotBytes(e) == slotBytes)
+                    && shares.choose(entries.namespace(e), slotBytes(e))) {
+                if (seen < SCAN && hasChildren(e)) {
+                    parents.addInt(e);
+                } else {
+                    childless.addInt(e);
+                }
+            }
+        }
+        for (int i = 0; i < parents.size() && childless.size() < most; i++) {
+            childless.addInt(parents.getInt(i));
+        }
+        return childless;
+    }
+
+    /** The coldest entries of tenants that are about to reach their maximum; bounded as every search is. */
+    IntArrayList beyondShares() {
+        final IntArrayList victims = new IntArrayList();
+        for (final SsdShares.Share share : shares.all()) {
+            long left = share.excess();
+            int seen = 0;
+            scan.restart();
+            for (int e = left > 0 ? scan.next() : EvictionPolicy.NONE;
+                    e != EvictionPolicy.NONE && left > 0 && seen < WIDE_SCAN;
+                    e = scan.next(), seen++) {
+                if (entries.readers(e) == 0 && shares.isOf(entries.namespace(e), share)) {
+                    victims.addInt(e);
+                    left -= slotBytes(e);
+                }
+            }
+        }
+        return victims;
+    }
+
+    private long slotBytes(final int entry) {
+        return pool.get(entries.extent(entry)).slotBytes;
+    }
+
+    List<ObjectId> hottestFirst() {
+        final List<ObjectId> found = new ArrayList<>();
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
+            found.add(entries.id(e));
+        }
+        return found.reversed();
+    }
+
+    /**
+     * All entries of the extent with which the least is lost, or none: bytes of its objects, of which those among the
+     * coldest count the less the colder they are.
+     *
+     * @param onlyCold none rather than one that loses more than half of what is in it, and more than one slot
+     */
+    private IntArrayList extentToMove(final long slotBytes, final boolean onlyCold) {
+        // By extent: how many of the coldest are in it, and the sum of their ranks.
+        final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();
+        int seen = 0;
+        scan.restart();
+        for (int e = scan.next(); e != EvictionPolicy.NONE && seen < SCAN; e = scan.next(), seen++) {
+            final int[] sum = cold.computeIfAbsent(entries.extent(e), id -> new int[2]);
+            sum[0]++;
+            sum[1] += seen;
+        }
+        Extent best = null;
+        double least = Double.MAX_VALUE;
+        for (final Extent extent : pool.all()) {
+            if (extent.used() > 0) {
+                final int[] sum = cold.get(extent.id);
+                final double warm =
+                        sum == null ? extent.used() : extent.used() - sum[0] + sum[1] / (double) Math.max(1, seen);
+                final double lost = warm * extent.slotBytes;
+                if (lost < least
+                        && !(onlyCold && lost > slotBytes && warm > extent.used() / 2.0)
+                        && isEvictable(extent)) {
+                    best = extent;
+                    least = lost;
+                }
+            }
+        }
+        final IntArrayList victims = new IntArrayList();
+        for (int slot = 0; best != null && slot < best.slotCount; slot++) {
+            if (best.owner(slot) >= 0) {
+                victims.addInt(best.owner(slot));
+            }
+        }
+        return victims;
+    }
+
+    private boolean isEvictable(final Extent extent) {
+        shares.beginChoice();
+        for (int slot = 0; slot < extent.slotCount; slot++) {
+            final int entry = extent.owner(slot);
+            if (entry >= 0
+                    && (entries.state(entry) != EntryTable.DURABLE
+                            || entries.readers(entry) > 0
+                            || !shares.choose(entries.namespace(entry), extent.slotBytes))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** The entries that were recovered, in the order in which they were written. */
+    void findOrder() {
+        final List<Integer> found = new ArrayList<>();
+        for (final Extent extent : pool.all()) {
+            for (int slot = 0; slot < extent.slotCount; slot++) {
+                if (extent.owner(slot) >= 0) {
+                    found.add(extent.owner(slot));
+                }
+            }
+        }
+        found.sort((a, b) -> Long.compare(entries.sequence(a), entries.sequence(b)));
+        for (final int entry : found) {
+            addToPolicy(entry);
+        }
+    }
+
+    @Override
+    public void close() {
+        pool.close();
+        entries.close();
+    }
+}

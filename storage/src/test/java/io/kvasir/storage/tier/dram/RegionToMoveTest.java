@@ -1,0 +1,163 @@
+package io.kvasir.storage.tier.dram;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.kvasir.storage.StoreFixture;
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.index.SipHash;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.policy.LruPolicy;
+import io.kvasir.storage.tenant.TenantAccounts;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Queue;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.Executors;
+import org.agrona.concurrent.SystemEpochClock;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Which region is given up for objects of another size while the SSD makes no progress. */
+class RegionToMoveTest {
+    private static final int MIB = 1 << 20;
+    private static final int SMALL = 64 << 10;
+    private static final int REGIONS = 4;
+    private static final int IN_REGION = MIB / SMALL;
+    private static final Shard SHARD = new Shard(0, 1, 0, 1, 0, 0, 1, 0, 1);
+    private static final Hash256 NAMESPACE = new Hash256(1, 2, 3, 4);
+
+    private final Queue<Runnable> completions = new ConcurrentLinkedQueue<>();
+    private final Set<Long> durable = new HashSet<>();
+    private final Set<Long> removed = new TreeSet<>();
+    private boolean hasTierBelow = true;
+    private Path root;
+    private ObjectTable table;
+    private DramTier tier;
+    private TenantArena tenant;
+
+    @BeforeEach
+    void open() throws IOException {
+        root = StoreFixture.arenaDirectory();
+        table = new ObjectTable(DramTier.mostObjects((long) REGIONS * MIB), new SipHash(new Random(2)));
+        final DramContext context = new DramContext(
+                root,
+                (long) REGIONS * MIB,
+                MIB,
+                (long) REGIONS * MIB,
+                new TenantAccounts(Map.of(), MIB, MIB),
+                LruPolicy::new,
+                object -> durable.contains(table.id(object).key().a()),
+                () -> hasTierBelow,
+                () -> true,
+                uses -> true,
+                new Removals(),
+                completions::add,
+                SystemEpochClock.INSTANCE,
+                new Random(1),
+                Executors.newSingleThreadExecutor(),
+                new StorageCounters());
+        tier = new DramTier(context, table);
+        tenant = tier.openTenant("tests", -1);
+        for (int number = 0; number < REGIONS * IN_REGION; number++) {
+            store(number, SMALL);
+        }
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        tier.close();
+        table.close();
+        StoreFixture.deleteAll(root);
+    }
+
+    /** In the order of the objects' numbers, so that the first region is the coldest. */
+    private void store(final long number, final int length) {
+        int entry = DramTier.NO_ROOM;
+        for (int tries = 0; entry < 0 && tries < 10_000; tries++) {
+            entry = tier.reserve(tenant, null, NAMESPACE, key(number), SHARD, length, 0, Eviction.ANYTHING);
+            if (entry < 0) {
+                tier.poll();
+                java.util.concurrent.locks.LockSupport.parkNanos(100_000);
+                for (Runnable task = completions.poll(); task != null; task = completions.poll()) {
+                    task.run();
+                }
+            }
+        }
+        assertTrue(entry >= 0, "room for object " + number);
+        tier.commit(null, entry, Hash256.ZERO, -1, 0, 0);
+    }
+
+    private static Hash256 key(final long number) {
+        return new Hash256(number, 0, 0, 0);
+    }
+
+    private void areDurable(final int from, final int end) {
+        for (int number = from; number < end; number++) {
+            durable.add((long) number);
+        }
+    }
+
+    private static Set<Long> numbers(final int from, final int end) {
+        final Set<Long> numbers = new TreeSet<>();
+        for (long number = from; number < end; number++) {
+            numbers.add(number);
+        }
+        return numbers;
+    }
+
+    @Test
+    void shouldGiveUpWhatIsOnSsdBeforeWhatIsNowhereElse() {
+        areDurable(2 * IN_REGION, 3 * IN_REGION);
+        store(1000, MIB);
+        assertEquals(numbers(2 * IN_REGION, 3 * IN_REGION), removed);
+    }
+
+    @Test
+    void shouldLoseAsLittleAsItCan() {
+        areDurable(IN_REGION, 2 * IN_REGION - 1);
+        areDurable(2 * IN_REGION, 2 * IN_REGION + 3);
+        store(1000, MIB);
+        assertEquals(numbers(IN_REGION, 2 * IN_REGION), removed);
+    }
+
+    @Test
+    void shouldGiveUpTheColdestWhenThereIsNoTierBelow() {
+        hasTierBelow = false;
+        store(1000, MIB);
+        assertEquals(numbers(0, IN_REGION), removed);
+    }
+
+    private final class Removals implements DramContext.Listener {
+        @Override
+        public void stored(final int entry) {}
+
+        @Override
+        public void removed(final int entry) {
+            removed.add(tier.id(entry).key().a());
+        }
+
+        @Override
+        public void settled(final int entry, final int serial) {}
+
+        @Override
+        public void roomMade() {}
+
+        @Override
+        public void regionRetired(final int region) {}
+
+        @Override
+        public void attachmentEnded(final long attachment) {}
+
+        @Override
+        public void processEnded(final Attachments.Entry attachment) {}
+    }
+}

@@ -39,7 +39,7 @@ def _hostile(home: Path, small: bool) -> Part:
 
 
 def _simulation(home: Path, small: bool) -> Part:
-    tests = ("ObjectStoreModelTest", "NodesSimulationTest")
+    tests = ("StoreModelTest", "NodesSimulationTest")
     return Part(
         "simulation of stores and cluster",
         [

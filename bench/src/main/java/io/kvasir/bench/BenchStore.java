@@ -1,12 +1,17 @@
 package io.kvasir.bench;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.FileChannel;
@@ -32,30 +37,30 @@ final class BenchStore implements AutoCloseable {
     private static final int[] ALL_SHARDS = {};
     private static final long BOUND_NS = 30_000_000_000L;
 
-    final ObjectStore store;
-    final ObjectStore.LeaseHolder holder;
+    final StoreAgent store;
+    final LeaseHolder holder;
     private final Path directory;
-    private final ObjectStore.Attachment attachment;
+    private final Attachment attachment;
     private final FileChannel lock;
     private final List<Shard> shards = new ArrayList<>();
 
     BenchStore(final int shardCount, final long capacity) {
         try {
             directory = Files.createTempDirectory(Path.of("/dev/shm"), "kvasir-micro-");
-            store = new ObjectStore(new StoreContext()
+            store = new StoreAgent(new StoreContext()
                     .dramDirectory(directory)
                     .dramCapacity(capacity)
                     .leaseQuota(1)
                     .reserveQuotaBytes(capacity));
-            final ObjectStore.Tenant tenant = store.openTenant("bench", -1);
-            attachment = store.openAttachment(tenant);
+            final Tenant tenant = store.engines().openTenant("bench", -1);
+            attachment = store.engines().openAttachment(tenant);
             lock = FileChannel.open(Path.of(tenant.directory(), attachment.lockFile()), StandardOpenOption.WRITE);
             lock.lock();
             for (int shard = 0; shard < shardCount; shard++) {
                 shards.add(new Shard(0, 1, shard, shard + 1, 0, 0, 1, 0, 1));
             }
-            holder = store.openHolder(tenant, new ShardSet(shards, Map.of()));
-            store.joinHolder(holder, attachment);
+            holder = store.engines().openHolder(tenant, new ShardSet(shards, Map.of()));
+            store.engines().joinHolder(holder, attachment);
         } catch (final IOException e) {
             throw new UncheckedIOException("no store in /dev/shm", e);
         }
@@ -78,28 +83,30 @@ final class BenchStore implements AutoCloseable {
         return packed;
     }
 
-    static ObjectStore.LookupQuery query(final byte[] keys, final boolean peek) {
-        return new ObjectStore.LookupQuery(NAMESPACE, keys, ALL_SHARDS, 0, peek, false, 0, 0);
+    static LookupQuery query(final byte[] keys, final boolean peek) {
+        return new LookupQuery(NAMESPACE, keys, ALL_SHARDS, 0, peek, false, 0, 0);
     }
 
     /** Reserves and commits one object for each key in one shard, as summed; throws when one is refused. */
     void store(final int shard, final byte[] keys, final byte[] parents) {
         final int count = keys.length / Hash256.BYTES;
         final long[] length = {OBJECT_BYTES};
-        ObjectStore.ReserveResult reserved = store.reserve(attachment, NAMESPACE, shards.get(shard), keys, length, 0);
+        ReservedSlots reserved = store.engines().reserve(attachment, NAMESPACE, shards.get(shard), keys, length, 0);
         if (reserved.noRoom() > 0) {
             // Regions are allocated by another thread.
             final long end = System.nanoTime() + BOUND_NS;
             while (reserved.noRoom() > 0) {
                 store.doWork();
-                reserved = store.retryReserve(attachment, NAMESPACE, shards.get(shard), keys, length, 0, reserved);
+                reserved = store.engines()
+                        .retryReserve(attachment, NAMESPACE, shards.get(shard), keys, length, 0, reserved);
                 if (System.nanoTime() - end > 0) {
-                    throw new IllegalStateException("no space for objects: " + store.describe());
+                    throw new IllegalStateException(
+                            "no space for objects: " + store.admin().describe());
                 }
             }
         }
         final byte[] statuses =
-                store.commit(attachment, reserved.slots(), parents, new byte[4 * count], new int[0], 0, 0);
+                store.engines().commit(attachment, reserved.slots(), parents, new byte[4 * count], new int[0], 0, 0);
         for (final byte status : statuses) {
             if (status != SlotStatus.COMMITTED) {
                 throw new IllegalStateException("commit answered status " + status);
@@ -109,9 +116,9 @@ final class BenchStore implements AutoCloseable {
 
     /** Reserves slots and gives them back. */
     void reserveAndAbort(final byte[] keys) {
-        final ObjectStore.ReserveResult reserved =
-                store.reserve(attachment, NAMESPACE, shards.getFirst(), keys, new long[] {OBJECT_BYTES}, 0);
-        store.abort(attachment, reserved.slots());
+        final ReservedSlots reserved =
+                store.engines().reserve(attachment, NAMESPACE, shards.getFirst(), keys, new long[] {OBJECT_BYTES}, 0);
+        store.engines().abort(attachment, reserved.slots());
     }
 
     /** Stores the chains that make up objects 0 to {@code objects} - 1, in every shard. */

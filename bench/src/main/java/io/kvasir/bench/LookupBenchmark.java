@@ -1,6 +1,7 @@
 package io.kvasir.bench;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -27,16 +28,16 @@ public class LookupBenchmark {
     public int shards;
 
     private BenchStore bench;
-    private ObjectStore.LookupQuery[] peeks;
-    private ObjectStore.LookupQuery[] leases;
+    private LookupQuery[] peeks;
+    private LookupQuery[] leases;
     private int next;
 
     @Setup
     public void fill() {
         bench = new BenchStore(shards, 2L * OBJECTS * BenchStore.OBJECT_BYTES);
         bench.fill(OBJECTS / shards);
-        peeks = new ObjectStore.LookupQuery[OBJECTS / shards / KEYS];
-        leases = new ObjectStore.LookupQuery[peeks.length];
+        peeks = new LookupQuery[OBJECTS / shards / KEYS];
+        leases = new LookupQuery[peeks.length];
         for (int i = 0; i < peeks.length; i++) {
             final byte[] keys = BenchStore.keys((long) i * KEYS, KEYS);
             peeks[i] = BenchStore.query(keys, true);
@@ -52,22 +53,22 @@ public class LookupBenchmark {
     /** Finds out what is there, and answers with its slots. */
     @Benchmark
     @OperationsPerInvocation(KEYS)
-    public ObjectStore.LookupResult plan() {
+    public LookupAnswer plan() {
         next = (next + 1) % peeks.length;
-        return hits(bench.store.lookup(bench.holder, peeks[next]));
+        return hits(bench.store.engines().lookup(bench.holder, peeks[next]));
     }
 
     /** The same with a lease, which is released. */
     @Benchmark
     @OperationsPerInvocation(KEYS)
-    public ObjectStore.LookupResult lease() {
+    public LookupAnswer lease() {
         next = (next + 1) % leases.length;
-        final ObjectStore.LookupResult found = hits(bench.store.lookup(bench.holder, leases[next]));
-        bench.store.release(bench.holder, found.lease(), ALL_SHARDS);
+        final LookupAnswer found = hits(bench.store.engines().lookup(bench.holder, leases[next]));
+        bench.store.engines().release(bench.holder, found.lease(), ALL_SHARDS);
         return found;
     }
 
-    private static ObjectStore.LookupResult hits(final ObjectStore.LookupResult found) {
+    private static LookupAnswer hits(final LookupAnswer found) {
         if (found.hitChunks() != KEYS) {
             throw new IllegalStateException(found.hitChunks() + " of " + KEYS + " chunks are hits");
         }

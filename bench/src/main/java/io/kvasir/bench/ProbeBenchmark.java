@@ -88,7 +88,7 @@ public class ProbeBenchmark {
     private int probe(final ObjectId[] ids, final int expected) {
         int found = 0;
         for (int i = 0; i < PROBES; i++) {
-            found += bench.store.holds(ids[next + i]) ? 1 : 0;
+            found += bench.store.peers().holds(ids[next + i]) ? 1 : 0;
         }
         next = (next + PROBES) % OBJECTS;
         if (found != expected) {

@@ -12,7 +12,7 @@ import org.openjdk.jcstress.infra.results.LL_Result;
 
 /**
  * An owner goes to sleep while another thread queues something for it: it sees that, or its sleep is ended. The queues are
- * those of the engine thread ({@code ObjectStore}'s completions) and of the log's writer.
+ * those of the engine thread ({@code StoreAgent}'s completions) and of the log's writer.
  */
 public final class SleepStress {
     private SleepStress() {}

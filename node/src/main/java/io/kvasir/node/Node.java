@@ -10,7 +10,7 @@ import io.kvasir.node.engine.EngineServer;
 import io.kvasir.node.engine.StallTracker;
 import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.Holdings;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.prometheus.client.CollectorRegistry;
@@ -178,7 +178,7 @@ public final class Node implements AutoCloseable {
         return cluster;
     }
 
-    private ObjectStore openStore(final Runnable wakeup) {
+    private StoreAgent openStore(final Runnable wakeup) {
         final NodeConfig.Ssd ssd = config.ssd();
         final SsdTier.Context disk = ssd.capacityBytes() == 0
                 ? null
@@ -189,7 +189,7 @@ public final class Node implements AutoCloseable {
                         .maxObjects(ssd.objects())
                         .readThreads(ssd.readThreads())
                         .directIo(ssd.directIo());
-        final ObjectStore store = new ObjectStore(new StoreContext()
+        final StoreAgent store = new StoreAgent(new StoreContext()
                 .dramDirectory(config.dram().directory())
                 .dramCapacity(config.dram().capacityBytes())
                 .regionBytes(config.dram().regionBytes())
@@ -215,8 +215,10 @@ public final class Node implements AutoCloseable {
                 throw e;
             }
         }
-        storeMetrics = new StoreMetrics(store, registry);
-        clusterMetrics = cluster == null ? null : new ClusterMetrics(cluster, store.counters(), registry);
+        storeMetrics = new StoreMetrics(store.admin(), registry);
+        clusterMetrics = cluster == null
+                ? null
+                : new ClusterMetrics(cluster, store.admin().counters(), registry);
         return store;
     }
 

@@ -1,6 +1,6 @@
 package io.kvasir.node;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tier.ssd.SsdMetrics;
@@ -61,10 +61,10 @@ final class StoreMetrics extends Collector {
         }
     }
 
-    private final ObjectStore store;
+    private final AdminStore store;
     private volatile Sample sample;
 
-    StoreMetrics(final ObjectStore store, final CollectorRegistry registry) {
+    StoreMetrics(final AdminStore store, final CollectorRegistry registry) {
         this.store = store;
         sample();
         register(registry);

@@ -4,7 +4,7 @@ import io.kvasir.node.engine.EngineContext;
 import io.kvasir.node.engine.EngineServer;
 import io.kvasir.node.engine.StallTracker;
 import io.kvasir.node.engine.TenantPolicy;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
 import io.prometheus.client.CollectorRegistry;
 import java.io.IOException;
@@ -23,7 +23,7 @@ final class ServerFixture implements AutoCloseable {
     final StallTracker stalls = new StallTracker();
     final Path directory = Files.createTempDirectory(Path.of("/dev/shm"), "kvasir-server-test-");
     final Path socket = directory.resolve("e.sock");
-    ObjectStore store;
+    StoreAgent store;
     private final EngineServer server;
     private final Thread owner = new Thread(this::run, "engine");
     private volatile boolean stopping;
@@ -37,7 +37,7 @@ final class ServerFixture implements AutoCloseable {
                         .registry(registry)
                         .stalls(stalls)
                         .store(wakeup -> {
-                            store = new ObjectStore(new StoreContext()
+                            store = new StoreAgent(new StoreContext()
                                     .dramDirectory(directory.resolve("dram"))
                                     .dramCapacity(1 << 20)
                                     .wakeup(wakeup));

@@ -69,7 +69,7 @@ class StallTrackerTest {
         fixture.store.execute(this::standStill);
         NodeFixture.await(
                 "its stack",
-                () -> logged("The engine thread stands here", "StallTrackerTest.standStill", "ObjectStore.doWork"));
+                () -> logged("The engine thread stands here", "StallTrackerTest.standStill", "StoreAgent.doWork"));
         assertTrue(logged("The engine thread stands still", "S in [", "major and"), lines::toString);
         assertTrue(metric("kvasir_node_duty_cycle_longest_seconds") > 0.1);
         final double before = metric("kvasir_node_duty_cycle_stalls_total");

@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
 import io.prometheus.client.Collector;
 import io.prometheus.client.CollectorRegistry;
@@ -28,15 +28,15 @@ class StoreMetricsTest {
 
     @Test
     void tenantsBeyondTheBoundAreOneSum() {
-        try (ObjectStore store = new ObjectStore(
+        try (StoreAgent store = new StoreAgent(
                 new StoreContext().dramDirectory(directory.resolve("dram")).dramCapacity(1 << 20))) {
-            final StoreMetrics metrics = new StoreMetrics(store, registry);
-            store.openAttachment(store.openTenant("one", -1));
+            final StoreMetrics metrics = new StoreMetrics(store.admin(), registry);
+            store.engines().openAttachment(store.engines().openTenant("one", -1));
             metrics.sample();
             assertEquals(1.0, connections("one"));
             assertNull(connections(StoreMetrics.OTHER_TENANTS));
             for (int i = 0; i < StoreMetrics.MOST_TENANTS + 9; i++) {
-                store.openAttachment(store.openTenant("many-" + i, -1));
+                store.engines().openAttachment(store.engines().openTenant("many-" + i, -1));
             }
             metrics.sample();
             assertEquals(10.0, connections(StoreMetrics.OTHER_TENANTS));

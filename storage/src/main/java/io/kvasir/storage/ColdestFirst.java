@@ -5,7 +5,7 @@ import io.kvasir.storage.tier.dram.DramTier;
 import java.util.function.Consumer;
 
 /**
- * A walk, over many duty cycles, through what DRAM loses next, for who saves it before. Owned by {@link ObjectStore}.
+ * A walk, over many duty cycles, through what DRAM loses next, for who saves it before. Owned by {@link StoreAgent}.
  */
 final class ColdestFirst {
     private static final int LOOKED_AT_ONCE = 256;
@@ -22,7 +22,7 @@ final class ColdestFirst {
         scan = dram.scan();
     }
 
-    /** See {@link ObjectStore#nextToLeave}. */
+    /** See {@link PeerStore#nextToLeave}. */
     boolean next(final long withinBytes, final Consumer<Leaving> each) {
         if (!walking) {
             walking = true;

@@ -1,6 +1,8 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.ShardSet;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.dram.DramTier;
 import java.util.Arrays;
 import java.util.LinkedHashSet;
@@ -11,12 +13,12 @@ import org.agrona.collections.LongHashSet;
 /**
  * Rights to read. A lease holds its entries until its session gives them back; its time's end stops new reads only,
  * because a reader may be in the middle of a copy. What a session leaves is freed when all its processes have ended.
- * Owned by {@link ObjectStore}.
+ * Owned by {@link StoreAgent}.
  */
 final class Leases {
     /** One session's leases. */
-    static final class Holder implements ObjectStore.LeaseHolder {
-        final ObjectStore.Tenant tenant;
+    static final class Holder implements LeaseHolder {
+        final Tenant tenant;
         /** Null once it is closed: it may stay for as long as its processes live. */
         ShardSet shards;
 
@@ -25,13 +27,13 @@ final class Leases {
         long bytes;
         boolean closed;
 
-        Holder(final ObjectStore.Tenant tenant, final ShardSet shards) {
+        Holder(final Tenant tenant, final ShardSet shards) {
             this.tenant = tenant;
             this.shards = shards;
         }
 
         @Override
-        public ObjectStore.Tenant tenant() {
+        public Tenant tenant() {
             return tenant;
         }
 

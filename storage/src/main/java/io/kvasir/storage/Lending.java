@@ -18,7 +18,7 @@ import java.util.function.IntConsumer;
 
 /**
  * Holds objects while they are sent to other nodes. What is on SSD comes to DRAM first, and nothing leaves the node
- * unsummed or unverified. Owned by {@link ObjectStore}.
+ * unsummed or unverified. Owned by {@link StoreAgent}.
  */
 final class Lending {
     private static final int MOST_WAITING = 1 << 14;

@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Costs;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Presence;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
@@ -104,7 +105,7 @@ final class LookupCells implements Costs, Question {
      */
     void begin(
             final Leases.Holder newHolder,
-            final ObjectStore.LookupQuery query,
+            final LookupQuery query,
             final boolean asksOthers,
             final boolean keepsFound,
             final long timeNs) {

@@ -1,6 +1,8 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Plan;
 import io.kvasir.storage.lookup.Planner;
 import io.kvasir.storage.lookup.Presence;
@@ -50,7 +52,7 @@ final class LookupTask {
 
     private Phase phase = Phase.DONE;
     private Leases.Holder owner;
-    private ObjectStore.LookupQuery query;
+    private LookupQuery query;
     private boolean sliced;
     private long replaced;
     private long nowNs;
@@ -92,11 +94,7 @@ final class LookupTask {
      * @param inSlices others may use the store between its steps
      * @param replacedLease is given back when this lookup holds what it covers, so that its quota is free; 0: none
      */
-    void begin(
-            final Leases.Holder holder,
-            final ObjectStore.LookupQuery lookup,
-            final boolean inSlices,
-            final long replacedLease) {
+    void begin(final Leases.Holder holder, final LookupQuery lookup, final boolean inSlices, final long replacedLease) {
         owner = holder;
         query = lookup;
         sliced = inSlices;
@@ -246,7 +244,7 @@ final class LookupTask {
         return started != Tier.NOT_HERE;
     }
 
-    /** See {@link ObjectStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
+    /** See {@link EngineStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
     long await(final Runnable wake) {
         final int[] entries = new int[Math.min(plan.end() * cells.shards, StoreLimits.WAITS)];
         int count = 0;
@@ -281,7 +279,7 @@ final class LookupTask {
     }
 
     /** What {@link #await} waits for, when no lookup went before: as if nothing limited what may be leased. */
-    void lookAndPlan(final Leases.Holder holder, final ObjectStore.LookupQuery lookup) {
+    void lookAndPlan(final Leases.Holder holder, final LookupQuery lookup) {
         begin(holder, lookup, false, 0);
         cells.lookOn(Integer.MAX_VALUE);
         leaseBytes = Long.MAX_VALUE;
@@ -398,8 +396,8 @@ final class LookupTask {
     }
 
     /** Of the lookup whose last step was done. */
-    ObjectStore.LookupResult result() {
-        return new ObjectStore.LookupResult(
+    LookupAnswer result() {
+        return new LookupAnswer(
                 lease == null ? 0 : lease.id,
                 lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
                 plan.hits(),

@@ -1,9 +1,13 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -12,7 +16,7 @@ import java.util.function.Supplier;
 
 /**
  * How engines read: lookups in one piece or in slices, each by a {@link LookupTask}; and what is done with their leases.
- * Owned by {@link ObjectStore}.
+ * Owned by {@link StoreAgent}.
  */
 final class Lookups {
     private static final int[] ALL_SHARDS = {};
@@ -26,7 +30,7 @@ final class Lookups {
     /** Of lookups in slices; those that are free. */
     private final ArrayDeque<LookupTask> free = new ArrayDeque<>();
     /** Tenants that have one under way: each has one, so that none takes all. */
-    private final List<ObjectStore.Tenant> busy = new ArrayList<>(StoreLimits.LOOKUPS_IN_SLICES);
+    private final List<Tenant> busy = new ArrayList<>(StoreLimits.LOOKUPS_IN_SLICES);
 
     Lookups(
             final Supplier<LookupTask> tasks,
@@ -44,8 +48,8 @@ final class Lookups {
         }
     }
 
-    /** See {@link ObjectStore#lookup}. */
-    ObjectStore.LookupResult lookup(final Leases.Holder owner, final ObjectStore.LookupQuery query) {
+    /** See {@link EngineStore#lookup}. */
+    LookupAnswer lookup(final Leases.Holder owner, final LookupQuery query) {
         try {
             task.begin(owner, query, false, 0);
             while (!task.step(Integer.MAX_VALUE)) {
@@ -57,14 +61,13 @@ final class Lookups {
         }
     }
 
-    /** See {@link ObjectStore#canSlice}. */
+    /** See {@link EngineStore#canSlice}. */
     boolean canSlice(final Leases.Holder owner) {
         return !free.isEmpty() && !busy.contains(owner.tenant);
     }
 
-    /** See {@link ObjectStore#lookupInSlices}. */
-    ObjectStore.SlicedLookup lookupInSlices(
-            final Leases.Holder owner, final ObjectStore.LookupQuery query, final long replacedLease) {
+    /** See {@link EngineStore#lookupInSlices}. */
+    SlicedLookup lookupInSlices(final Leases.Holder owner, final LookupQuery query, final long replacedLease) {
         if (!canSlice(owner)) {
             return null;
         }
@@ -74,11 +77,11 @@ final class Lookups {
         return new Slices(taken, owner.tenant);
     }
 
-    private final class Slices implements ObjectStore.SlicedLookup {
-        private final ObjectStore.Tenant tenant;
+    private final class Slices implements SlicedLookup {
+        private final Tenant tenant;
         private LookupTask taken;
 
-        Slices(final LookupTask taken, final ObjectStore.Tenant tenant) {
+        Slices(final LookupTask taken, final Tenant tenant) {
             this.taken = taken;
             this.tenant = tenant;
         }
@@ -89,7 +92,7 @@ final class Lookups {
         }
 
         @Override
-        public ObjectStore.LookupResult result() {
+        public LookupAnswer result() {
             return taken.result();
         }
 
@@ -111,15 +114,14 @@ final class Lookups {
 
     /** Every key in every shard, on its own, as far as it is on this node. */
     LookupCells here(final Leases.Holder owner, final Hash256 namespace, final byte[] keys) {
-        final ObjectStore.LookupQuery query =
-                new ObjectStore.LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
+        final LookupQuery query = new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
         task.cells.begin(owner, query, false, false, context.nanoClock().nanoTime());
         task.cells.lookOn(Integer.MAX_VALUE);
         return task.cells;
     }
 
-    /** See {@link ObjectStore#answered}. */
-    void answered(final Leases.Holder owner, final ObjectStore.LookupResult result) {
+    /** See {@link EngineStore#answered}. */
+    void answered(final Leases.Holder owner, final LookupAnswer result) {
         for (final PlanRange range : result.plan()) {
             (range.status() == SlotStatus.HIT
                             ? counters.hits
@@ -139,8 +141,8 @@ final class Lookups {
         }
     }
 
-    /** See {@link ObjectStore#whenSettled}. */
-    long whenSettled(final Leases.Holder owner, final ObjectStore.LookupQuery query, final Runnable wake) {
+    /** See {@link EngineStore#whenSettled}. */
+    long whenSettled(final Leases.Holder owner, final LookupQuery query, final Runnable wake) {
         try {
             task.lookAndPlan(owner, query);
             return task.await(wake);
@@ -149,8 +151,8 @@ final class Lookups {
         }
     }
 
-    /** See {@link ObjectStore#resolve}. */
-    ObjectStore.LookupResult resolve(final Leases.Holder owner, final long lease, final int[] shardIndices) {
+    /** See {@link EngineStore#resolve}. */
+    LookupAnswer resolve(final Leases.Holder owner, final long lease, final int[] shardIndices) {
         final long nowNs = context.nanoClock().nanoTime();
         final Leases.Lease found = leases.valid(owner, lease, nowNs);
         if (found == null) {
@@ -166,7 +168,7 @@ final class Lookups {
                 records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
             }
         }
-        return new ObjectStore.LookupResult(
+        return new LookupAnswer(
                 lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of(), false);
     }
 

@@ -10,7 +10,7 @@ import org.agrona.collections.IntArrayList;
 
 /**
  * Entries that are not evicted until a time; the catalog keeps them over restarts. What a tenant pins is bounded.
- * Owned by {@link ObjectStore}.
+ * Owned by {@link StoreAgent}.
  */
 final class Pins {
     private record Pin(String tenant, long bytes, long untilUnixMs) {}

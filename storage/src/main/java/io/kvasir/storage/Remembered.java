@@ -30,7 +30,7 @@ import org.slf4j.LoggerFactory;
 /**
  * The store's side of the catalog, whose file is on a disk that may be behind: a thread of its own opens, reads and
  * writes it, behind bounded queues. What the owner needs of it is kept in memory. A
- * catalog that cannot be opened costs what it would have remembered, nothing else. Owned by {@link ObjectStore}.
+ * catalog that cannot be opened costs what it would have remembered, nothing else. Owned by {@link StoreAgent}.
  */
 final class Remembered {
     private static final Logger LOG = LoggerFactory.getLogger(Remembered.class);

@@ -4,6 +4,7 @@ import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Question;
 import io.kvasir.storage.tier.Tier;
@@ -17,7 +18,7 @@ import org.agrona.concurrent.NanoClock;
 
 /**
  * What lookups know of other nodes' objects: what was asked, found, not found, and what is on its way. Remembers all of
- * that briefly, so that a miss is cheap and a chain is asked for once. Owned by {@link ObjectStore}.
+ * that briefly, so that a miss is cheap and a chain is asked for once. Owned by {@link StoreAgent}.
  */
 final class RemoteShelf implements Tier {
     /** An answer "nobody has it" counts for so long; a lookup meanwhile is a miss at once. */
@@ -234,7 +235,7 @@ final class RemoteShelf implements Tier {
 
     /** Waits until {@link #flush}, so that what comes from one node is asked for together. */
     @Override
-    public int fetch(final ObjectStore.Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
+    public int fetch(final Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
         final Known about = known.get(object.hash());
         if (about == null || about.state != State.FOUND) {
             return UNDER_WAY;
@@ -252,7 +253,7 @@ final class RemoteShelf implements Tier {
     }
 
     @Override
-    public void flush(final ObjectStore.Tenant tenant) {
+    public void flush(final Tenant tenant) {
         if (!batch.isEmpty()) {
             final List<Pull> objects = List.copyOf(batch);
             batch.clear();

@@ -3,6 +3,7 @@ package io.kvasir.storage;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.tenant.Tenant;
 import java.util.List;
 
 /**
@@ -35,7 +36,7 @@ public interface RemoteTier {
         Copies copies();
 
         /**
-         * The pull of this object is over. True: it was received, by {@link ObjectStore#receive} and its commit, or was
+         * The pull of this object is over. True: it was received, by {@link PeerStore#receive} and its commit, or was
          * here already.
          */
         void ended(boolean here);
@@ -57,7 +58,7 @@ public interface RemoteTier {
     long expectedNs(Copies copies);
 
     /** Starts to pull these; each ends, at the latest at the tier's own deadline. */
-    void pull(ObjectStore.Tenant tenant, List<? extends Wanted> objects);
+    void pull(Tenant tenant, List<? extends Wanted> objects);
 
     /** Called every duty cycle; returns the work done. */
     int doWork(long nowNs);

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
@@ -15,7 +16,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 
-/** How engines write: reserves slots, and commits or aborts them. Owned by {@link ObjectStore}. */
+/** How engines write: reserves slots, and commits or aborts them. Owned by {@link StoreAgent}. */
 final class Reservations {
     /** Keys whose index entries are read together. */
     private static final int AT_ONCE = 512;
@@ -53,14 +54,14 @@ final class Reservations {
      *
      * @param before null, or the result whose NO_ROOM records are tried again, in place; its other records are kept
      */
-    ObjectStore.ReserveResult reserve(
+    ReservedSlots reserve(
             final Attachments.Entry writer,
             final Hash256 namespace,
             final Shard shard,
             final byte[] keys,
             final long[] lengths,
             final int codec,
-            final ObjectStore.ReserveResult before) {
+            final ReservedSlots before) {
         if (before == null) {
             tooLarge.check(lengths);
         }
@@ -108,7 +109,7 @@ final class Reservations {
                 final byte[] keys,
                 final long[] lengths,
                 final int codec,
-                final ObjectStore.ReserveResult before) {
+                final ReservedSlots before) {
             this.granted = granted;
             this.writer = writer;
             this.namespace = namespace;
@@ -120,7 +121,7 @@ final class Reservations {
             records = retries ? new SlotRecords(dram, before) : new SlotRecords(dram, keys.length / Hash256.BYTES);
         }
 
-        ObjectStore.ReserveResult run() {
+        ReservedSlots run() {
             final int count = keys.length / Hash256.BYTES;
             final long[] hashes = new long[Math.min(count, AT_ONCE)];
             final long[] tableHashes = new long[hashes.length];
@@ -155,8 +156,7 @@ final class Reservations {
                     one(wanted[k], tableHashes[k]);
                 }
             }
-            return new ObjectStore.ReserveResult(
-                    records.bytes(), records.regions(), noRoom, tooLong, unfinished && !full);
+            return new ReservedSlots(records.bytes(), records.regions(), noRoom, tooLong, unfinished && !full);
         }
 
         private long length(final int i) {
@@ -211,7 +211,7 @@ final class Reservations {
         }
     }
 
-    /** See {@link ObjectStore#commit}. */
+    /** See {@link EngineStore#commit}. */
     byte[] commit(
             final Attachments.Entry writer,
             final byte[] records,

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
@@ -56,7 +57,7 @@ final class SlotRecords {
     }
 
     /** The records of an earlier answer to the same request, to be changed in place. */
-    SlotRecords(final DramTier dram, final ObjectStore.ReserveResult before) {
+    SlotRecords(final DramTier dram, final ReservedSlots before) {
         this.dram = dram;
         buffer = ByteBuffer.wrap(before.slots()).order(ByteOrder.LITTLE_ENDIAN);
         for (final int region : before.regions()) {

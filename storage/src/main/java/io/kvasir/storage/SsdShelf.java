@@ -9,6 +9,7 @@ import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.DramTier;
@@ -31,7 +32,7 @@ import org.slf4j.LoggerFactory;
 /**
  * The traffic between DRAM and SSD: promotes what a lookup wants, demotes what is getting cold so that it can leave DRAM
  * at once, and mirrors which objects are durable, so that a lookup is answered from memory. Owned by
- * {@link ObjectStore}; the tier's threads come back through its completions.
+ * {@link StoreAgent}; the tier's threads come back through its completions.
  */
 final class SsdShelf implements Tier, SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
@@ -287,7 +288,7 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     @Override
-    public int fetch(final ObjectStore.Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
+    public int fetch(final Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
         return promote((TenantArena) tenant, object.object(), object.id(), nowNs);
     }
 

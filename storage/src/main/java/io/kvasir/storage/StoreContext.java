@@ -26,7 +26,7 @@ import org.agrona.concurrent.NanoClock;
 import org.agrona.concurrent.SystemEpochClock;
 import org.agrona.concurrent.SystemNanoClock;
 
-/** What an {@link ObjectStore} needs. Set, conclude once by handing it to the store, then leave alone. */
+/** What an {@link StoreAgent} needs. Set, conclude once by handing it to the store, then leave alone. */
 public final class StoreContext {
     private Path dramDirectory;
     private long dramCapacity;
@@ -193,7 +193,7 @@ public final class StoreContext {
         return copyGivesWay;
     }
 
-    /** Called by other threads when {@link ObjectStore#doWork()} has something to do. */
+    /** Called by other threads when {@link StoreAgent#doWork()} has something to do. */
     public StoreContext wakeup(final Runnable value) {
         wakeup = value;
         return this;

@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Sums what was committed without a checksum, and verifies what an earlier node left: a batch at a time in the
- * background, so that a commit pays nothing for it, and at once what somebody waits for. Owned by {@link ObjectStore}.
+ * background, so that a commit pays nothing for it, and at once what somebody waits for. Owned by {@link StoreAgent}.
  */
 final class Verifier implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Verifier.class);

@@ -49,53 +49,59 @@ class CopiesTest {
     }
 
     private Reception receive(final long number, final boolean mayEvict) {
-        return fixture.store.receive(
-                fixture.tenant, id(number), new StoredObject(LENGTH, 0, 0, Hash256.ZERO, 0, 0, 0), false, mayEvict);
+        return fixture.store
+                .peers()
+                .receive(
+                        fixture.tenant,
+                        id(number),
+                        new StoredObject(LENGTH, 0, 0, Hash256.ZERO, 0, 0, 0),
+                        false,
+                        mayEvict);
     }
 
     private List<Leaving> nextToLeave(final long bytes) {
         final List<Leaving> found = new ArrayList<>();
         boolean more = true;
         while (more) {
-            more = fixture.store.nextToLeave(bytes, found::add);
+            more = fixture.store.peers().nextToLeave(bytes, found::add);
         }
         return found;
     }
 
     @Test
     void shouldKeepACopyThatWasUsedOftenEnough() throws IOException {
-        fixture.store.copied(id(7), true);
+        fixture.store.peers().copied(id(7), true);
         for (int use = 0; use < 3; use++) {
             assertArrayEquals(StoreFixture.content(7, LENGTH), fixture.load(7));
         }
         fixture.store(100, LENGTH);
         assertArrayEquals(StoreFixture.content(7, LENGTH), fixture.load(7));
-        assertEquals(0, fixture.store.counters().evictedCopies.sum());
+        assertEquals(0, fixture.store.admin().counters().evictedCopies.sum());
     }
 
     @Test
     void shouldLetACopyThatWasUsedLessGoFirst() throws IOException {
-        fixture.store.copied(id(7), true);
+        fixture.store.peers().copied(id(7), true);
         fixture.load(7);
         fixture.load(7);
         fixture.store(100, LENGTH);
         assertEquals(null, fixture.load(7));
-        assertEquals(1, fixture.store.counters().evictedCopies.sum());
+        assertEquals(1, fixture.store.admin().counters().evictedCopies.sum());
     }
 
     @Test
     void shouldKeepWhatAnotherNodeUsed() throws IOException {
-        fixture.store.usedElsewhere(List.of(id(0), id(1)));
+        fixture.store.peers().usedElsewhere(List.of(id(0), id(1)));
         for (int number = 100; number < 104; number++) {
             fixture.store(number, LENGTH);
         }
-        assertTrue(fixture.store.holds(id(0)) && fixture.store.holds(id(1)));
+        assertTrue(fixture.store.peers().holds(id(0)) && fixture.store.peers().holds(id(1)));
     }
 
     @Test
     void shouldEvictNothingForWhatMayNotEvict() {
         assertEquals(SlotStatus.NO_ROOM, receive(100, false).status());
-        assertEquals(FULL, fixture.store.dramObjects());
+        assertEquals(FULL, fixture.store.admin().dramObjects());
         final Reception granted = receive(100, true);
         assertEquals(SlotStatus.GRANTED, granted.status());
         granted.slot().abort();
@@ -103,7 +109,7 @@ class CopiesTest {
 
     @Test
     void shouldTellWhatLeavesNext() throws IOException {
-        fixture.store.copied(id(9), true);
+        fixture.store.peers().copied(id(9), true);
         final List<Leaving> next = nextToLeave(4L * LENGTH);
         assertEquals(4, next.size());
         assertEquals(new Leaving(id(9), LENGTH, true), next.getFirst());
@@ -112,9 +118,9 @@ class CopiesTest {
         fixture.store(101, LENGTH);
         int gone = 0;
         for (final ObjectId id : named) {
-            gone += fixture.store.holds(id) ? 0 : 1;
+            gone += fixture.store.peers().holds(id) ? 0 : 1;
         }
         assertEquals(2, gone, "what left was named");
-        assertTrue(fixture.store.holds(id(FULL - 1)));
+        assertTrue(fixture.store.peers().holds(id(FULL - 1)));
     }
 }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.StorageException;
 import java.io.IOException;
@@ -52,7 +53,7 @@ class FullFileSystemTest {
     @Test
     void shouldRefuseToStartWithoutTheSpaceAndSayTheNumbers() throws IOException {
         Files.write(mount.resolve("other"), new byte[8 * MIB]);
-        final StorageException refused = assertThrows(StorageException.class, () -> new ObjectStore(context()));
+        final StorageException refused = assertThrows(StorageException.class, () -> new StoreAgent(context()));
         assertTrue(refused.getMessage().contains("dram.capacity is " + 12 * MIB), refused.getMessage());
         assertTrue(refused.getMessage().contains("bytes free"), refused.getMessage());
     }
@@ -67,7 +68,7 @@ class FullFileSystemTest {
                 assertEquals(SlotStatus.COMMITTED, fixture.store(number, length), "object " + number);
             }
             assertArrayEquals(StoreFixture.content(39, length), fixture.load(39));
-            assertTrue(fixture.store.counters().faults.sum() > 0, "the failed allocation is counted");
+            assertTrue(fixture.store.admin().counters().faults.sum() > 0, "the failed allocation is counted");
         }
     }
 
@@ -87,11 +88,11 @@ class FullFileSystemTest {
         final int length = 256 * 1024;
         try (StoreFixture fixture = new StoreFixture(context())) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(1, length));
-            final ObjectStore.LookupResult lease = fixture.lookup(1);
+            final LookupAnswer lease = fixture.lookup(1);
             assertEquals(0, run("rm", "-rf", mount.resolve("arena").toString()));
-            assertThrows(StorageException.class, () -> fixture.store.openAttachment(fixture.tenant));
+            assertThrows(StorageException.class, () -> fixture.store.engines().openAttachment(fixture.tenant));
             assertEquals(1, fixture.lookup(1).hitChunks());
-            assertTrue(fixture.store.release(fixture.holder, lease.lease(), new int[0]));
+            assertTrue(fixture.store.engines().release(fixture.holder, lease.lease(), new int[0]));
         }
     }
 }

@@ -1,10 +1,16 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.IOException;
@@ -42,8 +48,8 @@ final class HostileEngine {
     private long standsStillAtNs;
 
     private StoreFixture node;
-    private ObjectStore.Tenant bystander;
-    private ObjectStore.LeaseHolder bystanderHolder;
+    private Tenant bystander;
+    private LeaseHolder bystanderHolder;
     private FileChannel bystanderLock;
 
     @FunctionalInterface
@@ -85,27 +91,29 @@ final class HostileEngine {
                 .nanoClock(() -> standsStillAtNs == 0 ? System.nanoTime() : standsStillAtNs)
                 .ssd(new SsdTier.Context().directory(disk.resolve("ssd")).capacityBytes(64 << 20)));
         opened.run();
-        node.store.rememberNamespace(OTHERS, "bystander", new byte[0]);
-        node.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
-        node.until("SSD warm", node.store::isSsdWarm);
-        bystander = node.store.openTenant("bystander", -1);
-        final ObjectStore.Attachment attachment = node.store.openAttachment(bystander);
+        node.store.engines().rememberNamespace(OTHERS, "bystander", new byte[0]);
+        node.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        node.until("SSD warm", node.store.admin()::isSsdWarm);
+        bystander = node.store.engines().openTenant("bystander", -1);
+        final Attachment attachment = node.store.engines().openAttachment(bystander);
         bystanderLock =
                 FileChannel.open(Path.of(bystander.directory(), attachment.lockFile()), StandardOpenOption.WRITE);
         bystanderLock.lock();
-        bystanderHolder = node.store.openHolder(bystander, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
-        node.store.joinHolder(bystanderHolder, attachment);
+        bystanderHolder =
+                node.store.engines().openHolder(bystander, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
+        node.store.engines().joinHolder(bystanderHolder, attachment);
         if (bystanderFirst) {
             storeForTheBystander(attachment);
         }
     }
 
-    private void storeForTheBystander(final ObjectStore.Attachment attachment) throws IOException {
+    private void storeForTheBystander(final Attachment attachment) throws IOException {
         if (lookup().hitChunks() == 0) {
-            final ObjectStore.ReserveResult[] room = new ObjectStore.ReserveResult[1];
+            final ReservedSlots[] room = new ReservedSlots[1];
             node.until("room for the bystander", () -> {
-                room[0] = node.store.reserve(
-                        attachment, OTHERS, StoreFixture.SHARD, StoreFixture.keys(9), new long[] {LENGTH}, 0);
+                room[0] = node.store
+                        .engines()
+                        .reserve(attachment, OTHERS, StoreFixture.SHARD, StoreFixture.keys(9), new long[] {LENGTH}, 0);
                 return room[0].noRoom() == 0;
             });
             if (room[0].slots()[SlotRecord.STATUS] == SlotStatus.GRANTED) {
@@ -113,7 +121,7 @@ final class HostileEngine {
                 try (FileChannel file = FileChannel.open(dataFile(bystander, record), StandardOpenOption.WRITE)) {
                     file.write(ByteBuffer.wrap(StoreFixture.content(9, LENGTH)), position(record));
                 }
-                node.store.commit(attachment, room[0].slots(), new byte[0], new byte[0], new int[0], 0, 0);
+                node.store.engines().commit(attachment, room[0].slots(), new byte[0], new byte[0], new int[0], 0, 0);
             }
         }
     }
@@ -122,13 +130,13 @@ final class HostileEngine {
 
     /** The node sums what was committed without a checksum. */
     private void damageBeforeTheSum() throws IOException {
-        final ObjectStore.ReserveResult reserved = node.reserve(LENGTH, TARGET);
+        final ReservedSlots reserved = node.reserve(LENGTH, TARGET);
         node.write(reserved.slots(), 0, StoreFixture.content(TARGET, LENGTH));
         require(node.commit(reserved.slots())[0] == SlotStatus.COMMITTED, "committed");
         damage();
         // Another node asks for it: it is summed first.
         final boolean[] told = {false};
-        node.store.lend(id(TARGET), System.nanoTime() + Long.MAX_VALUE / 2, answer -> told[0] = true);
+        node.store.peers().lend(id(TARGET), System.nanoTime() + Long.MAX_VALUE / 2, answer -> told[0] = true);
         requireLostRegion();
         node.until("the other node is told", () -> told[0]);
         require(node.load(TARGET) == null, "the object is a miss");
@@ -140,7 +148,7 @@ final class HostileEngine {
         requireLostRegion();
         require(node.load(TARGET) == null, "the object is a miss");
         Files.deleteIfExists(directory.resolve("filler"));
-        storeForTheBystander(node.store.openAttachment(bystander));
+        storeForTheBystander(node.store.engines().openAttachment(bystander));
     }
 
     private void damageWhatAPromotionFills() throws IOException {
@@ -149,7 +157,7 @@ final class HostileEngine {
         for (long number = 10; number < 90; number++) {
             require(node.store(number, LENGTH) == SlotStatus.COMMITTED, "stored");
         }
-        node.until("on SSD", () -> node.store.counters().demoted.sum() >= 2);
+        node.until("on SSD", () -> node.store.admin().counters().demoted.sum() >= 2);
         node.killNode();
         node.killEngine();
         bystanderLock.close();
@@ -158,7 +166,7 @@ final class HostileEngine {
         // A region of this tenant for the promotion, and its memory gone before the disk's answer.
         require(node.store(2, LENGTH) == SlotStatus.COMMITTED, "stored");
         damage();
-        node.store.lookup(node.holder, node.query(false, TARGET));
+        node.store.engines().lookup(node.holder, node.query(false, TARGET));
         requireLostRegion();
         Files.deleteIfExists(directory.resolve("filler"));
         final byte[][] loaded = new byte[1][];
@@ -180,7 +188,9 @@ final class HostileEngine {
     private void damageWhatIsSent() throws IOException {
         storeSummed(TARGET);
         final Lent[] lent = new Lent[1];
-        node.store.lend(id(TARGET), System.nanoTime() + TimeUnit.SECONDS.toNanos(30), answer -> lent[0] = answer);
+        node.store
+                .peers()
+                .lend(id(TARGET), System.nanoTime() + TimeUnit.SECONDS.toNanos(30), answer -> lent[0] = answer);
         node.until("ready to be sent", () -> lent[0] != null);
         damage();
         try (Arena arena = Arena.ofConfined()) {
@@ -200,7 +210,7 @@ final class HostileEngine {
         final byte[] content = StoreFixture.content(TARGET, LENGTH);
         final Reception[] reception = new Reception[1];
         node.until("room for what comes", () -> {
-            reception[0] = node.store.receive(node.tenant, id(TARGET), object(content), true, true);
+            reception[0] = node.store.peers().receive(node.tenant, id(TARGET), object(content), true, true);
             return reception[0].status() == SlotStatus.GRANTED;
         });
         damage();
@@ -234,7 +244,7 @@ final class HostileEngine {
         }
         node.until(
                 "the region is given up",
-                () -> node.store.counters().regionsRuined.sum() == 1);
+                () -> node.store.admin().counters().regionsRuined.sum() == 1);
         standsStillAtNs = 0;
     }
 
@@ -279,19 +289,21 @@ final class HostileEngine {
         bystanderLock.close();
     }
 
-    private ObjectStore.LookupResult lookup() {
-        final ObjectStore.LookupResult[] result = new ObjectStore.LookupResult[1];
+    private LookupAnswer lookup() {
+        final LookupAnswer[] result = new LookupAnswer[1];
         node.until("settled", () -> {
-            result[0] = node.store.lookup(
-                    bystanderHolder,
-                    new ObjectStore.LookupQuery(OTHERS, StoreFixture.keys(9), new int[0], 0, false, false, 0, 0));
+            result[0] = node.store
+                    .engines()
+                    .lookup(
+                            bystanderHolder,
+                            new LookupQuery(OTHERS, StoreFixture.keys(9), new int[0], 0, false, false, 0, 0));
             return result[0].pendingChunks() == 0;
         });
         return result[0];
     }
 
     private byte[] bystanderLoads() throws IOException {
-        final ObjectStore.LookupResult found = lookup();
+        final LookupAnswer found = lookup();
         require(found.hitChunks() == 1, "the bystander's object is there");
         final ByteBuffer record = StoreFixture.record(found.slots(), 0);
         final byte[] bytes = new byte[LENGTH];
@@ -303,13 +315,14 @@ final class HostileEngine {
 
     private void storeSummed(final long number) throws IOException {
         final byte[] content = StoreFixture.content(number, LENGTH);
-        final ObjectStore.ReserveResult reserved = node.reserve(LENGTH, number);
+        final ReservedSlots reserved = node.reserve(LENGTH, number);
         node.write(reserved.slots(), 0, content);
         final byte[] sum = ByteBuffer.allocate(4)
                 .order(ByteOrder.LITTLE_ENDIAN)
                 .putInt(crc(content))
                 .array();
-        final byte status = node.store.commit(node.attachment, reserved.slots(), new byte[0], sum, new int[0], 0, 0)[0];
+        final byte status =
+                node.store.engines().commit(node.attachment, reserved.slots(), new byte[0], sum, new int[0], 0, 0)[0];
         require(status == SlotStatus.COMMITTED, "committed");
     }
 
@@ -327,14 +340,15 @@ final class HostileEngine {
         return new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
     }
 
-    private Path dataFile(final ObjectStore.Tenant tenant, final ByteBuffer record) {
+    private Path dataFile(final Tenant tenant, final ByteBuffer record) {
         return Path.of(
                 tenant.directory(),
-                node.store.region(record.getInt(SlotRecord.REGION)).dataFile());
+                node.store.engines().region(record.getInt(SlotRecord.REGION)).dataFile());
     }
 
     private long position(final ByteBuffer record) {
-        return node.store.region(record.getInt(SlotRecord.REGION)).slotBytes() * record.getInt(SlotRecord.SLOT);
+        return node.store.engines().region(record.getInt(SlotRecord.REGION)).slotBytes()
+                * record.getInt(SlotRecord.SLOT);
     }
 
     private static void requireContent(final long number, final byte[] bytes) {

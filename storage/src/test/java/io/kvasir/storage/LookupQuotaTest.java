@@ -6,6 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
 import io.kvasir.storage.object.ObjectId;
@@ -67,13 +71,15 @@ class LookupQuotaTest {
         for (final long number : numbers) {
             final byte[] key = StoreFixture.key(number);
             final long[] length = {LENGTH};
-            final ObjectStore.ReserveResult[] reserved = {
-                fixture.store.reserve(fixture.attachment, StoreFixture.NAMESPACE, shard, key, length, 0)
+            final ReservedSlots[] reserved = {
+                fixture.store.engines().reserve(fixture.attachment, StoreFixture.NAMESPACE, shard, key, length, 0)
             };
             fixture.until("space", () -> {
                 if (reserved[0].noRoom() > 0) {
-                    reserved[0] = fixture.store.retryReserve(
-                            fixture.attachment, StoreFixture.NAMESPACE, shard, key, length, 0, reserved[0]);
+                    reserved[0] = fixture.store
+                            .engines()
+                            .retryReserve(
+                                    fixture.attachment, StoreFixture.NAMESPACE, shard, key, length, 0, reserved[0]);
                 }
                 return reserved[0].noRoom() == 0;
             });
@@ -81,44 +87,52 @@ class LookupQuotaTest {
         }
     }
 
-    private ObjectStore.LookupResult lookup(
-            final ObjectStore.LeaseHolder holder, final boolean sparse, final long... numbers) {
-        return fixture.store.lookup(
-                holder,
-                new ObjectStore.LookupQuery(
-                        StoreFixture.NAMESPACE, StoreFixture.keys(numbers), new int[0], 0, false, sparse, 0, 0));
+    private LookupAnswer lookup(final LeaseHolder holder, final boolean sparse, final long... numbers) {
+        return fixture.store
+                .engines()
+                .lookup(
+                        holder,
+                        new LookupQuery(
+                                StoreFixture.NAMESPACE,
+                                StoreFixture.keys(numbers),
+                                new int[0],
+                                0,
+                                false,
+                                sparse,
+                                0,
+                                0));
     }
 
-    private static byte status(final ObjectStore.LookupResult result, final int record) {
+    private static byte status(final LookupAnswer result, final int record) {
         return StoreFixture.record(result.slots(), record).get(SlotRecord.STATUS);
     }
 
-    private static long count(final ObjectStore.LookupResult result, final byte status) {
+    private static long count(final LookupAnswer result, final byte status) {
         return LongStream.range(0, result.slots().length / SlotRecord.BYTES)
                 .filter(i -> status(result, (int) i) == status)
                 .count();
     }
 
-    private static int planned(final ObjectStore.LookupResult result, final byte status) {
+    private static int planned(final LookupAnswer result, final byte status) {
         return result.plan().stream()
                 .filter(range -> range.status() == status)
                 .mapToInt(PlanRange::chunks)
                 .sum();
     }
 
-    private long leasedBytes(final ObjectStore.LeaseHolder holder, final ObjectStore.LookupResult result) {
-        final ObjectStore.LookupResult resolved = fixture.store.resolve(holder, result.lease(), new int[0]);
+    private long leasedBytes(final LeaseHolder holder, final LookupAnswer result) {
+        final LookupAnswer resolved = fixture.store.engines().resolve(holder, result.lease(), new int[0]);
         return count(resolved, SlotStatus.HIT) * LENGTH;
     }
 
     /** 40 chunks of two groups; the window of the longest prefix is there, those of shorter ones only in part. */
     @Test
     void shouldAnswerAPrefixWhoseOwnWindowIsLeased() {
-        final ObjectStore.LeaseHolder hybrid = fixture.store.openHolder(fixture.tenant, HYBRID);
+        final LeaseHolder hybrid = fixture.store.engines().openHolder(fixture.tenant, HYBRID);
         store(FULL, LongStream.range(0, 40).toArray());
         store(WINDOW, 0, 1, 2, 3, 4, 5, 10, 11, 38, 39);
         final long[] all = LongStream.range(0, 40).toArray();
-        final ObjectStore.LookupResult found = lookup(hybrid, false, all);
+        final LookupAnswer found = lookup(hybrid, false, all);
         assertEquals(12, found.hitChunks(), "the longest that fits 2 MiB and has its window");
         assertTrue(found.quotaRefused());
         assertEquals(0, found.pendingChunks());
@@ -129,14 +143,14 @@ class LookupQuotaTest {
             assertEquals(chunk < 10 ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, status(found, 2 * chunk + 1));
         }
         assertEquals(14L * LENGTH, leasedBytes(hybrid, found));
-        fixture.store.closeHolder(hybrid);
+        fixture.store.engines().closeHolder(hybrid);
     }
 
     @Test
     void shouldCountOfASparseLookupWhatItLeased() {
         final long[] all = LongStream.range(0, 64).toArray();
         store(FULL, all);
-        final ObjectStore.LookupResult found = lookup(fixture.holder, true, all);
+        final LookupAnswer found = lookup(fixture.holder, true, all);
         final long fit = (2 << 20) / SizeClass.slotBytes(LENGTH);
         assertEquals(fit, found.hitChunks());
         assertEquals(fit, count(found, SlotStatus.HIT));
@@ -144,7 +158,7 @@ class LookupQuotaTest {
         assertEquals(fit, planned(found, SlotStatus.HIT));
         assertEquals(fit * LENGTH, leasedBytes(fixture.holder, found));
         assertTrue(found.quotaRefused());
-        final ObjectStore.LookupResult nothing = lookup(fixture.holder, true, 1, 2);
+        final LookupAnswer nothing = lookup(fixture.holder, true, 1, 2);
         assertEquals(0, nothing.hitChunks());
         assertEquals(0, nothing.lease());
         assertEquals(0, count(nothing, SlotStatus.HIT));
@@ -154,14 +168,14 @@ class LookupQuotaTest {
     @Test
     void shouldLeaseEveryRecordThatSaysHit() {
         final ShardSet two = new ShardSet(List.of(FULL, WINDOW), Map.of());
-        final ObjectStore.LeaseHolder both = fixture.store.openHolder(fixture.tenant, two);
+        final LeaseHolder both = fixture.store.engines().openHolder(fixture.tenant, two);
         store(FULL, 1, 2, 3);
-        final ObjectStore.LookupResult found = lookup(both, true, 1, 2, 3);
+        final LookupAnswer found = lookup(both, true, 1, 2, 3);
         assertEquals(0, found.hitChunks());
         assertEquals(3, count(found, SlotStatus.HIT));
         assertNotEquals(0, found.lease());
         assertEquals(3L * LENGTH, leasedBytes(both, found));
-        fixture.store.closeHolder(both);
+        fixture.store.engines().closeHolder(both);
     }
 
     @Test
@@ -171,28 +185,29 @@ class LookupQuotaTest {
         Files.createDirectories(arena);
         fixture = new StoreFixture(
                 context().ssd(new SsdTier.Context().directory(disk).capacityBytes(64 << 20)));
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         for (long number = 0; number < 400; number++) {
             final long stored = number;
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
             fixture.until(
                     "demotion keeps up",
-                    () -> stored < 64 || fixture.store.counters().demoted.sum() > stored - 64);
+                    () -> stored < 64
+                            || fixture.store.admin().counters().demoted.sum() > stored - 64);
         }
         final long[] cold = LongStream.range(0, 100).toArray();
         for (final long number : cold) {
             final ObjectId id = new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), FULL);
-            assertTrue(fixture.store.holds(id));
+            assertTrue(fixture.store.peers().holds(id));
         }
-        final ObjectStore.LookupResult first = lookup(fixture.holder, false, cold);
+        final LookupAnswer first = lookup(fixture.holder, false, cold);
         final long fit = (2 << 20) / SizeClass.slotBytes(LENGTH);
         assertEquals(fit, first.hitChunks() + first.pendingChunks(), "pending is what may be leased when it is here");
         assertEquals(first.pendingChunks(), planned(first, SlotStatus.PENDING));
-        fixture.store.release(fixture.holder, first.lease(), new int[0]);
-        final ObjectStore.LookupResult arrived = fixture.lookup(cold);
+        fixture.store.engines().release(fixture.holder, first.lease(), new int[0]);
+        final LookupAnswer arrived = fixture.lookup(cold);
         assertEquals(fit, arrived.hitChunks());
         assertEquals(0, arrived.pendingChunks());
-        final ObjectStore.LookupResult beside = lookup(fixture.holder, false, cold);
+        final LookupAnswer beside = lookup(fixture.holder, false, cold);
         assertEquals(0, beside.hitChunks());
         assertEquals(0, beside.pendingChunks(), "nothing to wait for while the quota is used up");
         assertFalse(beside.plan().isEmpty());

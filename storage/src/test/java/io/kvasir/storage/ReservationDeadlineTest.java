@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
@@ -67,11 +68,11 @@ class ReservationDeadlineTest {
         pass(DEADLINE.minusSeconds(1));
         assertEquals(
                 SlotStatus.IN_FLIGHT, fixture.reserve(other.attachment, MIB, 1).slots()[SlotRecord.STATUS]);
-        assertEquals(0, fixture.store.quarantinedBytes());
+        assertEquals(0, fixture.store.admin().quarantinedBytes());
         pass(Duration.ofSeconds(2));
-        assertEquals(MIB, fixture.store.quarantinedBytes());
-        assertEquals(1, fixture.store.counters().reservationsOverdue.sum());
-        assertFalse(fixture.store.isInUse());
+        assertEquals(MIB, fixture.store.admin().quarantinedBytes());
+        assertEquals(1, fixture.store.admin().counters().reservationsOverdue.sum());
+        assertFalse(fixture.store.engines().isInUse());
 
         final byte[] slots = fixture.reserve(other.attachment, MIB, 1).slots();
         assertEquals(SlotStatus.GRANTED, slots[SlotRecord.STATUS]);
@@ -80,51 +81,51 @@ class ReservationDeadlineTest {
         fixture.write(stuck, 0, StoreFixture.content(2, MIB));
         assertEquals(
                 SlotStatus.COMMITTED,
-                fixture.store.commit(other.attachment, slots, none(), none(), new int[0], 0, 0)[0]);
+                fixture.store.engines().commit(other.attachment, slots, none(), none(), new int[0], 0, 0)[0]);
         assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(stuck)[0]);
         assertArrayEquals(StoreFixture.content(1, MIB), fixture.load(1));
         // It has said that its copy stopped, so its slot is free again, once.
-        assertEquals(0, fixture.store.quarantinedBytes());
+        assertEquals(0, fixture.store.admin().quarantinedBytes());
         assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(stuck)[0]);
-        assertEquals(SlotStatus.NOT_RESERVED, fixture.store.abort(fixture.attachment, stuck)[0]);
-        assertEquals(MIB, fixture.store.dramUsedBytes());
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.store.engines().abort(fixture.attachment, stuck)[0]);
+        assertEquals(MIB, fixture.store.admin().dramUsedBytes());
     }
 
     @Test
     void shouldWakeWhoWaitsForAWriterThatFellSilent() {
         fixture.reserve(MIB, 1);
-        final ObjectStore.LookupQuery query = fixture.query(false, 1);
-        assertEquals(1, fixture.store.lookup(other.holder, query).pendingChunks());
+        final LookupQuery query = fixture.query(false, 1);
+        assertEquals(1, fixture.store.engines().lookup(other.holder, query).pendingChunks());
         final boolean[] woken = {false};
-        assertNotEquals(0, fixture.store.whenSettled(other.holder, query, () -> woken[0] = true));
+        assertNotEquals(0, fixture.store.engines().whenSettled(other.holder, query, () -> woken[0] = true));
         pass(DEADLINE.minusSeconds(1));
         assertFalse(woken[0]);
         passDeadline();
         assertTrue(woken[0]);
-        assertEquals(0, fixture.store.lookup(other.holder, query).pendingChunks());
-        assertEquals(0, fixture.store.waits());
+        assertEquals(0, fixture.store.engines().lookup(other.holder, query).pendingChunks());
+        assertEquals(0, fixture.store.admin().waits());
     }
 
     @Test
     void shouldKeepTheSlotAsLongAsItsProcessMayWrite() throws IOException {
         final byte[] stuck = fixture.reserve(MIB, 1, 2).slots();
         passDeadline();
-        assertEquals(2 * MIB, fixture.store.quarantinedBytes());
+        assertEquals(2 * MIB, fixture.store.admin().quarantinedBytes());
         // It counts for the quota of who may still write there.
         assertEquals(SlotStatus.QUOTA, fixture.reserve(MIB, 3, 4, 5).slots()[2 * SlotRecord.BYTES]);
-        fixture.store.closeAttachment(fixture.attachment);
-        assertEquals(4 * MIB, fixture.store.quarantinedBytes());
+        fixture.store.engines().closeAttachment(fixture.attachment);
+        assertEquals(4 * MIB, fixture.store.admin().quarantinedBytes());
         // A late word for one of them, as the attachment that is known still.
         assertEquals(
                 SlotStatus.NOT_RESERVED,
-                fixture.store.abort(fixture.attachment, Arrays.copyOf(stuck, SlotRecord.BYTES))[0]);
-        assertEquals(3 * MIB, fixture.store.quarantinedBytes());
+                fixture.store.engines().abort(fixture.attachment, Arrays.copyOf(stuck, SlotRecord.BYTES))[0]);
+        assertEquals(3 * MIB, fixture.store.admin().quarantinedBytes());
         fixture.killEngine();
         fixture.until("the lock is free", () -> {
             pass(Duration.ofMillis(150));
-            return fixture.store.quarantinedBytes() == 0;
+            return fixture.store.admin().quarantinedBytes() == 0;
         });
-        assertEquals(0, fixture.store.dramUsedBytes());
+        assertEquals(0, fixture.store.admin().dramUsedBytes());
     }
 
     @Test
@@ -132,16 +133,16 @@ class ReservationDeadlineTest {
         final byte[] slots = fixture.reserve(MIB, 1, 2).slots();
         assertEquals(SlotStatus.COMMITTED, fixture.commit(Arrays.copyOf(slots, SlotRecord.BYTES))[0]);
         final byte[] second = Arrays.copyOfRange(slots, SlotRecord.BYTES, 2 * SlotRecord.BYTES);
-        assertEquals(SlotStatus.ABORTED, fixture.store.abort(fixture.attachment, second)[0]);
+        assertEquals(SlotStatus.ABORTED, fixture.store.engines().abort(fixture.attachment, second)[0]);
         // Its slot is reserved again, by the same process and with a later deadline.
         pass(DEADLINE.minusSeconds(1));
         final byte[] third = fixture.reserve(MIB, 3).slots();
         pass(Duration.ofSeconds(2));
-        assertEquals(0, fixture.store.quarantinedBytes());
+        assertEquals(0, fixture.store.admin().quarantinedBytes());
         assertEquals(SlotStatus.COMMITTED, fixture.commit(third)[0]);
         passDeadline();
-        assertEquals(0, fixture.store.counters().reservationsOverdue.sum());
-        assertEquals(2 * MIB, fixture.store.dramUsedBytes());
+        assertEquals(0, fixture.store.admin().counters().reservationsOverdue.sum());
+        assertEquals(2 * MIB, fixture.store.admin().dramUsedBytes());
     }
 
     @Test
@@ -150,17 +151,17 @@ class ReservationDeadlineTest {
         passDeadline();
         fixture.killNode();
         final StoreFixture next = new StoreFixture(context());
-        assertEquals(MIB, next.store.quarantinedBytes());
+        assertEquals(MIB, next.store.admin().quarantinedBytes());
         fixture.killEngine();
         next.until("the lock is free", () -> {
             clock.update(clock.nanoTime() + 150_000_000);
-            return next.store.quarantinedBytes() == 0;
+            return next.store.admin().quarantinedBytes() == 0;
         });
         fixture = next;
     }
 
     private RegionInfo region(final byte[] slots) {
-        return fixture.store.region(StoreFixture.record(slots, 0).getInt(SlotRecord.REGION));
+        return fixture.store.engines().region(StoreFixture.record(slots, 0).getInt(SlotRecord.REGION));
     }
 
     private static byte[] none() {

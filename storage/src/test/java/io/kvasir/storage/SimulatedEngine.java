@@ -1,8 +1,11 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -19,8 +22,8 @@ final class SimulatedEngine {
 
     record Reserved(int object, byte[] slots, long untilNs) {}
 
-    final ObjectStore.Attachment attachment;
-    final ObjectStore.LeaseHolder holder;
+    final Attachment attachment;
+    final LeaseHolder holder;
     final Map<Integer, Reserved> reserved = new TreeMap<>();
     /** Reserved once more since: their deadlines are over, and it does not know. */
     final List<Reserved> overdue = new ArrayList<>();
@@ -29,16 +32,16 @@ final class SimulatedEngine {
     private final Path directory;
     private final FileChannel lock;
 
-    SimulatedEngine(final ObjectStore store, final ObjectStore.Tenant tenant) throws IOException {
-        attachment = store.openAttachment(tenant);
+    SimulatedEngine(final StoreAgent store, final Tenant tenant) throws IOException {
+        attachment = store.engines().openAttachment(tenant);
         directory = Path.of(tenant.directory());
         lock = FileChannel.open(directory.resolve(attachment.lockFile()), StandardOpenOption.WRITE);
         lock.lock();
-        if (!store.isAlive(attachment)) {
+        if (!store.engines().isAlive(attachment)) {
             throw new AssertionError("the lock is not seen");
         }
-        holder = store.openHolder(tenant, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
-        store.joinHolder(holder, attachment);
+        holder = store.engines().openHolder(tenant, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
+        store.engines().joinHolder(holder, attachment);
     }
 
     /** The process ends. */

@@ -7,6 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
 import io.kvasir.storage.object.ObjectId;
@@ -37,7 +42,7 @@ class SlicedLookupTest {
 
     private Path arena;
     private StoreFixture fixture;
-    private ObjectStore store;
+    private StoreAgent store;
 
     @BeforeEach
     void open() throws IOException {
@@ -59,11 +64,11 @@ class SlicedLookupTest {
 
     /** Sums of what was stored hold their objects for a moment. */
     private void nothingHeldBut(final long leased) {
-        fixture.until("nothing is held", () -> store.heldObjects() == leased);
+        fixture.until("nothing is held", () -> store.admin().heldObjects() == leased);
     }
 
     private long leasedObjects() {
-        return store.leasedBytes() / SizeClass.slotBytes(LENGTH);
+        return store.admin().leasedBytes() / SizeClass.slotBytes(LENGTH);
     }
 
     private void storeAll(final Shard shard, final long... numbers) throws IOException {
@@ -71,13 +76,14 @@ class SlicedLookupTest {
             final long[] some = java.util.Arrays.copyOfRange(numbers, from, Math.min(numbers.length, from + 256));
             final byte[] keys = StoreFixture.keys(some);
             final long[] length = {LENGTH};
-            final ObjectStore.ReserveResult[] reserved = {
-                store.reserve(fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0)
+            final ReservedSlots[] reserved = {
+                store.engines().reserve(fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0)
             };
             fixture.until("space", () -> {
                 if (reserved[0].noRoom() > 0) {
-                    reserved[0] = store.retryReserve(
-                            fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0, reserved[0]);
+                    reserved[0] = store.engines()
+                            .retryReserve(
+                                    fixture.attachment, StoreFixture.NAMESPACE, shard, keys, length, 0, reserved[0]);
                 }
                 return reserved[0].noRoom() == 0;
             });
@@ -90,16 +96,15 @@ class SlicedLookupTest {
         }
     }
 
-    private static ObjectStore.LookupQuery query(final boolean peek, final boolean sparse, final long... numbers) {
-        return new ObjectStore.LookupQuery(
-                StoreFixture.NAMESPACE, StoreFixture.keys(numbers), NO_SHARDS, 0, peek, sparse, 0, 0);
+    private static LookupQuery query(final boolean peek, final boolean sparse, final long... numbers) {
+        return new LookupQuery(StoreFixture.NAMESPACE, StoreFixture.keys(numbers), NO_SHARDS, 0, peek, sparse, 0, 0);
     }
 
-    private static ObjectStore.LookupResult finish(final ObjectStore.SlicedLookup lookup) {
+    private static LookupAnswer finish(final SlicedLookup lookup) {
         while (!lookup.step()) {
             // Nobody else uses the store.
         }
-        final ObjectStore.LookupResult result = lookup.result();
+        final LookupAnswer result = lookup.result();
         lookup.close();
         return result;
     }
@@ -120,13 +125,13 @@ class SlicedLookupTest {
         storeAll(WINDOW, LongStream.range(0, OBJECTS).filter(i -> i % 40 != 3).toArray());
         final ShardSet hybrid =
                 new ShardSet(List.of(StoreFixture.SHARD, WINDOW), Map.of(1, new HitRule.TrailingWindow(8)));
-        final ObjectStore.LeaseHolder holder = store.openHolder(fixture.tenant, hybrid);
+        final LeaseHolder holder = store.engines().openHolder(fixture.tenant, hybrid);
         for (final boolean sparse : new boolean[] {false, true}) {
             for (final boolean peek : new boolean[] {false, true}) {
-                final ObjectStore.LookupQuery query = query(peek, sparse, all());
-                final ObjectStore.LookupResult whole = store.lookup(holder, query);
-                store.release(holder, whole.lease(), NO_SHARDS);
-                final ObjectStore.LookupResult sliced = finish(store.lookupInSlices(holder, query, 0));
+                final LookupQuery query = query(peek, sparse, all());
+                final LookupAnswer whole = store.engines().lookup(holder, query);
+                store.engines().release(holder, whole.lease(), NO_SHARDS);
+                final LookupAnswer sliced = finish(store.engines().lookupInSlices(holder, query, 0));
                 assertTrue(whole.hitChunks() > 1000);
                 assertEquals(whole.hitChunks(), sliced.hitChunks());
                 assertEquals(whole.pendingChunks(), sliced.pendingChunks());
@@ -134,16 +139,16 @@ class SlicedLookupTest {
                 assertArrayEquals(whole.slots(), sliced.slots());
                 assertArrayEquals(whole.regions(), sliced.regions());
                 assertEquals(peek, sliced.lease() == 0);
-                store.release(holder, sliced.lease(), NO_SHARDS);
+                store.engines().release(holder, sliced.lease(), NO_SHARDS);
             }
         }
-        store.closeHolder(holder);
+        store.engines().closeHolder(holder);
     }
 
     @Test
     void shouldDoABoundedPartInEachStep() throws IOException {
         storeAll(StoreFixture.SHARD, all());
-        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        final SlicedLookup lookup = store.engines().lookupInSlices(fixture.holder, query(false, false, all()), 0);
         int steps = 1;
         while (!lookup.step()) {
             steps++;
@@ -159,13 +164,12 @@ class SlicedLookupTest {
             final SplittableRandom random = new SplittableRandom(seed);
             final boolean sparse = random.nextBoolean();
             storeAll(StoreFixture.SHARD, all());
-            final ObjectStore.SlicedLookup lookup =
-                    store.lookupInSlices(fixture.holder, query(false, sparse, all()), 0);
+            final SlicedLookup lookup = store.engines().lookupInSlices(fixture.holder, query(false, sparse, all()), 0);
             long other = OBJECTS + seed * 10_000;
             long beside = 0;
             do {
                 switch (random.nextInt(4)) {
-                    case 0 -> store.remove(id(random.nextInt(OBJECTS)));
+                    case 0 -> store.admin().remove(id(random.nextInt(OBJECTS)));
                     case 1 -> {
                         // Evicts what nobody holds.
                         storeAll(
@@ -174,16 +178,17 @@ class SlicedLookupTest {
                         other += 500;
                     }
                     case 2 -> {
-                        store.release(fixture.holder, beside, NO_SHARDS);
+                        store.engines().release(fixture.holder, beside, NO_SHARDS);
                         final long from = random.nextInt(OBJECTS - 400);
                         final long[] some = LongStream.range(from, from + 400).toArray();
-                        beside = store.lookup(fixture.holder, query(false, true, some))
+                        beside = store.engines()
+                                .lookup(fixture.holder, query(false, true, some))
                                 .lease();
                     }
                     default -> store.doWork();
                 }
             } while (!lookup.step());
-            final ObjectStore.LookupResult result = lookup.result();
+            final LookupAnswer result = lookup.result();
             lookup.close();
             int hits = 0;
             for (int i = 0; i < result.slots().length / SlotRecord.BYTES; i++) {
@@ -193,10 +198,10 @@ class SlicedLookupTest {
                 }
             }
             assertEquals(hits, result.hitChunks());
-            assertTrue(store.leasedBytes() <= 8 << 20, "within the quota");
-            store.release(fixture.holder, result.lease(), NO_SHARDS);
-            store.release(fixture.holder, beside, NO_SHARDS);
-            assertEquals(0, store.leases());
+            assertTrue(store.admin().leasedBytes() <= 8 << 20, "within the quota");
+            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
+            store.engines().release(fixture.holder, beside, NO_SHARDS);
+            assertEquals(0, store.admin().leases());
             nothingHeldBut(0);
         }
     }
@@ -210,9 +215,9 @@ class SlicedLookupTest {
         final long quota = (8 << 20) / SizeClass.slotBytes(LENGTH);
         int cut = 0;
         for (int before = 0; before < 2 * SLICES; before++) {
-            final ObjectStore.SlicedLookup lookup = stepped(before);
-            final ObjectStore.LookupResult beside = store.lookup(fixture.holder, query(false, false, others));
-            final ObjectStore.LookupResult result = finish(lookup);
+            final SlicedLookup lookup = stepped(before);
+            final LookupAnswer beside = store.engines().lookup(fixture.holder, query(false, false, others));
+            final LookupAnswer result = finish(lookup);
             assertTrue(leasedObjects() <= quota, "after " + before + " steps");
             assertEquals(leasedObjects(), beside.hitChunks() + result.hitChunks());
             if (result.hitChunks() < OBJECTS) {
@@ -221,8 +226,8 @@ class SlicedLookupTest {
                 assertTrue(result.quotaRefused());
                 assertEquals(0, result.pendingChunks());
             }
-            store.release(fixture.holder, beside.lease(), NO_SHARDS);
-            store.release(fixture.holder, result.lease(), NO_SHARDS);
+            store.engines().release(fixture.holder, beside.lease(), NO_SHARDS);
+            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
         }
         assertTrue(cut > SLICES, "also when all was looked at before");
     }
@@ -231,11 +236,11 @@ class SlicedLookupTest {
     void shouldNotTellWhatWasRemovedBeforeItWasLeased() throws IOException {
         for (int before = 0; before <= SLICES; before++) {
             storeAll(StoreFixture.SHARD, all());
-            final ObjectStore.SlicedLookup lookup = stepped(before);
-            store.remove(id(700));
-            final ObjectStore.LookupResult result = finish(lookup);
+            final SlicedLookup lookup = stepped(before);
+            store.admin().remove(id(700));
+            final LookupAnswer result = finish(lookup);
             assertEquals(700, result.hitChunks(), "after " + before + " steps");
-            store.release(fixture.holder, result.lease(), NO_SHARDS);
+            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
         }
     }
 
@@ -243,20 +248,20 @@ class SlicedLookupTest {
     void shouldNotWaitForWhatWasGivenUpMeanwhile() throws IOException {
         storeAll(StoreFixture.SHARD, LongStream.range(0, OBJECTS - 1).toArray());
         for (int before = 0; before <= SLICES; before++) {
-            final ObjectStore.ReserveResult reserved = fixture.reserve(LENGTH, OBJECTS - 1);
-            final ObjectStore.SlicedLookup lookup = stepped(before);
-            store.abort(fixture.attachment, reserved.slots());
-            final ObjectStore.LookupResult result = finish(lookup);
+            final ReservedSlots reserved = fixture.reserve(LENGTH, OBJECTS - 1);
+            final SlicedLookup lookup = stepped(before);
+            store.engines().abort(fixture.attachment, reserved.slots());
+            final LookupAnswer result = finish(lookup);
             assertEquals(OBJECTS - 1, result.hitChunks());
             // Once it waits it is answered by the wake of what has settled.
             assertTrue(result.pendingChunks() == 0 || before == SLICES, "after " + before + " steps");
-            store.release(fixture.holder, result.lease(), NO_SHARDS);
+            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
         }
     }
 
     /** A lookup of everything, so many steps on. */
-    private ObjectStore.SlicedLookup stepped(final int steps) {
-        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+    private SlicedLookup stepped(final int steps) {
+        final SlicedLookup lookup = store.engines().lookupInSlices(fixture.holder, query(false, false, all()), 0);
         for (int i = 0; i < steps; i++) {
             lookup.step();
         }
@@ -266,31 +271,31 @@ class SlicedLookupTest {
     @Test
     void shouldGiveBackTheLeaseThatItReplaces() throws IOException {
         storeAll(StoreFixture.SHARD, all());
-        final ObjectStore.LookupResult first = store.lookup(fixture.holder, query(false, false, all()));
+        final LookupAnswer first = store.engines().lookup(fixture.holder, query(false, false, all()));
         assertEquals(OBJECTS, first.hitChunks());
-        final ObjectStore.LookupResult second =
-                finish(store.lookupInSlices(fixture.holder, query(false, false, all()), first.lease()));
+        final LookupAnswer second =
+                finish(store.engines().lookupInSlices(fixture.holder, query(false, false, all()), first.lease()));
         assertEquals(OBJECTS, second.hitChunks(), "its quota is free for this one");
-        assertNull(store.resolve(fixture.holder, first.lease(), NO_SHARDS));
-        assertEquals(1, store.leases());
+        assertNull(store.engines().resolve(fixture.holder, first.lease(), NO_SHARDS));
+        assertEquals(1, store.admin().leases());
     }
 
     @Test
     void shouldLeaveNothingWhenItIsGivenUp() throws IOException {
         storeAll(StoreFixture.SHARD, all());
         for (int most = 0; most < 40; most++) {
-            final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+            final SlicedLookup lookup = store.engines().lookupInSlices(fixture.holder, query(false, false, all()), 0);
             assertNotNull(lookup);
             boolean done = false;
             for (int i = 0; i < most && !done; i++) {
                 done = lookup.step();
             }
             if (done) {
-                store.release(fixture.holder, lookup.result().lease(), NO_SHARDS);
+                store.engines().release(fixture.holder, lookup.result().lease(), NO_SHARDS);
             }
             lookup.close();
             nothingHeldBut(0);
-            assertEquals(0, store.leases());
+            assertEquals(0, store.admin().leases());
         }
     }
 
@@ -298,13 +303,13 @@ class SlicedLookupTest {
     @Test
     void shouldHaveOneOfEachTenantUnderWay() throws IOException {
         storeAll(StoreFixture.SHARD, all());
-        final ObjectStore.LeaseHolder other =
-                store.openHolder(store.openTenant("another", -1), new ShardSet(List.of(WINDOW), Map.of()));
-        final ObjectStore.SlicedLookup first = store.lookupInSlices(fixture.holder, query(true, false, all()), 0);
-        assertTrue(!store.canSlice(fixture.holder));
-        assertNull(store.lookupInSlices(fixture.holder, query(true, false, all()), 0));
-        assertTrue(store.canSlice(other));
-        final ObjectStore.SlicedLookup second = store.lookupInSlices(other, query(true, true, all()), 0);
+        final LeaseHolder other = store.engines()
+                .openHolder(store.engines().openTenant("another", -1), new ShardSet(List.of(WINDOW), Map.of()));
+        final SlicedLookup first = store.engines().lookupInSlices(fixture.holder, query(true, false, all()), 0);
+        assertTrue(!store.engines().canSlice(fixture.holder));
+        assertNull(store.engines().lookupInSlices(fixture.holder, query(true, false, all()), 0));
+        assertTrue(store.engines().canSlice(other));
+        final SlicedLookup second = store.engines().lookupInSlices(other, query(true, true, all()), 0);
         boolean done = false;
         while (!done) {
             final boolean firstDone = first.step();
@@ -313,15 +318,15 @@ class SlicedLookupTest {
         assertEquals(OBJECTS, first.result().hitChunks());
         assertEquals(0, second.result().hitChunks());
         first.close();
-        assertTrue(store.canSlice(fixture.holder));
+        assertTrue(store.engines().canSlice(fixture.holder));
         second.close();
     }
 
     @Test
     void shouldWaitForWhatIsBeingWritten() throws IOException {
         storeAll(StoreFixture.SHARD, LongStream.range(0, OBJECTS - 1).toArray());
-        final ObjectStore.ReserveResult reserved = fixture.reserve(LENGTH, OBJECTS - 1);
-        final ObjectStore.SlicedLookup lookup = store.lookupInSlices(fixture.holder, query(false, false, all()), 0);
+        final ReservedSlots reserved = fixture.reserve(LENGTH, OBJECTS - 1);
+        final SlicedLookup lookup = store.engines().lookupInSlices(fixture.holder, query(false, false, all()), 0);
         while (!lookup.step()) {
             // Nobody else uses the store.
         }
@@ -335,7 +340,7 @@ class SlicedLookupTest {
         fixture.until("woken", () -> woken[0]);
         assertEquals(
                 OBJECTS,
-                finish(store.lookupInSlices(fixture.holder, query(false, false, all()), lease))
+                finish(store.engines().lookupInSlices(fixture.holder, query(false, false, all()), lease))
                         .hitChunks());
     }
 }

@@ -63,17 +63,19 @@ class SlowCatalogTest {
     }
 
     private int pin(final long number) {
-        return fixture.store.pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(number), HOUR_NS, 0);
+        return fixture.store
+                .engines()
+                .pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(number), HOUR_NS, 0);
     }
 
     @Test
     void shouldNotTouchTheDiskOnTheOwnersThread() throws IOException {
-        assertTrue(fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[100]));
-        assertEquals(fixture.tenant, fixture.store.tenantOf(StoreFixture.NAMESPACE));
+        assertTrue(fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[100]));
+        assertEquals(fixture.tenant, fixture.store.peers().tenantOf(StoreFixture.NAMESPACE));
         for (long number = 0; number < 1000; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
         }
-        assertTrue(fixture.store.counters().evictedUndemoted.sum() > 0);
+        assertTrue(fixture.store.admin().counters().evictedUndemoted.sum() > 0);
         assertEquals(1, pin(999));
         assertFalse(Files.exists(directory.resolve("catalog")));
     }
@@ -83,18 +85,18 @@ class SlowCatalogTest {
         fixture.store(1, LENGTH);
         assertEquals(1, pin(1));
         final boolean[] kept = {false};
-        assertTrue(fixture.store.whenPinsAreKept(() -> kept[0] = true));
+        assertTrue(fixture.store.engines().whenPinsAreKept(() -> kept[0] = true));
         fixture.store.doWork();
         assertFalse(kept[0]);
         disk.countDown();
         fixture.until("kept", () -> kept[0]);
-        assertFalse(fixture.store.whenPinsAreKept(() -> {}));
+        assertFalse(fixture.store.engines().whenPinsAreKept(() -> {}));
         fixture.killNode();
         fixture.killEngine();
         fixture = new StoreFixture(context());
         fixture.until(
                 "the pin is back",
-                () -> fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)) == 1);
+                () -> fixture.store.engines().unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)) == 1);
     }
 
     @Test
@@ -111,11 +113,11 @@ class SlowCatalogTest {
     @Test
     void shouldRefuseNamespacesBeyondItsQueue() {
         int taken = 0;
-        while (fixture.store.rememberNamespace(new Hash256(taken, 5, 5, 5), "tests", new byte[64 << 10])) {
+        while (fixture.store.engines().rememberNamespace(new Hash256(taken, 5, 5, 5), "tests", new byte[64 << 10])) {
             taken++;
         }
         assertEquals(Remembered.MOST_FIELD_BYTES / (64 << 10), taken);
-        assertTrue(fixture.store.rememberNamespace(new Hash256(0, 5, 5, 5), "tests", new byte[64 << 10]));
+        assertTrue(fixture.store.engines().rememberNamespace(new Hash256(0, 5, 5, 5), "tests", new byte[64 << 10]));
     }
 
     @Test
@@ -123,9 +125,9 @@ class SlowCatalogTest {
         for (long number = 0; number < Remembered.MOST_GONE + 2000; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
         }
-        final long evicted = fixture.store.counters().evictedUndemoted.sum();
+        final long evicted = fixture.store.admin().counters().evictedUndemoted.sum();
         assertEquals(
                 evicted - Remembered.MOST_GONE,
-                fixture.store.counters().historyDropped.sum());
+                fixture.store.admin().counters().historyDropped.sum());
     }
 }

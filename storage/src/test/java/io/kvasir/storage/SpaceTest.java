@@ -72,6 +72,7 @@ class SpaceTest {
         long bytes = 0;
         for (int i = 0; i < count; i++) {
             bytes += fixture.store
+                            .engines()
                             .lookup(fixture.holder, fixture.query(true, 1_000_000 + i))
                             .hitChunks()
                     * (long) WANTED;

@@ -1,11 +1,17 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -33,20 +39,20 @@ public final class StoreFixture implements AutoCloseable {
     private static final long BOUND_NS = TimeUnit.SECONDS.toNanos(30);
 
     public final StoreContext context;
-    public final ObjectStore store;
-    public final ObjectStore.Tenant tenant;
-    public final ObjectStore.LeaseHolder holder;
-    public final ObjectStore.Attachment attachment;
+    public final StoreAgent store;
+    public final Tenant tenant;
+    public final LeaseHolder holder;
+    public final Attachment attachment;
     private final FileChannel lock;
 
     public StoreFixture(final StoreContext context) throws IOException {
         this.context = context;
-        store = new ObjectStore(context);
-        tenant = store.openTenant("tests", -1);
-        attachment = store.openAttachment(tenant);
+        store = new StoreAgent(context);
+        tenant = store.engines().openTenant("tests", -1);
+        attachment = store.engines().openAttachment(tenant);
         lock = lock(attachment);
-        holder = store.openHolder(tenant, new ShardSet(List.of(SHARD), Map.of()));
-        store.joinHolder(holder, attachment);
+        holder = store.engines().openHolder(tenant, new ShardSet(List.of(SHARD), Map.of()));
+        store.engines().joinHolder(holder, attachment);
     }
 
     /** A directory on the tmpfs that the tests use. */
@@ -67,7 +73,7 @@ public final class StoreFixture implements AutoCloseable {
         }
     }
 
-    private static FileChannel lock(final ObjectStore.Attachment attachment) throws IOException {
+    private static FileChannel lock(final Attachment attachment) throws IOException {
         final FileChannel channel = FileChannel.open(
                 Path.of(attachment.tenant().directory(), attachment.lockFile()), StandardOpenOption.WRITE);
         channel.lock();
@@ -98,25 +104,25 @@ public final class StoreFixture implements AutoCloseable {
                 LockSupport.parkNanos(100_000);
             }
             if (System.nanoTime() - end > 0) {
-                throw new AssertionError("not within 30 s: " + what + "; " + store.describe());
+                throw new AssertionError(
+                        "not within 30 s: " + what + "; " + store.admin().describe());
             }
         }
     }
 
-    public ObjectStore.ReserveResult reserve(final long length, final long... numbers) {
+    public ReservedSlots reserve(final long length, final long... numbers) {
         return reserve(attachment, length, numbers);
     }
 
     /** Waits for room as the node does. */
-    public ObjectStore.ReserveResult reserve(
-            final ObjectStore.Attachment writer, final long length, final long... numbers) {
-        final ObjectStore.ReserveResult[] result = {
-            store.reserve(writer, NAMESPACE, SHARD, keys(numbers), new long[] {length}, 0)
+    public ReservedSlots reserve(final Attachment writer, final long length, final long... numbers) {
+        final ReservedSlots[] result = {
+            store.engines().reserve(writer, NAMESPACE, SHARD, keys(numbers), new long[] {length}, 0)
         };
         until("room", () -> {
             if (result[0].noRoom() > 0) {
-                result[0] =
-                        store.retryReserve(writer, NAMESPACE, SHARD, keys(numbers), new long[] {length}, 0, result[0]);
+                result[0] = store.engines()
+                        .retryReserve(writer, NAMESPACE, SHARD, keys(numbers), new long[] {length}, 0, result[0]);
             }
             return result[0].noRoom() == 0;
         });
@@ -124,12 +130,12 @@ public final class StoreFixture implements AutoCloseable {
     }
 
     public byte[] commit(final byte[] records) {
-        return store.commit(attachment, records, new byte[0], new byte[0], new int[0], 0, 0);
+        return store.engines().commit(attachment, records, new byte[0], new byte[0], new int[0], 0, 0);
     }
 
     /** Stores one object of content that derives from its number; the status of its commit or of its reserve. */
     public byte store(final long number, final int length) throws IOException {
-        final ObjectStore.ReserveResult reserved = reserve(length, number);
+        final ReservedSlots reserved = reserve(length, number);
         final byte status = reserved.slots()[SlotRecord.STATUS];
         if (status != SlotStatus.GRANTED) {
             return status;
@@ -138,17 +144,17 @@ public final class StoreFixture implements AutoCloseable {
         return commit(reserved.slots())[0];
     }
 
-    public ObjectStore.LookupQuery query(final boolean peek, final long... numbers) {
-        return new ObjectStore.LookupQuery(NAMESPACE, keys(numbers), new int[0], 0, peek, false, 0, 0);
+    public LookupQuery query(final boolean peek, final long... numbers) {
+        return new LookupQuery(NAMESPACE, keys(numbers), new int[0], 0, peek, false, 0, 0);
     }
 
     /** Looks up until nothing is pending. */
-    public ObjectStore.LookupResult lookup(final long... numbers) {
-        final ObjectStore.LookupResult[] result = {store.lookup(holder, query(false, numbers))};
+    public LookupAnswer lookup(final long... numbers) {
+        final LookupAnswer[] result = {store.engines().lookup(holder, query(false, numbers))};
         until("settled", () -> {
             if (result[0].pendingChunks() > 0) {
-                store.release(holder, result[0].lease(), new int[0]);
-                result[0] = store.lookup(holder, query(false, numbers));
+                store.engines().release(holder, result[0].lease(), new int[0]);
+                result[0] = store.engines().lookup(holder, query(false, numbers));
             }
             return result[0].pendingChunks() == 0;
         });
@@ -157,12 +163,12 @@ public final class StoreFixture implements AutoCloseable {
 
     /** The object's bytes, or null when it is a miss. */
     public byte[] load(final long number) throws IOException {
-        final ObjectStore.LookupResult found = lookup(number);
+        final LookupAnswer found = lookup(number);
         if (found.hitChunks() == 0) {
             return null;
         }
         final byte[] bytes = read(found.slots(), 0);
-        store.release(holder, found.lease(), new int[0]);
+        store.engines().release(holder, found.lease(), new int[0]);
         return bytes;
     }
 
@@ -190,7 +196,7 @@ public final class StoreFixture implements AutoCloseable {
     /** The stamp that the header table has now for the slot that a record names. */
     public long stamp(final byte[] records, final int i) throws IOException {
         final ByteBuffer record = record(records, i);
-        final RegionInfo region = store.region(record.getInt(SlotRecord.REGION));
+        final RegionInfo region = store.engines().region(record.getInt(SlotRecord.REGION));
         try (FileChannel channel =
                         FileChannel.open(Path.of(tenant.directory(), region.headerFile()), StandardOpenOption.READ);
                 Arena arena = Arena.ofConfined()) {
@@ -200,12 +206,12 @@ public final class StoreFixture implements AutoCloseable {
     }
 
     private FileChannel dataFile(final ByteBuffer record, final StandardOpenOption mode) throws IOException {
-        final RegionInfo region = store.region(record.getInt(SlotRecord.REGION));
+        final RegionInfo region = store.engines().region(record.getInt(SlotRecord.REGION));
         return FileChannel.open(Path.of(tenant.directory(), region.dataFile()), mode);
     }
 
     private long position(final ByteBuffer record) {
-        return store.region(record.getInt(SlotRecord.REGION)).slotBytes() * record.getInt(SlotRecord.SLOT);
+        return store.engines().region(record.getInt(SlotRecord.REGION)).slotBytes() * record.getInt(SlotRecord.SLOT);
     }
 
     public List<Path> dataFiles() throws IOException {

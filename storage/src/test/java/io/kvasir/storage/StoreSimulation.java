@@ -6,12 +6,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.policy.PolicyKind;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantShare;
 import io.kvasir.storage.tier.dram.AccountShadow;
 import io.kvasir.storage.tier.dram.IndexShadow;
@@ -104,8 +108,8 @@ final class StoreSimulation implements AutoCloseable {
     private final Set<Integer> summed = new HashSet<>();
     private final Map<Long, Long> lastStamp = new HashMap<>();
     private final List<HandDrivenWorker> workers = new ArrayList<>();
-    private ObjectStore store;
-    private ObjectStore.Tenant tenant;
+    private StoreAgent store;
+    private Tenant tenant;
     private int waits;
     private int woken;
     private int faults;
@@ -129,7 +133,7 @@ final class StoreSimulation implements AutoCloseable {
 
     private void start() throws IOException {
         workers.clear();
-        store = new ObjectStore(new StoreContext()
+        store = new StoreAgent(new StoreContext()
                 .dramDirectory(directory.resolve("arena"))
                 .dramCapacity(CAPACITY)
                 .tenantShares(shares)
@@ -144,7 +148,7 @@ final class StoreSimulation implements AutoCloseable {
                     workers.add(worker);
                     return worker;
                 }));
-        tenant = store.openTenant("tests", -1);
+        tenant = store.engines().openTenant("tests", -1);
         for (int i = 0; i < ENGINES; i++) {
             engines.add(new SimulatedEngine(store, tenant));
         }
@@ -176,8 +180,9 @@ final class StoreSimulation implements AutoCloseable {
             case RENEW -> renew(engine);
             case RELEASE -> release(engine);
             case REMOVE -> remove(object);
-            case PIN -> store.pin(engine.holder, StoreFixture.NAMESPACE, StoreFixture.key(object), 500_000_000L, 0);
-            case COPIED -> store.copied(id(object), random.nextBoolean());
+            case PIN ->
+                store.engines().pin(engine.holder, StoreFixture.NAMESPACE, StoreFixture.key(object), 500_000_000L, 0);
+            case COPIED -> store.peers().copied(id(object), random.nextBoolean());
             case TIME -> pass(random.nextLong(2_000_000_000L));
             case WORK -> store.doWork();
             case BACKGROUND -> workers.get(random.nextInt(workers.size())).runOne();
@@ -190,12 +195,12 @@ final class StoreSimulation implements AutoCloseable {
             case DAMAGE -> restart(List.of(object, (object + 7) % OBJECTS));
         }
         faults += FAULTS.contains(step) ? 1 : 0;
-        assertTrue(store.dramUsedBytes() <= store.dramCapacityBytes(), "capacity");
+        assertTrue(store.admin().dramUsedBytes() <= store.admin().dramCapacityBytes(), "capacity");
         IndexShadow.compare(store.dram(), ids);
-        AccountShadow.compare(store.dram(), store.accounts());
-        assertEquals(engines.size(), store.accounts().of("tests").connections(), "connections");
+        AccountShadow.compare(store.dram(), store.admin().accounts());
+        assertEquals(engines.size(), store.admin().accounts().of("tests").connections(), "connections");
         assertTrue(
-                store.accounts().of("tests").regionBytes()
+                store.admin().accounts().of("tests").regionBytes()
                         <= shares.getOrDefault("tests", TenantShare.NONE).dramMax(),
                 "the maximum");
     }
@@ -213,7 +218,7 @@ final class StoreSimulation implements AutoCloseable {
     // ---- writing
 
     private void reserve(final SimulatedEngine engine, final int object) {
-        final ObjectStore.ReserveResult result = tryReserve(engine, object);
+        final ReservedSlots result = tryReserve(engine, object);
         final byte[] slots = result.slots();
         switch (slots[SlotRecord.STATUS]) {
             case SlotStatus.GRANTED -> {
@@ -231,7 +236,7 @@ final class StoreSimulation implements AutoCloseable {
             case SlotStatus.EXISTS -> assertTrue(committed.contains(object), "what exists was committed");
             case SlotStatus.NO_ROOM -> {
                 waits++;
-                assertTrue(store.whenRoom(() -> woken++) != 0);
+                assertTrue(store.engines().whenRoom(0, () -> woken++) != 0);
             }
             case SlotStatus.IN_FLIGHT, SlotStatus.QUOTA -> {
                 // Another engine writes it, or it is removed and still leased; or this engine has enough.
@@ -240,14 +245,15 @@ final class StoreSimulation implements AutoCloseable {
         }
     }
 
-    private ObjectStore.ReserveResult tryReserve(final SimulatedEngine engine, final int object) {
-        return store.reserve(
-                engine.attachment,
-                StoreFixture.NAMESPACE,
-                StoreFixture.SHARD,
-                StoreFixture.key(object),
-                new long[] {contents[object].length},
-                0);
+    private ReservedSlots tryReserve(final SimulatedEngine engine, final int object) {
+        return store.engines()
+                .reserve(
+                        engine.attachment,
+                        StoreFixture.NAMESPACE,
+                        StoreFixture.SHARD,
+                        StoreFixture.key(object),
+                        new long[] {contents[object].length},
+                        0);
     }
 
     private boolean isReserved(final int object) {
@@ -296,8 +302,8 @@ final class StoreSimulation implements AutoCloseable {
         final byte[] crc = sum ? crc(contents[object]) : new byte[0];
         final long ttlNs = random.nextInt(4) == 0 ? 3_000_000_000L : 0;
         final byte[] parent = object % 8 == 0 ? new byte[0] : StoreFixture.key(object - 1);
-        final byte[] status = store.commit(
-                engine.attachment, slots, parent, crc, new int[] {object % 8}, random.nextInt(5) - 2, ttlNs);
+        final byte[] status = store.engines()
+                .commit(engine.attachment, slots, parent, crc, new int[] {object % 8}, random.nextInt(5) - 2, ttlNs);
         if (isOver(reserved) && status[0] == SlotStatus.NOT_RESERVED) {
             return;
         }
@@ -328,15 +334,15 @@ final class StoreSimulation implements AutoCloseable {
             commit(engine, object);
             assertEquals(
                     SlotStatus.NOT_RESERVED,
-                    store.commit(engine.attachment, slots, new byte[0], new byte[0], new int[0], 0, 0)[0]);
-            assertEquals(SlotStatus.NOT_RESERVED, store.abort(engine.attachment, slots)[0]);
+                    store.engines().commit(engine.attachment, slots, new byte[0], new byte[0], new int[0], 0, 0)[0]);
+            assertEquals(SlotStatus.NOT_RESERVED, store.engines().abort(engine.attachment, slots)[0]);
         }
     }
 
     private void abort(final SimulatedEngine engine, final int object) {
         if (object >= 0) {
             final SimulatedEngine.Reserved reserved = engine.reserved.remove(object);
-            final byte status = store.abort(engine.attachment, reserved.slots())[0];
+            final byte status = store.engines().abort(engine.attachment, reserved.slots())[0];
             assertTrue(
                     status == SlotStatus.ABORTED || (isOver(reserved) && status == SlotStatus.NOT_RESERVED),
                     "status " + status);
@@ -348,26 +354,28 @@ final class StoreSimulation implements AutoCloseable {
         if (!engine.overdue.isEmpty()) {
             final SimulatedEngine.Reserved one = engine.overdue.removeFirst();
             engine.write(region(one.slots()), one.slots(), contents[(one.object() + 1) % OBJECTS]);
-            final long quarantined = store.quarantinedBytes();
+            final long quarantined = store.admin().quarantinedBytes();
             final byte[] status = random.nextBoolean()
-                    ? store.abort(engine.attachment, one.slots())
-                    : store.commit(engine.attachment, one.slots(), new byte[0], new byte[0], new int[0], 0, 0);
+                    ? store.engines().abort(engine.attachment, one.slots())
+                    : store.engines()
+                            .commit(engine.attachment, one.slots(), new byte[0], new byte[0], new int[0], 0, 0);
             assertEquals(SlotStatus.NOT_RESERVED, status[0]);
-            assertTrue(store.quarantinedBytes() < quarantined, "who says that it has stopped gives the slot back");
+            assertTrue(
+                    store.admin().quarantinedBytes() < quarantined, "who says that it has stopped gives the slot back");
         }
     }
 
     // ---- reading
 
-    private ObjectStore.LookupResult lookup(final SimulatedEngine engine, final int object, final boolean peek) {
-        final ObjectStore.LookupQuery query = new ObjectStore.LookupQuery(
+    private LookupAnswer lookup(final SimulatedEngine engine, final int object, final boolean peek) {
+        final LookupQuery query = new LookupQuery(
                 StoreFixture.NAMESPACE, StoreFixture.key(object), new int[0], LEASE_NS, peek, false, 0, 0);
         final boolean mayHit = mayHit(object);
-        final ObjectStore.LookupResult found = store.lookup(engine.holder, query);
+        final LookupAnswer found = store.engines().lookup(engine.holder, query);
         if (found.hitChunks() == 1) {
             assertTrue(mayHit, "a hit of what was never committed, was removed or has expired: " + object);
         }
-        if (found.pendingChunks() == 1 && store.whenSettled(engine.holder, query, () -> woken++) != 0) {
+        if (found.pendingChunks() == 1 && store.engines().whenSettled(engine.holder, query, () -> woken++) != 0) {
             waits++;
         }
         return found;
@@ -375,7 +383,8 @@ final class StoreSimulation implements AutoCloseable {
 
     /** What has expired stays while it is held: by a lease, or by the node while it is summed. */
     private boolean mayHit(final int object) {
-        return committed.contains(object) && (!hasExpired(object) || store.heldObjects() > 0);
+        return committed.contains(object)
+                && (!hasExpired(object) || store.admin().heldObjects() > 0);
     }
 
     private boolean hasExpired(final int object) {
@@ -384,15 +393,15 @@ final class StoreSimulation implements AutoCloseable {
     }
 
     private void load(final SimulatedEngine engine, final int object) throws IOException {
-        final ObjectStore.LookupResult found = lookup(engine, object, false);
+        final LookupAnswer found = lookup(engine, object, false);
         if (found.hitChunks() == 1) {
             assertBytes(engine, object, found.slots());
-            assertTrue(store.release(engine.holder, found.lease(), new int[0]));
+            assertTrue(store.engines().release(engine.holder, found.lease(), new int[0]));
         }
     }
 
     private void lease(final SimulatedEngine engine, final int object) {
-        final ObjectStore.LookupResult found = lookup(engine, object, false);
+        final LookupAnswer found = lookup(engine, object, false);
         if (found.hitChunks() == 1) {
             engine.leased.add(
                     new SimulatedEngine.Leased(object, found.lease(), found.slots(), nanoClock.nanoTime() + LEASE_NS));
@@ -403,8 +412,11 @@ final class StoreSimulation implements AutoCloseable {
         if (!engine.leased.isEmpty()) {
             final SimulatedEngine.Leased one = engine.leased.removeFirst();
             final boolean valid = one.untilNs() > nanoClock.nanoTime();
-            assertEquals(valid, store.resolve(engine.holder, one.lease(), new int[0]) != null, "a lease and its time");
-            assertEquals(valid, store.renew(engine.holder, one.lease(), LEASE_NS), "a lease and its time");
+            assertEquals(
+                    valid,
+                    store.engines().resolve(engine.holder, one.lease(), new int[0]) != null,
+                    "a lease and its time");
+            assertEquals(valid, store.engines().renew(engine.holder, one.lease(), LEASE_NS), "a lease and its time");
             engine.leased.add(
                     valid
                             ? new SimulatedEngine.Leased(
@@ -417,8 +429,8 @@ final class StoreSimulation implements AutoCloseable {
         if (!engine.leased.isEmpty()) {
             final SimulatedEngine.Leased one = engine.leased.removeFirst();
             assertBytes(engine, one.object(), one.slots());
-            assertTrue(store.release(engine.holder, one.lease(), new int[0]), "a lease was lost");
-            assertFalse(store.release(engine.holder, one.lease(), new int[0]), "a lease was released twice");
+            assertTrue(store.engines().release(engine.holder, one.lease(), new int[0]), "a lease was lost");
+            assertFalse(store.engines().release(engine.holder, one.lease(), new int[0]), "a lease was released twice");
         }
     }
 
@@ -427,14 +439,15 @@ final class StoreSimulation implements AutoCloseable {
     }
 
     private RegionInfo region(final byte[] slots) {
-        final RegionInfo region = store.region(StoreFixture.record(slots, 0).getInt(SlotRecord.REGION));
+        final RegionInfo region =
+                store.engines().region(StoreFixture.record(slots, 0).getInt(SlotRecord.REGION));
         assertNotNull(region, "a region with a reserved or leased slot is gone");
         return region;
     }
 
     private void remove(final int object) {
         if (!isReserved(object)) {
-            store.remove(id(object));
+            store.admin().remove(id(object));
             committed.remove(object);
         }
     }
@@ -450,8 +463,8 @@ final class StoreSimulation implements AutoCloseable {
         if (dead) {
             engine.die();
         }
-        store.closeAttachment(engine.attachment);
-        store.closeHolder(engine.holder);
+        store.engines().closeAttachment(engine.attachment);
+        store.engines().closeHolder(engine.holder);
         engines.remove(engine);
         if (!dead) {
             silent.add(engine);
@@ -474,7 +487,7 @@ final class StoreSimulation implements AutoCloseable {
     private void quiesce() throws IOException {
         if (!silent.isEmpty()) {
             final SimulatedEngine engine = silent.remove(random.nextInt(silent.size()));
-            store.quiesced(tenant, engine.attachment.secret());
+            store.engines().quiesced(tenant, engine.attachment.secret());
             engine.die();
         }
     }
@@ -496,7 +509,7 @@ final class StoreSimulation implements AutoCloseable {
     private void restart(final List<Integer> damaged) throws IOException {
         final Map<Integer, byte[]> there = new HashMap<>();
         for (int object = 0; object < OBJECTS; object++) {
-            final ObjectStore.LookupResult seen = lookup(engines.getFirst(), object, true);
+            final LookupAnswer seen = lookup(engines.getFirst(), object, true);
             if (seen.hitChunks() == 1) {
                 there.put(object, seen.slots());
             }
@@ -529,7 +542,7 @@ final class StoreSimulation implements AutoCloseable {
         start();
         for (final int object : there.keySet()) {
             final SimulatedEngine reader = engines.getFirst();
-            ObjectStore.LookupResult found = lookup(reader, object, false);
+            LookupAnswer found = lookup(reader, object, false);
             for (int round = 0; round < ROUNDS && found.pendingChunks() > 0; round++) {
                 work();
                 found = lookup(reader, object, false);
@@ -540,7 +553,7 @@ final class StoreSimulation implements AutoCloseable {
                 committed.remove(object);
             } else if (found.hitChunks() == 1) {
                 assertBytes(reader, object, found.slots());
-                assertTrue(store.release(reader.holder, found.lease(), new int[0]));
+                assertTrue(store.engines().release(reader.holder, found.lease(), new int[0]));
             } else {
                 assertTrue(hasExpired(object), "lost by a restart: object " + object);
             }
@@ -579,23 +592,23 @@ final class StoreSimulation implements AutoCloseable {
             end();
         }
         for (int object = 0; object < OBJECTS; object++) {
-            store.unpin(engines.getFirst().holder, StoreFixture.NAMESPACE, StoreFixture.key(object));
+            store.engines().unpin(engines.getFirst().holder, StoreFixture.NAMESPACE, StoreFixture.key(object));
         }
         for (int round = 0; round < ROUNDS && (waits > woken || isInUse()); round++) {
             work();
         }
         assertEquals(waits, woken, "who waits is woken once");
-        assertEquals(0, store.leases(), "leaked leases");
-        assertEquals(0, store.leasedBytes(), "leaked leases");
-        assertEquals(0, store.quarantinedBytes(), "leaked quarantine");
-        assertEquals(0, store.heldObjects(), "leaked holds");
+        assertEquals(0, store.admin().leases(), "leaked leases");
+        assertEquals(0, store.admin().leasedBytes(), "leaked leases");
+        assertEquals(0, store.admin().quarantinedBytes(), "leaked quarantine");
+        assertEquals(0, store.admin().heldObjects(), "leaked holds");
         for (int object = 0; object < OBJECTS; object++) {
-            store.remove(id(object));
+            store.admin().remove(id(object));
         }
-        assertEquals(0, store.dramUsedBytes(), "leaked slots");
+        assertEquals(0, store.admin().dramUsedBytes(), "leaked slots");
         for (int object = 0; object < OBJECTS; object++) {
             final SimulatedEngine engine = engines.get(object % engines.size());
-            ObjectStore.ReserveResult result = tryReserve(engine, object);
+            ReservedSlots result = tryReserve(engine, object);
             for (int round = 0; round < ROUNDS && result.noRoom() > 0; round++) {
                 work();
                 result = tryReserve(engine, object);
@@ -607,7 +620,9 @@ final class StoreSimulation implements AutoCloseable {
     }
 
     private boolean isInUse() {
-        return store.heldObjects() > 0 || store.leases() > 0 || store.quarantinedBytes() > 0;
+        return store.admin().heldObjects() > 0
+                || store.admin().leases() > 0
+                || store.admin().quarantinedBytes() > 0;
     }
 
     @Override

@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
 import io.kvasir.storage.object.ObjectId;
@@ -55,15 +57,20 @@ class StoreWithSsdTest {
     }
 
     private void storeAll() throws IOException {
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         for (long number = 0; number < OBJECTS; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
             // At the pace of the SSD, so that nothing leaves DRAM before it is durable.
             fixture.until(
                     "room made by demotion",
-                    () -> fixture.store.dramUsedBytes() < 7 << 20
-                            || fixture.store.counters().demoted.sum() * LENGTH
-                                    >= fixture.store.counters().storedBytes.sum() - (6 << 20));
+                    () -> fixture.store.admin().dramUsedBytes() < 7 << 20
+                            || fixture.store.admin().counters().demoted.sum() * LENGTH
+                                    >= fixture.store
+                                                    .admin()
+                                                    .counters()
+                                                    .storedBytes
+                                                    .sum()
+                                            - (6 << 20));
         }
     }
 
@@ -76,9 +83,9 @@ class StoreWithSsdTest {
     @Test
     void shouldBringBackFromSsdWhatLeftDram() throws IOException {
         storeAll();
-        assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
+        assertEquals(0, fixture.store.admin().counters().evictedUndemoted.sum());
         assertAllThere();
-        assertTrue(fixture.store.counters().promoted.sum() > 0);
+        assertTrue(fixture.store.admin().counters().promoted.sum() > 0);
     }
 
     /** The tier's own index, which had a copy of lengths by 64-bit hashes before, and the table. */
@@ -86,8 +93,8 @@ class StoreWithSsdTest {
         final SsdShelf shelf = fixture.store.ssdShelf();
         fixture.until(
                 "nothing on its way",
-                () -> shelf.objects() == fixture.store.ssd().objects());
-        final List<ObjectId> there = fixture.store.ssd().hottestFirst();
+                () -> shelf.objects() == fixture.store.admin().ssd().objects());
+        final List<ObjectId> there = fixture.store.admin().ssd().hottestFirst();
         assertEquals(there.size(), shelf.objects());
         for (final ObjectId id : there) {
             assertTrue(shelf.has(id), id::toString);
@@ -102,32 +109,37 @@ class StoreWithSsdTest {
         fixture.killNode();
         fixture.killEngine();
         fixture = new StoreFixture(context());
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         assertTrue(fixture.store.ssdShelf().objects() > OBJECTS / 2);
         assertTableKnowsTheSsd();
         for (long number = 0; number < OBJECTS; number++) {
-            fixture.store.remove(new ObjectId(
-                    StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
+            fixture.store
+                    .admin()
+                    .remove(new ObjectId(
+                            StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
         }
-        fixture.until("an object in no tier has no entry", () -> fixture.store.tableObjects() == 0);
-        fixture.until("all removed", () -> fixture.store.ssd().objects() == 0);
+        fixture.until(
+                "an object in no tier has no entry", () -> fixture.store.admin().tableObjects() == 0);
+        fixture.until("all removed", () -> fixture.store.admin().ssd().objects() == 0);
     }
 
     @Test
     void shouldNotTakeAnObjectForOneWithTheSame64BitHash() throws IOException {
         storeAll();
-        fixture.until("on SSD", () -> fixture.store.ssd().objects() > 0);
-        final ObjectId there = fixture.store.ssd().hottestFirst().getFirst();
+        fixture.until("on SSD", () -> fixture.store.admin().ssd().objects() > 0);
+        final ObjectId there = fixture.store.admin().ssd().hottestFirst().getFirst();
         final Hash256 namespace = there.namespace();
         // Anybody can find such ids: these bits of a namespace are not in that hash.
         final ObjectId other = new ObjectId(
                 new Hash256(namespace.a(), ~namespace.b(), namespace.c(), namespace.d()), there.key(), there.shard());
         assertEquals(there.hash64(), other.hash64());
-        assertTrue(fixture.store.holds(there));
-        assertFalse(fixture.store.holds(other));
+        assertTrue(fixture.store.peers().holds(there));
+        assertFalse(fixture.store.peers().holds(other));
         assertEquals(
                 SlotStatus.GRANTED,
-                fixture.store.reserve(
+                fixture.store
+                        .engines()
+                        .reserve(
                                 fixture.attachment,
                                 other.namespace(),
                                 other.shard(),
@@ -144,11 +156,12 @@ class StoreWithSsdTest {
         context.ssd().maxObjects(20);
         fixture = new StoreFixture(context);
         storeAll();
-        final List<ObjectId> there = fixture.store.ssd().hottestFirst();
+        final List<ObjectId> there = fixture.store.admin().ssd().hottestFirst();
         assertTrue(there.size() <= 20 && there.size() > 10, there::toString);
         assertTableKnowsTheSsd();
-        assertTrue(fixture.store.tableObjects() <= 20 + fixture.store.dramObjects());
-        assertTrue(fixture.store.ssdMetrics().evicted.sum() > 0);
+        assertTrue(fixture.store.admin().tableObjects()
+                <= 20 + fixture.store.admin().dramObjects());
+        assertTrue(fixture.store.admin().ssdMetrics().evicted.sum() > 0);
     }
 
     @Test
@@ -167,8 +180,8 @@ class StoreWithSsdTest {
 
     private List<ObjectEvent> eventsOfAStart() {
         final List<ObjectEvent> events = new ArrayList<>();
-        fixture.store.onEvent(events::add);
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.store.engines().onEvent(events::add);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         return events;
     }
 
@@ -178,9 +191,9 @@ class StoreWithSsdTest {
         fixture.killNode();
         fixture.killEngine();
         fixture = new StoreFixture(context());
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         assertAllThere();
-        assertTrue(fixture.store.counters().adopted.sum() > 0);
+        assertTrue(fixture.store.admin().counters().adopted.sum() > 0);
     }
 
     @Test
@@ -192,14 +205,14 @@ class StoreWithSsdTest {
         Files.createDirectories(arena);
         corruptEveryExtent();
         fixture = new StoreFixture(context());
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         for (long number = 0; number < OBJECTS; number++) {
             final byte[] bytes = fixture.load(number);
             if (bytes != null) {
                 assertArrayEquals(StoreFixture.content(number, LENGTH), bytes);
             }
         }
-        assertTrue(fixture.store.counters().corrupt.sum() > 0, "corruption was met and counted");
+        assertTrue(fixture.store.admin().counters().corrupt.sum() > 0, "corruption was met and counted");
     }
 
     /** One flipped bit in the middle of each 256 KiB beyond the first MiB of each extent file. */
@@ -234,22 +247,22 @@ class StoreWithSsdTest {
                 context().ssd(new SsdTier.Context().directory(disk).capacityBytes(16 << 20)));
         final ObjectId hot =
                 new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(0), 0), StoreFixture.SHARD);
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         for (long number = 0; number < 300; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
             final long most = number;
             fixture.until(
                     "demotion keeps up",
-                    () -> most < 20 || fixture.store.counters().demoted.sum() > most - 20);
+                    () -> most < 20 || fixture.store.admin().counters().demoted.sum() > most - 20);
             if (number > 24) {
                 assertArrayEquals(StoreFixture.content(0, LENGTH), fixture.load(0));
             } else if (number == 24) {
-                fixture.until("durable", () -> fixture.store.ssd().contains(hot));
+                fixture.until("durable", () -> fixture.store.admin().ssd().contains(hot));
             }
         }
-        assertTrue(fixture.store.ssdMetrics().evicted.sum() > 100, "the SSD went round several times");
-        assertEquals(0, fixture.store.counters().promoted.sum(), "it was always in DRAM");
-        assertTrue(fixture.store.ssd().contains(hot));
+        assertTrue(fixture.store.admin().ssdMetrics().evicted.sum() > 100, "the SSD went round several times");
+        assertEquals(0, fixture.store.admin().counters().promoted.sum(), "it was always in DRAM");
+        assertTrue(fixture.store.admin().ssd().contains(hot));
     }
 
     /** A lookup of more than DRAM holds promotes into slots that must not be those of its own hits. */
@@ -258,16 +271,18 @@ class StoreWithSsdTest {
         storeAll();
         final long[] all = java.util.stream.LongStream.range(0, OBJECTS).toArray();
         for (int round = 0; round < 20; round++) {
-            final ObjectStore.LookupResult found = fixture.store.lookup(
-                    fixture.holder,
-                    new ObjectStore.LookupQuery(
-                            StoreFixture.NAMESPACE, StoreFixture.keys(all), new int[0], 0, false, true, 0, 0));
+            final LookupAnswer found = fixture.store
+                    .engines()
+                    .lookup(
+                            fixture.holder,
+                            new LookupQuery(
+                                    StoreFixture.NAMESPACE, StoreFixture.keys(all), new int[0], 0, false, true, 0, 0));
             for (int i = 0; i < OBJECTS; i++) {
                 if (found.slots()[i * SlotRecord.BYTES] == SlotStatus.HIT) {
                     assertArrayEquals(StoreFixture.content(i, LENGTH), fixture.read(found.slots(), i), "object " + i);
                 }
             }
-            fixture.store.release(fixture.holder, found.lease(), new int[0]);
+            fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
             fixture.until("promotions ended", () -> fixture.store.doWork() == 0);
         }
     }
@@ -277,28 +292,30 @@ class StoreWithSsdTest {
         fixture.store(1, LENGTH);
         assertEquals(
                 1,
-                fixture.store.pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), 3_600_000_000_000L, 0));
+                fixture.store
+                        .engines()
+                        .pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), 3_600_000_000_000L, 0));
         fixture.killNode();
         fixture.killEngine();
         fixture = new StoreFixture(context());
         fixture.until(
                 "the pin is back",
-                () -> fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)) == 1);
+                () -> fixture.store.engines().unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)) == 1);
     }
 
     @Test
     void shouldKeepALookupPendingUntilTheBytesAreHere() throws IOException {
         storeAll();
-        final ObjectStore.LookupResult first = fixture.store.lookup(fixture.holder, fixture.query(false, 0));
+        final LookupAnswer first = fixture.store.engines().lookup(fixture.holder, fixture.query(false, 0));
         assertEquals(0, first.hitChunks());
         assertEquals(1, first.pendingChunks());
         assertEquals(TierKind.SSD, first.plan().getFirst().tier());
         final boolean[] woken = {false};
-        fixture.store.whenSettled(fixture.holder, fixture.query(false, 0), () -> woken[0] = true);
+        fixture.store.engines().whenSettled(fixture.holder, fixture.query(false, 0), () -> woken[0] = true);
         fixture.until("woken", () -> woken[0]);
-        final ObjectStore.LookupResult second = fixture.store.lookup(fixture.holder, fixture.query(false, 0));
+        final LookupAnswer second = fixture.store.engines().lookup(fixture.holder, fixture.query(false, 0));
         assertEquals(1, second.hitChunks());
         assertEquals(TierKind.SSD, second.plan().getFirst().tier());
-        fixture.store.release(fixture.holder, second.lease(), new int[0]);
+        fixture.store.engines().release(fixture.holder, second.lease(), new int[0]);
     }
 }

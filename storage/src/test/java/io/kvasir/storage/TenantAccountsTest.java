@@ -46,11 +46,11 @@ class TenantAccountsTest {
                 .regionBytes(256 << 10)
                 .catalogDirectory(disk.resolve("catalog"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(16 << 20)));
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
     }
 
     private TenantAccount account() {
-        return fixture.store.accounts().of("tests");
+        return fixture.store.admin().accounts().of("tests");
     }
 
     private void storeAll() throws IOException {
@@ -61,57 +61,59 @@ class TenantAccountsTest {
 
     @Test
     void shouldChargeSlotsInBothTiersToTheTenantThatStored() throws IOException {
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         storeAll();
         fixture.until("demotion", () -> account().ssdBytes() > 0);
         // The SSD's threads count for themselves, under their own lock.
         fixture.until(
                 "SSD settled",
-                () -> fixture.store.ssd().usedBytes() == account().ssdBytes());
-        assertEquals(0, fixture.store.ssdBytesOfUnknown());
-        assertEquals(fixture.store.dramUsedBytes(), account().dramBytes());
+                () -> fixture.store.admin().ssd().usedBytes() == account().ssdBytes());
+        assertEquals(0, fixture.store.admin().ssdBytesOfUnknown());
+        assertEquals(fixture.store.admin().dramUsedBytes(), account().dramBytes());
         assertTrue(account().regionBytes() >= account().dramBytes());
         assertEquals(1, account().connections());
     }
 
     @Test
     void shouldTakeWhatIsRemovedOffTheAccounts() throws IOException {
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         storeAll();
         fixture.until("demotion", () -> account().ssdBytes() >= 10 * SLOT);
         for (long number = 0; number < OBJECTS; number++) {
-            fixture.store.remove(new ObjectId(
-                    StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
+            fixture.store
+                    .admin()
+                    .remove(new ObjectId(
+                            StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD));
         }
         // What is on its way to the SSD keeps its slot until it is there.
         fixture.until(
                 "empty",
                 () -> account().dramBytes() == 0
                         && account().ssdBytes() == 0
-                        && fixture.store.ssd().usedBytes() == 0);
+                        && fixture.store.admin().ssd().usedBytes() == 0);
     }
 
     @Test
     void shouldHaveTheSameAccountsAfterARestart() throws IOException {
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         storeAll();
         fixture.until("demotion", () -> account().ssdBytes() >= 10 * SLOT);
         fixture.reserve(LENGTH, 1000, 1001);
-        final long dram = fixture.store.dramUsedBytes() - 2 * SLOT;
+        final long dram = fixture.store.admin().dramUsedBytes() - 2 * SLOT;
         final long regions = account().regionBytes();
         fixture.killNode();
         // Its engine lives on: what it had reserved is quarantined.
         final StoreFixture before = fixture;
         start();
         assertEquals(dram, account().dramBytes());
-        assertEquals(dram, fixture.store.dramUsedBytes());
+        assertEquals(dram, fixture.store.admin().dramUsedBytes());
         assertEquals(regions, account().regionBytes());
         assertEquals(2 * SLOT, account().quarantinedBytes());
         assertEquals(0, account().reservedBytes());
         fixture.until(
                 "the catalog",
-                () -> fixture.store.ssdBytesOfUnknown() == 0
-                        && account().ssdBytes() == fixture.store.ssd().usedBytes());
+                () -> fixture.store.admin().ssdBytesOfUnknown() == 0
+                        && account().ssdBytes() == fixture.store.admin().ssd().usedBytes());
         assertTrue(account().ssdBytes() >= 10 * SLOT);
         before.killEngine();
         fixture.until("the engine's end", () -> account().quarantinedBytes() == 0);
@@ -120,11 +122,11 @@ class TenantAccountsTest {
     @Test
     void shouldChargeSsdToNobodyUntilTheNamespaceIsKnown() throws IOException {
         storeAll();
-        fixture.until("demotion", () -> fixture.store.ssdBytesOfUnknown() >= 10 * SLOT);
+        fixture.until("demotion", () -> fixture.store.admin().ssdBytesOfUnknown() >= 10 * SLOT);
         assertEquals(0, account().ssdBytes());
-        final long unknown = fixture.store.ssdBytesOfUnknown();
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        final long unknown = fixture.store.admin().ssdBytesOfUnknown();
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         assertEquals(unknown, account().ssdBytes());
-        assertEquals(0, fixture.store.ssdBytesOfUnknown());
+        assertEquals(0, fixture.store.admin().ssdBytesOfUnknown());
     }
 }

@@ -5,11 +5,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -33,7 +36,7 @@ class TenantSharesTest {
 
     private Path root;
     private StoreFixture fixture;
-    private ObjectStore.Attachment flood;
+    private Attachment flood;
     private SimulatedEngine flooding;
     private long next = FLOOD;
 
@@ -60,7 +63,7 @@ class TenantSharesTest {
                 .dramCapacity(capacity)
                 .regionBytes(REGION)
                 .tenantShares(shares));
-        flooding = new SimulatedEngine(fixture.store, fixture.store.openTenant("flood", -1));
+        flooding = new SimulatedEngine(fixture.store, fixture.store.engines().openTenant("flood", -1));
         flood = flooding.attachment;
     }
 
@@ -70,7 +73,7 @@ class TenantSharesTest {
     }
 
     private TenantAccount account(final String tenant) {
-        return fixture.store.accounts().of(tenant);
+        return fixture.store.admin().accounts().of(tenant);
     }
 
     private void storeAll() throws IOException {
@@ -87,10 +90,10 @@ class TenantSharesTest {
 
     /** One object more; its status. */
     private byte flood(final int length) {
-        final ObjectStore.ReserveResult reserved = fixture.reserve(flood, length, next++);
+        final ReservedSlots reserved = fixture.reserve(flood, length, next++);
         final byte status = reserved.slots()[SlotRecord.STATUS];
         return status == SlotStatus.GRANTED
-                ? fixture.store.commit(flood, reserved.slots(), new byte[0], new byte[4], new int[0], 0, 0)[0]
+                ? fixture.store.engines().commit(flood, reserved.slots(), new byte[0], new byte[4], new int[0], 0, 0)[0]
                 : status;
     }
 
@@ -147,16 +150,16 @@ class TenantSharesTest {
         for (int i = 0; i < 84; i++) {
             assertEquals(SlotStatus.COMMITTED, flood(LENGTH));
         }
-        assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
+        assertEquals(0, fixture.store.admin().counters().evictedUndemoted.sum());
         for (int i = 0; i < 84; i += 4) {
-            final ObjectStore.LookupResult leased =
-                    fixture.store.lookup(flooding.holder, fixture.query(false, FLOOD + i));
+            final LookupAnswer leased =
+                    fixture.store.engines().lookup(flooding.holder, fixture.query(false, FLOOD + i));
             assertEquals(1, leased.hitChunks());
         }
         for (int i = 0; i < 200; i++) {
             assertEquals(SlotStatus.COMMITTED, flood(LENGTH));
         }
-        assertTrue(fixture.store.counters().evictedUndemoted.sum() > 0, "the flood has evicted its own");
+        assertTrue(fixture.store.admin().counters().evictedUndemoted.sum() > 0, "the flood has evicted its own");
         for (long number = 0; number < tiny; number++) {
             assertArrayEquals(StoreFixture.content(number, 1), fixture.load(number), "object " + number);
         }
@@ -178,13 +181,15 @@ class TenantSharesTest {
     @Test
     void anObjectBeyondTheMaximumIsRefusedAtOnce() throws IOException {
         start(CAPACITY, Map.of("flood", dram(0, 2 * REGION)));
-        final ObjectStore.ReserveResult refused = fixture.store.reserve(
-                flood,
-                StoreFixture.NAMESPACE,
-                StoreFixture.SHARD,
-                StoreFixture.keys(next),
-                new long[] {2 * REGION + 1},
-                0);
+        final ReservedSlots refused = fixture.store
+                .engines()
+                .reserve(
+                        flood,
+                        StoreFixture.NAMESPACE,
+                        StoreFixture.SHARD,
+                        StoreFixture.keys(next),
+                        new long[] {2 * REGION + 1},
+                        0);
         assertEquals(1, refused.tooLong());
         assertEquals(SlotStatus.COMMITTED, flood((int) (2 * REGION)));
     }
@@ -204,7 +209,7 @@ class TenantSharesTest {
                     refused += record[SlotRecord.STATUS] == SlotStatus.QUOTA ? 1 : 0;
                 }
                 // Its connection ends, and its lock is held: what it had reserved stays quarantined.
-                fixture.store.closeAttachment(process.attachment);
+                fixture.store.engines().closeAttachment(process.attachment);
             }
             assertTrue(refused > 0, "all DRAM was given away");
             assertTrue(account("flood").quarantinedBytes() <= CAPACITY / 2);
@@ -226,7 +231,7 @@ class TenantSharesTest {
         start(CAPACITY, Map.of("flood", dram(0, CAPACITY / 2)));
         assertEquals(CAPACITY / 2, account("flood").regionBytes());
         assertTrue(account("flood").dramBytes() > 0);
-        assertEquals(fixture.store.dramUsedBytes(), account("flood").dramBytes());
+        assertEquals(fixture.store.admin().dramUsedBytes(), account("flood").dramBytes());
     }
 
     @Test

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.SlotRecord;
@@ -54,10 +55,10 @@ class TenantSsdSharesTest {
                 .tenantShares(shares)
                 .catalogDirectory(disk.resolve("catalog"))
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(SSD)));
-        flooding = new SimulatedEngine(fixture.store, fixture.store.openTenant("flood", -1));
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
-        fixture.store.rememberNamespace(FLOOD, "flood", new byte[0]);
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        flooding = new SimulatedEngine(fixture.store, fixture.store.engines().openTenant("flood", -1));
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(FLOOD, "flood", new byte[0]);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
     }
 
     private static TenantShare ssd(final long min, final long max) {
@@ -65,19 +66,22 @@ class TenantSsdSharesTest {
     }
 
     private TenantAccount account(final String tenant) {
-        return fixture.store.accounts().of(tenant);
+        return fixture.store.admin().accounts().of(tenant);
     }
 
     private void flood(final int length) {
         final byte[] key = StoreFixture.key(next++);
-        final ObjectStore.ReserveResult[] result = new ObjectStore.ReserveResult[1];
+        final ReservedSlots[] result = new ReservedSlots[1];
         fixture.until("room", () -> {
-            result[0] =
-                    fixture.store.reserve(flooding.attachment, FLOOD, StoreFixture.SHARD, key, new long[] {length}, 0);
+            result[0] = fixture.store
+                    .engines()
+                    .reserve(flooding.attachment, FLOOD, StoreFixture.SHARD, key, new long[] {length}, 0);
             return result[0].noRoom() == 0;
         });
         assertEquals(SlotStatus.GRANTED, result[0].slots()[SlotRecord.STATUS]);
-        fixture.store.commit(flooding.attachment, result[0].slots(), new byte[0], new byte[4], new int[0], 0, 0);
+        fixture.store
+                .engines()
+                .commit(flooding.attachment, result[0].slots(), new byte[0], new byte[4], new int[0], 0, 0);
         fixture.store.doWork();
     }
 
@@ -128,11 +132,12 @@ class TenantSsdSharesTest {
         fixture.until("twice the maximum is written", () -> {
             flood(LENGTH);
             assertTrue(account("flood").ssdBytes() <= most, "the maximum");
-            return fixture.store.ssdMetrics().writes.sum() * slot >= 2 * most;
+            return fixture.store.admin().ssdMetrics().writes.sum() * slot >= 2 * most;
         });
         fixture.until(
                 "SSD settled",
-                () -> fixture.store.ssd().usedBytes() == account("flood").ssdBytes());
+                () -> fixture.store.admin().ssd().usedBytes()
+                        == account("flood").ssdBytes());
         assertTrue(account("flood").ssdBytes() > most / 2, "it uses what it may");
     }
 }

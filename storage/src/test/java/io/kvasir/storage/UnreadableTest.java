@@ -58,16 +58,21 @@ class UnreadableTest {
                             }
                             Posix.read(fd, destination, offset);
                         })));
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         for (long number = 0; number < OBJECTS; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, LENGTH));
             fixture.until(
                     "demotion keeps up",
-                    () -> fixture.store.dramUsedBytes() < 7 << 20
-                            || fixture.store.counters().demoted.sum() * LENGTH
-                                    >= fixture.store.counters().storedBytes.sum() - (6 << 20));
+                    () -> fixture.store.admin().dramUsedBytes() < 7 << 20
+                            || fixture.store.admin().counters().demoted.sum() * LENGTH
+                                    >= fixture.store
+                                                    .admin()
+                                                    .counters()
+                                                    .storedBytes
+                                                    .sum()
+                                            - (6 << 20));
         }
-        fixture.store.onEvent(events::add);
+        fixture.store.engines().onEvent(events::add);
     }
 
     @AfterEach
@@ -95,7 +100,7 @@ class UnreadableTest {
         failures.set(2);
         assertArrayEquals(StoreFixture.content(0, LENGTH), fixture.load(0));
         assertEquals(0, failures.get());
-        assertEquals(0, fixture.store.counters().faults.sum());
+        assertEquals(0, fixture.store.admin().counters().faults.sum());
     }
 
     @ParameterizedTest
@@ -103,11 +108,11 @@ class UnreadableTest {
     void shouldMissForAWhileAndKeepWhatCannotBeReadNow(final int errno) throws IOException {
         error = errno;
         failures.set(Integer.MAX_VALUE);
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         assertNull(fixture.load(0));
         assertNull(fixture.load(0));
-        assertEquals(1, fixture.store.counters().faults.sum(), "a second lookup does not read at once again");
-        assertTrue(fixture.store.holds(id()), "it is still there");
+        assertEquals(1, fixture.store.admin().counters().faults.sum(), "a second lookup does not read at once again");
+        assertTrue(fixture.store.peers().holds(id()), "it is still there");
         assertEquals(List.of(ObjectEvent.Kind.STORED), toldOfSsd());
         failures.set(0);
         final byte[][] loaded = new byte[1][];
@@ -129,10 +134,10 @@ class UnreadableTest {
         assertNull(fixture.load(0));
         failures.set(0);
         assertNull(fixture.load(0));
-        assertTrue(!fixture.store.holds(id()), "it is gone");
+        assertTrue(!fixture.store.peers().holds(id()), "it is gone");
         // SSD events name the tenant of the namespace, which is not known before an engine names it.
         assertEquals(List.of(), toldOfSsd());
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
         assertEquals(List.of(ObjectEvent.Kind.STORED, ObjectEvent.Kind.REMOVED), toldOfSsd());
         assertTrue(events.stream()
                 .allMatch(event -> event.tenant() == null || event.tenant().equals("tests")));

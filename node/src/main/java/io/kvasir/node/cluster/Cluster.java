@@ -7,15 +7,18 @@ import io.kvasir.node.cluster.directory.Entry;
 import io.kvasir.node.cluster.directory.Locator;
 import io.kvasir.node.config.NodeConfig;
 import io.kvasir.node.engine.Neighbours;
+import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.Holdings;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.RemoteTier;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.posix.OwnDirectory;
+import io.kvasir.storage.tenant.Tenant;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -56,7 +59,8 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     private final Rooms rooms = new Rooms(statuses::get, clock);
     private final Whereabouts whereabouts;
     private volatile NodeStatus own = NodeStatus.UNKNOWN;
-    private ObjectStore store;
+    private PeerStore store;
+    private AdminStore figures;
     private Handoffs handoffs;
     private Drain drain;
     private LastCopies lastCopies;
@@ -121,8 +125,9 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     }
 
     /** Starts the link to other nodes and joins them, once, when the store is open. Before the store's thread runs. */
-    public void join(final ObjectStore opened) {
-        store = opened;
+    public void join(final StoreAgent opened) {
+        store = opened.peers();
+        figures = opened.admin();
         transfers = new Transfers(
                 store,
                 speeds,
@@ -133,7 +138,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                         .secret(secret.bytes())
                         .silence(config.failureTimeout()));
         handoffs = new Handoffs(transfers);
-        lastCopies = new LastCopies(store, transfers, whereabouts, rooms, config.moveRateBytes(), clock);
+        lastCopies = new LastCopies(store, figures, transfers, whereabouts, rooms, config.moveRateBytes(), clock);
         membership = Membership.start(new ClusterContext()
                 .name(name)
                 .incarnation(incarnation)
@@ -259,7 +264,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     }
 
     @Override
-    public void pull(final ObjectStore.Tenant tenant, final List<? extends Wanted> objects) {
+    public void pull(final Tenant tenant, final List<? extends Wanted> objects) {
         transfers.pull(tenant, objects, peer -> view.peers().containsKey(peer.holder()));
     }
 
@@ -297,10 +302,10 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
             sampledNs = nowNs;
             // Who leaves takes nothing in.
             own = new NodeStatus(
-                    drain == null ? Math.max(0, store.dramCapacityBytes() - store.dramUsedBytes()) : 0,
+                    drain == null ? Math.max(0, figures.dramCapacityBytes() - figures.dramUsedBytes()) : 0,
                     transfers.queuedBytes(),
-                    store.leasedBytes(),
-                    drain == null ? store.ssdFreeBytes() : 0,
+                    figures.leasedBytes(),
+                    drain == null ? figures.ssdFreeBytes() : 0,
                     nowNs);
         }
         if (drain != null) {

@@ -1,7 +1,7 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.Whereabouts.Place;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.transport.Outcome;
@@ -52,7 +52,7 @@ final class Drain {
     /** Tried in vain, in the order in which they are tried again. */
     private final ArrayDeque<Move> again = new ArrayDeque<>();
 
-    private final ObjectStore store;
+    private final PeerStore store;
     private int underWay;
     private long moved;
     private long movedBytes;
@@ -62,7 +62,7 @@ final class Drain {
     private boolean told;
 
     Drain(
-            final ObjectStore store,
+            final PeerStore store,
             final Transfers transfers,
             final Whereabouts whereabouts,
             final Rooms rooms,

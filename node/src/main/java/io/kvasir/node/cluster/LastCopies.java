@@ -2,8 +2,9 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.Whereabouts.Place;
 import io.kvasir.node.placement.Placement;
+import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.Leaving;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.Outcome;
@@ -39,7 +40,8 @@ final class LastCopies {
     private static final long PUSH_NS = 5_000_000_000L;
     private static final long NEVER = Long.MIN_VALUE;
 
-    private final ObjectStore store;
+    private final PeerStore store;
+    private final AdminStore figures;
     private final Transfers transfers;
     private final Whereabouts whereabouts;
     private final Rooms rooms;
@@ -64,13 +66,15 @@ final class LastCopies {
 
     /** @param bytesPerSecond most that is moved; 0: nothing */
     LastCopies(
-            final ObjectStore store,
+            final PeerStore store,
+            final AdminStore figures,
             final Transfers transfers,
             final Whereabouts whereabouts,
             final Rooms rooms,
             final long bytesPerSecond,
             final NanoClock clock) {
         this.store = store;
+        this.figures = figures;
         this.transfers = transfers;
         this.whereabouts = whereabouts;
         this.rooms = rooms;
@@ -92,7 +96,7 @@ final class LastCopies {
         tokensAtNs = nowNs;
         final boolean moves = bytesPerSecond > 0 && !store.isSavedToSsd() && rooms.isAny();
         final List<Leaving> batch = new ArrayList<>();
-        final boolean more = store.nextToLeave(store.dramCapacityBytes() / WINDOW, leaving -> {
+        final boolean more = store.nextToLeave(figures.dramCapacityBytes() / WINDOW, leaving -> {
             final long decided = decidedNs.get(leaving.id().hash64());
             if ((moves || leaving.copied()) && (decided == NEVER || nowNs - decided >= DECIDED_NS)) {
                 decidedNs.put(leaving.id().hash64(), nowNs);
@@ -121,11 +125,11 @@ final class LastCopies {
             evictedAtNs = nowNs;
         }
         return nowNs - evictedAtNs < EVICTING_NS
-                || store.dramCapacityBytes() - store.dramUsedBytes() < store.dramCapacityBytes() / WINDOW;
+                || figures.dramCapacityBytes() - figures.dramUsedBytes() < figures.dramCapacityBytes() / WINDOW;
     }
 
     private long evictions() {
-        final StorageCounters counters = store.counters();
+        final StorageCounters counters = figures.counters();
         return counters.evictedCopies.sum() + counters.evictedClean.sum() + counters.evictedUndemoted.sum();
     }
 

@@ -1,11 +1,11 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.storage.Incoming;
-import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.ObjectStore.Tenant;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.Reception;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectSink;
@@ -26,13 +26,13 @@ final class StoreSink implements ObjectSink {
 
     private record Offer(ObjectId id, StoredObject object, long deadlineNs, Priority priority, SinkAnswer answer) {}
 
-    private final ObjectStore store;
+    private final PeerStore store;
     private final Tenant tenant;
     private final NanoClock clock;
     private List<Runnable> tasks = new ArrayList<>();
 
     /** @param tenant whose objects come; null: the one that each object's namespace belongs to here */
-    StoreSink(final ObjectStore store, final Tenant tenant, final NanoClock clock) {
+    StoreSink(final PeerStore store, final Tenant tenant, final NanoClock clock) {
         this.store = store;
         this.tenant = tenant;
         this.clock = clock;

@@ -1,7 +1,7 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.storage.Lent;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectSource;
@@ -23,11 +23,11 @@ final class StoreSource implements ObjectSource {
 
     private record Asked(ObjectId id, long deadlineNs, Priority priority, SourceAnswer answer) {}
 
-    private final ObjectStore store;
+    private final PeerStore store;
     private final AtomicLong lentBytes = new AtomicLong();
     private List<Asked> asked = new ArrayList<>();
 
-    StoreSource(final ObjectStore store) {
+    StoreSource(final PeerStore store) {
         this.store = store;
     }
 

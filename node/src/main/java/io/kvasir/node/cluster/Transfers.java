@@ -1,9 +1,10 @@
 package io.kvasir.node.cluster;
 
 import io.kvasir.node.placement.Placement;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.RemoteTier;
 import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
 import io.kvasir.transport.ObjectName;
@@ -43,7 +44,7 @@ final class Transfers implements AutoCloseable {
     /** Objects of one pull from one holder; more become several pulls, so that they progress fairly. */
     private static final int OBJECTS = 256;
 
-    private final ObjectStore store;
+    private final PeerStore store;
     private final Speeds speeds;
     private final long deadlineNs;
     private final NanoClock clock = SystemNanoClock.INSTANCE;
@@ -63,7 +64,7 @@ final class Transfers implements AutoCloseable {
 
     /** @param settings self, directory, secret and limits of the link */
     Transfers(
-            final ObjectStore store,
+            final PeerStore store,
             final Speeds speeds,
             final Duration deadline,
             final UnaryOperator<LinkContext> settings) {
@@ -149,10 +150,7 @@ final class Transfers implements AutoCloseable {
      *
      * @param live whether a holder is in the cluster now; the directory's answer may be older
      */
-    void pull(
-            final ObjectStore.Tenant tenant,
-            final List<? extends RemoteTier.Wanted> objects,
-            final Predicate<Peer> live) {
+    void pull(final Tenant tenant, final List<? extends RemoteTier.Wanted> objects, final Predicate<Peer> live) {
         final Map<List<Peer>, List<RemoteTier.Wanted>> byHolders = new LinkedHashMap<>();
         final long drawn = random.nextLong();
         for (final RemoteTier.Wanted object : objects) {
@@ -189,17 +187,14 @@ final class Transfers implements AutoCloseable {
     }
 
     private final class Pull implements TransferListener {
-        private final ObjectStore.Tenant tenant;
+        private final Tenant tenant;
         private final List<Peer> holders;
         private final List<RemoteTier.Wanted> objects;
         private final long startedNs = clock.nanoTime();
         private long bytes;
         private boolean all = true;
 
-        Pull(
-                final ObjectStore.Tenant tenant,
-                final List<Peer> holders,
-                final List<? extends RemoteTier.Wanted> objects) {
+        Pull(final Tenant tenant, final List<Peer> holders, final List<? extends RemoteTier.Wanted> objects) {
             this.tenant = tenant;
             this.holders = holders;
             this.objects = List.copyOf(objects);

@@ -5,7 +5,7 @@ import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.PingResult;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
 import java.util.concurrent.TimeUnit;
 
 /** Hands each request to the part that answers it. Called by the server for one decoded frame at a time. */
@@ -23,7 +23,7 @@ final class Calls {
             final EngineContext ctx,
             final EngineServer server,
             final Turns turns,
-            final ObjectStore store,
+            final EngineStore store,
             final HeldRequests held,
             final EngineMetrics metrics) {
         this.ctx = ctx;

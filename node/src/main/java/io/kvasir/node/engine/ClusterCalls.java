@@ -9,7 +9,9 @@ import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Scores;
 import io.kvasir.node.engine.v1.ScoresResult;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.Shard;
@@ -29,14 +31,14 @@ final class ClusterCalls {
     private final EngineContext ctx;
     private final EngineServer server;
     private final Turns turns;
-    private final ObjectStore store;
+    private final EngineStore store;
     private final HeldRequests held;
 
     ClusterCalls(
             final EngineContext ctx,
             final EngineServer server,
             final Turns turns,
-            final ObjectStore store,
+            final EngineStore store,
             final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
@@ -90,8 +92,8 @@ final class ClusterCalls {
         final int chunks = Check.countKeys(scores.getKeys());
         Check.work(chunks, session.shards().shards().size());
         final byte[] keys = Check.keys(scores.getKeys());
-        final ObjectStore.LookupResult own = store.lookup(
-                session.holder, new ObjectStore.LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
+        final LookupAnswer own =
+                store.lookup(session.holder, new LookupQuery(namespace.id(), keys, NO_SHARDS, 0, true, false, 0, 0));
         final HeldScores waiting = new HeldScores(
                 connection,
                 id,
@@ -108,7 +110,7 @@ final class ClusterCalls {
     }
 
     /** What lies here or on this node's SSD; not what its lookups know to be elsewhere. */
-    private static int ownPrefix(final ObjectStore.LookupResult own) {
+    private static int ownPrefix(final LookupAnswer own) {
         int chunks = 0;
         for (final PlanRange range : own.plan()) {
             if (range.status() == SlotStatus.MISS || range.tier() == TierKind.REMOTE) {

@@ -1,6 +1,7 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.SocketChannel;
@@ -49,8 +50,8 @@ final class Connection {
     long heldBytes;
 
     TenantGrant tenant;
-    ObjectStore.Tenant storeTenant;
-    ObjectStore.Attachment attachment;
+    Tenant storeTenant;
+    Attachment attachment;
     Session session;
     boolean ending;
     private IntHashSet known;

@@ -1,6 +1,6 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
 import io.prometheus.client.CollectorRegistry;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -32,7 +32,7 @@ public final class EngineContext {
     private int eventsKept = 8192;
     private byte[] incarnation;
     private TenantPolicy tenants;
-    private Function<Runnable, ObjectStore> store;
+    private Function<Runnable, StoreAgent> store;
     private CollectorRegistry registry;
     private Neighbours neighbours;
     private StallTracker stalls = new StallTracker();
@@ -165,11 +165,11 @@ public final class EngineContext {
     }
 
     /** Makes the store that the server will own; it is given what wakes the owner. */
-    public Function<Runnable, ObjectStore> store() {
+    public Function<Runnable, StoreAgent> store() {
         return store;
     }
 
-    public EngineContext store(final Function<Runnable, ObjectStore> value) {
+    public EngineContext store(final Function<Runnable, StoreAgent> value) {
         store = value;
         return this;
     }

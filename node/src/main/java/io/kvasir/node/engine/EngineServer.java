@@ -3,7 +3,8 @@ package io.kvasir.node.engine;
 import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.channels.SelectionKey;
@@ -36,7 +37,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final Selector selector;
     private final ServerSocketChannel listener;
     private final SelectionKey listenerKey;
-    private final ObjectStore store;
+    private final StoreAgent store;
     private final HeldRequests held;
     private final Outbox outbox;
     private final Turns turns;
@@ -80,11 +81,11 @@ public final class EngineServer implements Agent, AutoCloseable {
         readClocks();
         sweptNs = nowNs;
         store = ctx.store().apply(this::wakeup);
-        store.onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
-        store.onProcessEnded(this::endOf);
+        store.engines().onRegionRetired(region -> connections.forEach(connection -> connection.forgets(region)));
+        store.engines().onProcessEnded(this::endOf);
         held = new HeldRequests(this, metrics, nowNs);
         turns = new Turns(ctx, this, outbox, metrics);
-        turns.calls(new Calls(ctx, this, turns, store, held, metrics));
+        turns.calls(new Calls(ctx, this, turns, store.engines(), held, metrics));
         final String shortfall =
                 Budget.shortfall(ctx.maxFrameBytes(), Runtime.getRuntime().maxMemory());
         if (shortfall != null) {
@@ -147,7 +148,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** How long to ask for work after there was some: longer while an engine copies, since its next call comes soon. */
     public long spinNs() {
-        return store.isInUse() ? busySpinNs : spinNs;
+        return store.engines().isInUse() ? busySpinNs : spinNs;
     }
 
     /** True once calls can be served; owner thread. */
@@ -157,7 +158,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** For people; owner thread. */
     public String describeStore() {
-        return store.describe();
+        return store.admin().describe();
     }
 
     /** No new connections. */
@@ -412,7 +413,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     }
 
     /** What it had is not its own any more, so nothing that it asked for may run. */
-    private void endOf(final ObjectStore.Attachment attachment) {
+    private void endOf(final Attachment attachment) {
         for (final Connection connection : connections) {
             if (connection.attachment != null && connection.attachment.id() == attachment.id() && !connection.ending) {
                 held.dropAll(connection);

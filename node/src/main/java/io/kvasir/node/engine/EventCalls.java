@@ -4,7 +4,7 @@ import io.kvasir.node.engine.v1.Error;
 import io.kvasir.node.engine.v1.Events;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
 import io.kvasir.storage.object.ObjectEvent;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -21,7 +21,7 @@ final class EventCalls {
     /** What concerned all tenants: the beginning of the stream of one that is new here. */
     private final List<ObjectEvent> cleared = new ArrayList<>();
 
-    EventCalls(final EngineContext ctx, final EngineServer server, final ObjectStore store, final HeldRequests held) {
+    EventCalls(final EngineContext ctx, final EngineServer server, final EngineStore store, final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
         this.held = held;

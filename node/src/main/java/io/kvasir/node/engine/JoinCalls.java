@@ -16,7 +16,8 @@ import io.kvasir.node.engine.v1.OpenNamespaceResult;
 import io.kvasir.node.engine.v1.Region;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
 import io.kvasir.storage.object.RegionInfo;
@@ -62,7 +63,7 @@ final class JoinCalls {
 
     private final EngineContext ctx;
     private final EngineServer server;
-    private final ObjectStore store;
+    private final EngineStore store;
     private final HeldRequests held;
     private final EngineMetrics metrics;
     private final SecureRandom random = new SecureRandom();
@@ -73,7 +74,7 @@ final class JoinCalls {
     JoinCalls(
             final EngineContext ctx,
             final EngineServer server,
-            final ObjectStore store,
+            final EngineStore store,
             final HeldRequests held,
             final EngineMetrics metrics) {
         this.ctx = ctx;
@@ -197,7 +198,7 @@ final class JoinCalls {
                             + (hello.getToken().isEmpty() ? "no token" : "this token")
                             + " belongs to no tenant of this node");
         }
-        final TenantAccount account = store.accounts().of(grant.get().name());
+        final TenantAccount account = store.account(grant.get().name());
         if (account.connections() >= account.share().maxConnections()) {
             // It ends: what has not said Hello counts for no tenant, but for all connections.
             server.breakOff(
@@ -375,7 +376,7 @@ final class JoinCalls {
                 throw CallException.invalid("groups names KV group " + rule.getKvGroup() + " twice");
             }
         }
-        final ObjectStore.LeaseHolder holder = store.openHolder(connection.storeTenant, new ShardSet(shards, rules));
+        final LeaseHolder holder = store.openHolder(connection.storeTenant, new ShardSet(shards, rules));
         final byte[] secret = new byte[SECRET_BYTES];
         random.nextBytes(secret);
         long id = random.nextLong();

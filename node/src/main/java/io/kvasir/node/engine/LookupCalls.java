@@ -8,9 +8,11 @@ import io.kvasir.node.engine.v1.PlanRange;
 import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Tier;
-import io.kvasir.storage.ObjectStore;
-import io.kvasir.storage.ObjectStore.LookupQuery;
+import io.kvasir.storage.EngineStore;
 import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.SlotStatus;
 import java.util.concurrent.TimeUnit;
@@ -29,7 +31,7 @@ final class LookupCalls {
     private final EngineContext ctx;
     private final EngineServer server;
     private final Turns turns;
-    private final ObjectStore store;
+    private final EngineStore store;
     private final HeldRequests held;
     private final EngineMetrics metrics;
     /** Of a lookup before, for one of as many keys: arrays of megabytes fill the young generation soon. */
@@ -39,7 +41,7 @@ final class LookupCalls {
             final EngineContext ctx,
             final EngineServer server,
             final Turns turns,
-            final ObjectStore store,
+            final EngineStore store,
             final HeldRequests held,
             final EngineMetrics metrics) {
         this.ctx = ctx;
@@ -79,7 +81,7 @@ final class LookupCalls {
         if (isWide(query, declared)) {
             return turns.work(connection, new WideLookup(connection, request, arrivedNs, deadlineNs, waitNs, query));
         }
-        final ObjectStore.LookupResult result = store.lookup(session.holder, query);
+        final LookupAnswer result = store.lookup(session.holder, query);
         return answerOrHold(
                 connection,
                 request.getId(),
@@ -103,7 +105,7 @@ final class LookupCalls {
             final long deadlineNs,
             final long waitNs,
             final LookupQuery query,
-            final ObjectStore.LookupResult result,
+            final LookupAnswer result,
             final ToLongFunction<Runnable> settled) {
         if (result.pendingChunks() == 0) {
             if (!query.peek() && query.keys().length >= LONG_KEYS) {
@@ -135,7 +137,7 @@ final class LookupCalls {
         private final long waitNs;
         private final LookupQuery query;
         /** Null before it can begin. */
-        private ObjectStore.SlicedLookup lookup;
+        private SlicedLookup lookup;
 
         WideLookup(
                 final Connection connection,
@@ -229,8 +231,7 @@ final class LookupCalls {
         return query.recomputeNsPerChunk() == 0 ? Long.MAX_VALUE : query.recomputeNsPerChunk() * pendingChunks / 2;
     }
 
-    private Response.Builder answered(
-            final Connection connection, final ObjectStore.LookupResult result, final LookupQuery query) {
+    private Response.Builder answered(final Connection connection, final LookupAnswer result, final LookupQuery query) {
         final LookupResult.Builder answer = LookupResult.newBuilder()
                 .setLease(result.lease())
                 .setLeaseMs((int) TimeUnit.NANOSECONDS.toMillis(result.leaseNs()))
@@ -261,7 +262,7 @@ final class LookupCalls {
         return Response.newBuilder().setLookup(answer);
     }
 
-    private void count(final ObjectStore.LookupResult result, final int chunks) {
+    private void count(final LookupAnswer result, final int chunks) {
         int known = 0;
         for (final io.kvasir.storage.object.PlanRange range : result.plan()) {
             if (range.status() == SlotStatus.HIT) {
@@ -297,7 +298,7 @@ final class LookupCalls {
         private long wait;
 
         /** A wide lookup that is made again, slice by slice; null: none is under way. */
-        private ObjectStore.SlicedLookup slices;
+        private SlicedLookup slices;
 
         HeldLookup(
                 final Connection connection,
@@ -305,7 +306,7 @@ final class LookupCalls {
                 final long arrivedNs,
                 final long untilNs,
                 final LookupQuery query,
-                final ObjectStore.LookupResult result) {
+                final LookupAnswer result) {
             super(
                     connection,
                     requestId,
@@ -329,9 +330,9 @@ final class LookupCalls {
         }
 
         /** Gives back the earlier lease first, so that its quota is free; nothing is evicted in between. */
-        ObjectStore.LookupResult again() {
+        LookupAnswer again() {
             giveBack();
-            final ObjectStore.LookupResult result = store.lookup(connection.session.holder, query);
+            final LookupAnswer result = store.lookup(connection.session.holder, query);
             lease = result.lease();
             return result;
         }
@@ -358,7 +359,7 @@ final class LookupCalls {
                         return;
                     }
                 }
-                final ObjectStore.LookupResult result = slices.result();
+                final LookupAnswer result = slices.result();
                 lease = result.lease();
                 answerOrWait(result, slices::whenSettled);
                 endSlices();
@@ -368,7 +369,7 @@ final class LookupCalls {
             }
         }
 
-        private void answerOrWait(final ObjectStore.LookupResult result, final ToLongFunction<Runnable> settled) {
+        private void answerOrWait(final LookupAnswer result, final ToLongFunction<Runnable> settled) {
             if (result.pendingChunks() == 0 || !await(settled)) {
                 held.remove(this);
                 server.answer(this, answered(connection, result, query));

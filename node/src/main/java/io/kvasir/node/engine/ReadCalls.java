@@ -10,7 +10,8 @@ import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Resolve;
 import io.kvasir.node.engine.v1.ResolveResult;
 import io.kvasir.node.engine.v1.Response;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
+import io.kvasir.storage.lookup.LookupAnswer;
 import java.util.concurrent.TimeUnit;
 
 /** Resolve, Renew and Release. */
@@ -22,9 +23,9 @@ final class ReadCalls {
 
     private final EngineContext ctx;
     private final Turns turns;
-    private final ObjectStore store;
+    private final EngineStore store;
 
-    ReadCalls(final EngineContext ctx, final Turns turns, final ObjectStore store) {
+    ReadCalls(final EngineContext ctx, final Turns turns, final EngineStore store) {
         this.ctx = ctx;
         this.turns = turns;
         this.store = store;
@@ -36,7 +37,7 @@ final class ReadCalls {
                 Check.shards(resolve.getShardsList(), session.shards().shards().size());
         final long asked = shards.length == 0 ? session.shards().shards().size() : shards.length;
         Check.answerFits(store.leasedChunks(session.holder, resolve.getLease()) * asked, ctx.maxFrameBytes());
-        final ObjectStore.LookupResult result = store.resolve(session.holder, resolve.getLease(), shards);
+        final LookupAnswer result = store.resolve(session.holder, resolve.getLease(), shards);
         if (result == null) {
             throw unknownLease(resolve.getLease());
         }

@@ -1,6 +1,6 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ShardSet;
 import java.util.ArrayList;
@@ -20,17 +20,12 @@ final class Session {
     final byte[] secret;
     final String name;
     final TenantGrant tenant;
-    final ObjectStore.LeaseHolder holder;
+    final LeaseHolder holder;
     final Set<Connection> connections = new HashSet<>();
     private final ShardSet shards;
     private final List<Opened> namespaces = new ArrayList<>();
 
-    Session(
-            final long id,
-            final byte[] secret,
-            final String name,
-            final TenantGrant tenant,
-            final ObjectStore.LeaseHolder holder) {
+    Session(final long id, final byte[] secret, final String name, final TenantGrant tenant, final LeaseHolder holder) {
         this.id = id;
         this.secret = secret;
         this.name = name;

@@ -13,7 +13,8 @@ import io.kvasir.node.engine.v1.ReserveResult;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Unpin;
 import io.kvasir.node.engine.v1.UnpinResult;
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.EngineStore;
+import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SlotRecord;
@@ -30,14 +31,14 @@ final class WriteCalls {
     private final EngineContext ctx;
     private final EngineServer server;
     private final Turns turns;
-    private final ObjectStore store;
+    private final EngineStore store;
     private final HeldRequests held;
 
     WriteCalls(
             final EngineContext ctx,
             final EngineServer server,
             final Turns turns,
-            final ObjectStore store,
+            final EngineStore store,
             final HeldRequests held) {
         this.ctx = ctx;
         this.server = server;
@@ -69,7 +70,7 @@ final class WriteCalls {
         }
         final Wanted wanted =
                 new Wanted(namespace.id(), session.shards().shards().get(shard), keys, lengths, reserve.getCodec());
-        final ObjectStore.ReserveResult result =
+        final ReservedSlots result =
                 store.reserve(connection.attachment, wanted.namespace, wanted.shard, keys, lengths, wanted.codec);
         if (result.noRoom() == 0) {
             return answered(connection, result);
@@ -270,9 +271,9 @@ final class WriteCalls {
         void drop() {}
     }
 
-    private Response.Builder answered(final Connection connection, final ObjectStore.ReserveResult result) {
+    private Response.Builder answered(final Connection connection, final ReservedSlots result) {
         if (result.noRoom() + result.tooLong() > 0) {
-            store.counters().noRoom.increment();
+            store.answeredNoRoom();
         }
         final ReserveResult.Builder answer =
                 ReserveResult.newBuilder().setSlots(UnsafeByteOperations.unsafeWrap(result.slots()));
@@ -289,7 +290,7 @@ final class WriteCalls {
     /** Waits until there is room for the rest; what was granted before is kept. */
     private final class HeldReserve extends Held {
         private final Wanted wanted;
-        private ObjectStore.ReserveResult result;
+        private ReservedSlots result;
         private long wait;
         /** Among those that wait for room. */
         private long place;
@@ -300,7 +301,7 @@ final class WriteCalls {
                 final long arrivedNs,
                 final long untilNs,
                 final Wanted wanted,
-                final ObjectStore.ReserveResult result) {
+                final ReservedSlots result) {
             super(
                     connection,
                     requestId,

@@ -1,7 +1,7 @@
 package io.kvasir.storage.tier;
 
-import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tenant.Tenant;
 
 /**
  * A place that holds objects, with a capacity and a cost. Lookups see every tier through this; one that engines cannot
@@ -66,8 +66,8 @@ public interface Tier {
      * @param worthNs what that may take to be worth it
      * @return the entry that is being written, {@link #UNDER_WAY}, {@link #LATER} or {@link #NOT_HERE}
      */
-    int fetch(ObjectStore.Tenant tenant, ObjectRef object, long worthNs, long nowNs);
+    int fetch(Tenant tenant, ObjectRef object, long worthNs, long nowNs);
 
     /** All that one call fetches was named. */
-    default void flush(final ObjectStore.Tenant tenant) {}
+    default void flush(final Tenant tenant) {}
 }

@@ -43,7 +43,8 @@ final class DirectoryCheck {
                 held.put(
                         ChunkName.tag(ChunkName.hash(SimulatedObjects.NAMESPACE, SimulatedObjects.key(object))),
                         Set.of(tier));
-                assertTrue(node.store.holds(SimulatedObjects.id(object)), "told as held, and is not: " + object);
+                assertTrue(
+                        node.store.peers().holds(SimulatedObjects.id(object)), "told as held, and is not: " + object);
             });
             assertEquals(held, listed.getOrDefault(holder, Map.of()), "of holder " + holder);
         });

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
@@ -153,9 +155,14 @@ final class NodesSimulation implements AutoCloseable {
         cluster.pass(cluster.random.nextLong(3 * MS));
         for (final SimulatedNode each : nodes.values()) {
             each.work();
-            assertTrue(each.store.dramUsedBytes() <= each.store.dramCapacityBytes(), "capacity of DRAM");
-            assertTrue(each.store.ssd().usedBytes() <= each.store.ssd().capacityBytes(), "capacity of the SSD");
-            trace(each.store.dramUsedBytes() * 31 + each.store.ssd().objects());
+            assertTrue(
+                    each.store.admin().dramUsedBytes() <= each.store.admin().dramCapacityBytes(), "capacity of DRAM");
+            assertTrue(
+                    each.store.admin().ssd().usedBytes()
+                            <= each.store.admin().ssd().capacityBytes(),
+                    "capacity of the SSD");
+            trace(each.store.admin().dramUsedBytes() * 31
+                    + each.store.admin().ssd().objects());
         }
     }
 
@@ -165,15 +172,17 @@ final class NodesSimulation implements AutoCloseable {
         return all;
     }
 
-    private static ObjectStore.ReserveResult tryReserve(
+    private static ReservedSlots tryReserve(
             final SimulatedNode node, final SimulatedProcess process, final int object) {
-        return node.store.reserve(
-                process.attachment,
-                SimulatedObjects.NAMESPACE,
-                SimulatedObjects.SHARD,
-                SimulatedObjects.keys(object, 1),
-                new long[] {SimulatedObjects.content(object).length},
-                0);
+        return node.store
+                .engines()
+                .reserve(
+                        process.attachment,
+                        SimulatedObjects.NAMESPACE,
+                        SimulatedObjects.SHARD,
+                        SimulatedObjects.keys(object, 1),
+                        new long[] {SimulatedObjects.content(object).length},
+                        0);
     }
 
     private void reserve(final SimulatedNode node, final SimulatedProcess process, final int object) {
@@ -189,7 +198,7 @@ final class NodesSimulation implements AutoCloseable {
             assertTrue(committed.contains(object), "what exists was committed");
         } else if (status == SlotStatus.NO_ROOM) {
             node.waits++;
-            assertTrue(node.store.whenRoom(() -> node.woken++) != 0);
+            assertTrue(node.store.engines().whenRoom(0, () -> node.woken++) != 0);
         }
     }
 
@@ -243,14 +252,16 @@ final class NodesSimulation implements AutoCloseable {
             final byte[] slots = reserved.slots();
             final ByteBuffer record = SimulatedProcess.record(slots, 0);
             process.write(region(node, record), record, SimulatedObjects.content(object));
-            final byte[] status = node.store.commit(
-                    process.attachment,
-                    slots,
-                    SimulatedObjects.parent(object),
-                    NO_BYTES,
-                    new int[] {object % SimulatedObjects.CHAIN},
-                    0,
-                    0);
+            final byte[] status = node.store
+                    .engines()
+                    .commit(
+                            process.attachment,
+                            slots,
+                            SimulatedObjects.parent(object),
+                            NO_BYTES,
+                            new int[] {object % SimulatedObjects.CHAIN},
+                            0,
+                            0);
             trace(status[0]);
             if (status[0] == SlotStatus.COMMITTED) {
                 committed.add(object);
@@ -264,7 +275,7 @@ final class NodesSimulation implements AutoCloseable {
         final int object = any(process);
         if (object >= 0) {
             final SimulatedProcess.Reserved reserved = process.reserved.remove(object);
-            final byte status = node.store.abort(process.attachment, reserved.slots())[0];
+            final byte status = node.store.engines().abort(process.attachment, reserved.slots())[0];
             if (status != SlotStatus.ABORTED) {
                 assertTooLate(reserved, status);
             }
@@ -281,7 +292,7 @@ final class NodesSimulation implements AutoCloseable {
     private void load(final SimulatedNode node, final SimulatedProcess process, final int chain, final boolean keeps)
             throws IOException {
         final int first = chain * SimulatedObjects.CHAIN;
-        final ObjectStore.LookupQuery query = new ObjectStore.LookupQuery(
+        final LookupQuery query = new LookupQuery(
                 SimulatedObjects.NAMESPACE,
                 SimulatedObjects.keys(first, SimulatedObjects.CHAIN),
                 NO_INTS,
@@ -290,10 +301,11 @@ final class NodesSimulation implements AutoCloseable {
                 false,
                 0,
                 0);
-        final ObjectStore.LookupResult found = node.store.lookup(process.holder, query);
+        final LookupAnswer found = node.store.engines().lookup(process.holder, query);
         trace(found.hitChunks() * 16L + found.pendingChunks());
         hits += found.hitChunks();
-        if (found.pendingChunks() > 0 && node.store.whenSettled(process.holder, query, () -> node.woken++) != 0) {
+        if (found.pendingChunks() > 0
+                && node.store.engines().whenSettled(process.holder, query, () -> node.woken++) != 0) {
             node.waits++;
         }
         if (found.hitChunks() > 0) {
@@ -303,7 +315,7 @@ final class NodesSimulation implements AutoCloseable {
             if (keeps) {
                 process.leased.add(leased);
             } else {
-                assertTrue(node.store.release(process.holder, found.lease(), NO_INTS));
+                assertTrue(node.store.engines().release(process.holder, found.lease(), NO_INTS));
             }
         }
     }
@@ -322,7 +334,7 @@ final class NodesSimulation implements AutoCloseable {
     }
 
     private static RegionInfo region(final SimulatedNode node, final ByteBuffer record) {
-        final RegionInfo region = node.store.region(record.getInt(SlotRecord.REGION));
+        final RegionInfo region = node.store.engines().region(record.getInt(SlotRecord.REGION));
         assertNotNull(region, "a region with a reserved or leased slot is gone");
         return region;
     }
@@ -331,15 +343,16 @@ final class NodesSimulation implements AutoCloseable {
         if (!process.leased.isEmpty()) {
             final SimulatedProcess.Leased one = process.leased.removeFirst();
             check(node, process, one);
-            assertTrue(node.store.release(process.holder, one.lease(), NO_INTS), "a lease was lost");
-            assertFalse(node.store.release(process.holder, one.lease(), NO_INTS), "a lease was released twice");
+            assertTrue(node.store.engines().release(process.holder, one.lease(), NO_INTS), "a lease was lost");
+            assertFalse(
+                    node.store.engines().release(process.holder, one.lease(), NO_INTS), "a lease was released twice");
         }
     }
 
     private void renew(final SimulatedNode node, final SimulatedProcess process) {
         if (!process.leased.isEmpty()) {
             final SimulatedProcess.Leased one = process.leased.removeFirst();
-            trace(node.store.renew(process.holder, one.lease(), LEASE_NS) ? 1 : 2);
+            trace(node.store.engines().renew(process.holder, one.lease(), LEASE_NS) ? 1 : 2);
             process.leased.add(one);
         }
     }
@@ -354,8 +367,8 @@ final class NodesSimulation implements AutoCloseable {
         } else {
             node.silent.add(process);
         }
-        node.store.closeAttachment(process.attachment);
-        node.store.closeHolder(process.holder);
+        node.store.engines().closeAttachment(process.attachment);
+        node.store.engines().closeHolder(process.holder);
         node.processes.set(node.processes.indexOf(process), new SimulatedProcess(node.store, node.tenant));
     }
 
@@ -386,13 +399,13 @@ final class NodesSimulation implements AutoCloseable {
         start(places.remove(node.holder));
         final SimulatedNode again = nodes.get(nextHolder - 1);
         for (final int object : readable) {
-            assertTrue(again.store.holds(SimulatedObjects.id(object)), "lost by a restart: object " + object);
+            assertTrue(again.store.peers().holds(SimulatedObjects.id(object)), "lost by a restart: object " + object);
         }
     }
 
     private void count(final SimulatedNode node) {
-        fromSsd += node.store.counters().promoted.sum();
-        pulled += node.store.counters().pulled.sum();
+        fromSsd += node.store.admin().counters().promoted.sum();
+        pulled += node.store.admin().counters().pulled.sum();
     }
 
     // ---- what must hold when all is quiet
@@ -446,28 +459,28 @@ final class NodesSimulation implements AutoCloseable {
         for (final SimulatedNode node : nodes.values()) {
             count(node);
             assertEquals(node.waits, node.woken, "each wait ends once");
-            assertEquals(0, node.store.leases(), "leaked leases");
-            assertEquals(0, node.store.quarantinedBytes(), "leaked quarantine");
-            assertEquals(0, node.store.heldObjects(), "leaked holds");
+            assertEquals(0, node.store.admin().leases(), "leaked leases");
+            assertEquals(0, node.store.admin().quarantinedBytes(), "leaked quarantine");
+            assertEquals(0, node.store.admin().heldObjects(), "leaked holds");
             for (int object = 0; object < SimulatedObjects.COUNT; object++) {
-                node.store.remove(SimulatedObjects.id(object));
+                node.store.admin().remove(SimulatedObjects.id(object));
             }
         }
         converge();
         for (final SimulatedNode node : nodes.values()) {
-            assertTrue(node.store.ssd().flush(TimeUnit.SECONDS.toNanos(30)), "removals do not end");
-            assertEquals(0, node.store.dramUsedBytes(), "leaked slots");
-            assertEquals(0, node.store.ssd().objects(), "leaked objects on the SSD");
-            assertEquals(0, node.store.ssd().usedBytes(), "leaked places on the SSD");
+            assertTrue(node.store.admin().ssd().flush(TimeUnit.SECONDS.toNanos(30)), "removals do not end");
+            assertEquals(0, node.store.admin().dramUsedBytes(), "leaked slots");
+            assertEquals(0, node.store.admin().ssd().objects(), "leaked objects on the SSD");
+            assertEquals(0, node.store.admin().ssd().usedBytes(), "leaked places on the SSD");
         }
         assertTrue(cluster.entries.isEmpty(), "leaked entries");
     }
 
     private static boolean isBusy(final SimulatedNode node) {
         return node.waits > node.woken
-                || node.store.heldObjects() > 0
-                || node.store.leases() > 0
-                || node.store.quarantinedBytes() > 0;
+                || node.store.admin().heldObjects() > 0
+                || node.store.admin().leases() > 0
+                || node.store.admin().quarantinedBytes() > 0;
     }
 
     @Override

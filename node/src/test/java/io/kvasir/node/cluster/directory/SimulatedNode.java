@@ -5,15 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.kvasir.storage.HandDrivenWorker;
 import io.kvasir.storage.Holdings;
 import io.kvasir.storage.Lent;
-import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.Reception;
 import io.kvasir.storage.RemoteTier;
+import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.IOException;
@@ -50,8 +51,8 @@ final class SimulatedNode implements RemoteTier, Holdings {
     private static final int KIB = 1024;
 
     final long holder;
-    final ObjectStore store;
-    final ObjectStore.Tenant tenant;
+    final StoreAgent store;
+    final Tenant tenant;
     final Announcer announcer;
     final List<SimulatedProcess> processes = new ArrayList<>();
     /** Their connection is gone, their process is not. */
@@ -87,7 +88,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
                 other -> other != holder && world.nodes.containsKey(other),
                 LOOKED_UP_NS,
                 counters);
-        store = new ObjectStore(new StoreContext()
+        store = new StoreAgent(new StoreContext()
                 .dramDirectory(directory.resolve("arena"))
                 .dramCapacity(1 << 20)
                 .regionBytes(64 * KIB)
@@ -109,10 +110,10 @@ final class SimulatedNode implements RemoteTier, Holdings {
                     workers.add(worker);
                     return worker;
                 }));
-        tenant = store.openTenant("tests", -1);
-        assertTrue(store.rememberNamespace(SimulatedObjects.NAMESPACE, tenant.name(), new byte[0]));
+        tenant = store.engines().openTenant("tests", -1);
+        assertTrue(store.engines().rememberNamespace(SimulatedObjects.NAMESPACE, tenant.name(), new byte[0]));
         // Recovery runs on a thread of its own: what it finds is taken in when all of it is there.
-        assertTrue(store.ssd().awaitWarm(BOUND_NS), "the SSD tier does not open");
+        assertTrue(store.admin().ssd().awaitWarm(BOUND_NS), "the SSD tier does not open");
         until("the SSD tier is warm", () -> warm);
         for (int i = 0; i < 2; i++) {
             processes.add(new SimulatedProcess(store, tenant));
@@ -126,7 +127,9 @@ final class SimulatedNode implements RemoteTier, Holdings {
             if (store.doWork() == 0) {
                 LockSupport.parkNanos(20_000);
             }
-            assertTrue(System.nanoTime() - end < 0, what + ": not within 30 s; " + store.describe());
+            assertTrue(
+                    System.nanoTime() - end < 0,
+                    what + ": not within 30 s; " + store.admin().describe());
         }
     }
 
@@ -153,9 +156,9 @@ final class SimulatedNode implements RemoteTier, Holdings {
 
     /** Waits until the SSD's threads have answered all that the store asked of them. */
     void settle() {
-        if (store.ssdInFlight() > 0) {
-            assertTrue(store.ssd().flush(BOUND_NS), "writes to the SSD do not end");
-            until("the SSD has answered", () -> store.ssdInFlight() == 0);
+        if (store.admin().ssdInFlight() > 0) {
+            assertTrue(store.admin().ssd().flush(BOUND_NS), "writes to the SSD do not end");
+            until("the SSD has answered", () -> store.admin().ssdInFlight() == 0);
         }
     }
 
@@ -241,7 +244,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
     }
 
     @Override
-    public void pull(final ObjectStore.Tenant to, final List<? extends Wanted> objects) {
+    public void pull(final Tenant to, final List<? extends Wanted> objects) {
         for (final Wanted wanted : objects) {
             final Pull pull = new Pull(wanted);
             world.cluster.after(world.delay(), pull::ask);
@@ -267,7 +270,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
         private void ask() {
             final SimulatedNode source = world.nodes.get(((Copy) wanted.copies()).holder);
             if (source != null && !world.fault()) {
-                source.store.lend(wanted.id(), world.cluster.clock().nanoTime() + PULL_NS, this::answer);
+                source.store.peers().lend(wanted.id(), world.cluster.clock().nanoTime() + PULL_NS, this::answer);
             }
         }
 
@@ -301,7 +304,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
                 end(false);
                 return;
             }
-            final Reception reception = store.receive(tenant, wanted.id(), object, true, true);
+            final Reception reception = store.peers().receive(tenant, wanted.id(), object, true, true);
             if (reception.status() == SlotStatus.GRANTED) {
                 try (Arena arena = Arena.ofConfined()) {
                     final MemorySegment copy = arena.allocate(bytes.length);

@@ -1,9 +1,12 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.StoreAgent;
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -22,20 +25,20 @@ final class SimulatedProcess {
     /** A lease of chunks from {@code first} on, with a packed record for each. */
     record Leased(int first, int count, long lease, byte[] slots) {}
 
-    final ObjectStore.Attachment attachment;
-    final ObjectStore.LeaseHolder holder;
+    final Attachment attachment;
+    final LeaseHolder holder;
     final Map<Integer, Reserved> reserved = new TreeMap<>();
     final ArrayDeque<Leased> leased = new ArrayDeque<>();
     private final Path directory;
     private final FileChannel lock;
 
-    SimulatedProcess(final ObjectStore store, final ObjectStore.Tenant tenant) throws IOException {
-        attachment = store.openAttachment(tenant);
+    SimulatedProcess(final StoreAgent store, final Tenant tenant) throws IOException {
+        attachment = store.engines().openAttachment(tenant);
         directory = Path.of(tenant.directory());
         lock = FileChannel.open(directory.resolve(attachment.lockFile()), StandardOpenOption.WRITE);
         lock.lock();
-        holder = store.openHolder(tenant, new ShardSet(List.of(SimulatedObjects.SHARD), Map.of()));
-        store.joinHolder(holder, attachment);
+        holder = store.engines().openHolder(tenant, new ShardSet(List.of(SimulatedObjects.SHARD), Map.of()));
+        store.engines().joinHolder(holder, attachment);
     }
 
     /** The process ends. */

@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,7 +19,7 @@ import org.agrona.collections.Long2ObjectHashMap;
  */
 public final class Attachments {
     /** One process's right to write, live or departed. */
-    public static final class Entry implements ObjectStore.Attachment {
+    public static final class Entry implements Attachment {
         final long id;
         final TenantArena tenant;
         /**
@@ -61,7 +62,7 @@ public final class Attachments {
         }
 
         @Override
-        public ObjectStore.Tenant tenant() {
+        public Tenant tenant() {
             return tenant;
         }
 

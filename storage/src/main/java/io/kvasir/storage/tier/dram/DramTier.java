@@ -22,8 +22,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The objects in shared memory: slots and their states; the node's object table finds them. The only place where a slot's state changes; called by
- * the owner thread of {@link io.kvasir.storage.ObjectStore} alone.
+ * The objects in shared memory: slots and their states; the node's object table finds them. The only place where a
+ * slot's state changes; only the thread that owns the store calls it.
  */
 public final class DramTier implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);

@@ -1,13 +1,13 @@
 package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.ObjectStore;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantAccount;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
 /** One tenant's directory of the arena and the regions in it; owned by {@link DramTier}. */
-public final class TenantArena implements ObjectStore.Tenant {
+public final class TenantArena implements Tenant {
     final String name;
     final TenantAccount account;
     final Path path;

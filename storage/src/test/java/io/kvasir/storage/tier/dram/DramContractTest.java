@@ -1,11 +1,14 @@
 package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.ObjectStore;
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.StoreFixture;
 import io.kvasir.storage.TestObjects;
 import io.kvasir.storage.TierContract;
 import io.kvasir.storage.TierUnderTest;
+import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.ShardSet;
@@ -36,7 +39,7 @@ class DramContractTest extends TierContract {
         private final long capacity;
         private final Path directory;
         private StoreFixture fixture;
-        private ObjectStore.LeaseHolder holder;
+        private LeaseHolder holder;
 
         DramUnderTest(final long capacity) {
             this.capacity = capacity;
@@ -57,7 +60,9 @@ class DramContractTest extends TierContract {
             } catch (final IOException failure) {
                 throw new UncheckedIOException(failure);
             }
-            holder = fixture.store.openHolder(fixture.tenant, new ShardSet(List.of(TestObjects.SHARD), Map.of()));
+            holder = fixture.store
+                    .engines()
+                    .openHolder(fixture.tenant, new ShardSet(List.of(TestObjects.SHARD), Map.of()));
         }
 
         @Override
@@ -66,8 +71,9 @@ class DramContractTest extends TierContract {
             final long[] lengths = {bytes.byteSize()};
             final long end = System.nanoTime() + ROOM_NS;
             while (true) {
-                final ObjectStore.ReserveResult reserved =
-                        fixture.store.reserve(fixture.attachment, id.namespace(), id.shard(), keys, lengths, 0);
+                final ReservedSlots reserved = fixture.store
+                        .engines()
+                        .reserve(fixture.attachment, id.namespace(), id.shard(), keys, lengths, 0);
                 switch (reserved.slots()[SlotRecord.STATUS]) {
                     case SlotStatus.GRANTED -> {
                         write(reserved.slots(), bytes.toArray(ValueLayout.JAVA_BYTE));
@@ -96,13 +102,13 @@ class DramContractTest extends TierContract {
             }
         }
 
-        private ObjectStore.LookupResult lookup(final Hash256 key) {
-            final ObjectStore.LookupQuery query = new ObjectStore.LookupQuery(
-                    TestObjects.NAMESPACE, key.toBytes(), new int[0], 0, false, false, 0, 0);
-            final ObjectStore.LookupResult[] found = {fixture.store.lookup(holder, query)};
+        private LookupAnswer lookup(final Hash256 key) {
+            final LookupQuery query =
+                    new LookupQuery(TestObjects.NAMESPACE, key.toBytes(), new int[0], 0, false, false, 0, 0);
+            final LookupAnswer[] found = {fixture.store.engines().lookup(holder, query)};
             fixture.until("settled", () -> {
                 if (found[0].pendingChunks() > 0) {
-                    found[0] = fixture.store.lookup(holder, query);
+                    found[0] = fixture.store.engines().lookup(holder, query);
                 }
                 return found[0].pendingChunks() == 0;
             });
@@ -111,7 +117,7 @@ class DramContractTest extends TierContract {
 
         @Override
         public Optional<byte[]> get(final ObjectId id) {
-            final ObjectStore.LookupResult found = lookup(id.key());
+            final LookupAnswer found = lookup(id.key());
             if (found.hitChunks() == 0) {
                 return Optional.empty();
             }
@@ -120,27 +126,29 @@ class DramContractTest extends TierContract {
             } catch (final IOException failure) {
                 throw new UncheckedIOException(failure);
             } finally {
-                fixture.store.release(holder, found.lease(), new int[0]);
+                fixture.store.engines().release(holder, found.lease(), new int[0]);
             }
         }
 
         @Override
         public boolean remove(final ObjectId id) {
-            return fixture.store.remove(id);
+            return fixture.store.admin().remove(id);
         }
 
         @Override
         public boolean contains(final ObjectId id) {
-            final ObjectStore.LookupResult found = lookup(id.key());
-            fixture.store.release(holder, found.lease(), new int[0]);
+            final LookupAnswer found = lookup(id.key());
+            fixture.store.engines().release(holder, found.lease(), new int[0]);
             return found.hitChunks() == 1;
         }
 
         @Override
         public long objects() {
             // What is being summed and was removed meanwhile goes when the sum is done.
-            fixture.until("idle", () -> fixture.store.doWork() == 0 && fixture.store.heldObjects() == 0);
-            return fixture.store.dramObjects();
+            fixture.until(
+                    "idle",
+                    () -> fixture.store.doWork() == 0 && fixture.store.admin().heldObjects() == 0);
+            return fixture.store.admin().dramObjects();
         }
 
         @Override
@@ -173,12 +181,13 @@ class DramContractTest extends TierContract {
         /** Bytes in DRAM are verified when they change hands: here, at the next start. */
         @Override
         public void damage(final ObjectId id) {
-            final ObjectStore.LookupResult found = lookup(id.key());
-            fixture.until("summed", () -> fixture.store.counters().summed.sum() > 0 && fixture.store.doWork() == 0);
+            final LookupAnswer found = lookup(id.key());
+            fixture.until(
+                    "summed", () -> fixture.store.admin().counters().summed.sum() > 0 && fixture.store.doWork() == 0);
             final byte[] bytes = get(id).orElseThrow();
             bytes[bytes.length / 2] ^= 1;
             write(found.slots(), bytes);
-            fixture.store.release(holder, found.lease(), new int[0]);
+            fixture.store.engines().release(holder, found.lease(), new int[0]);
             reopen();
         }
 

@@ -38,12 +38,12 @@ class WithdrawnTest {
         arena = StoreFixture.arenaDirectory();
         disk = Files.createTempDirectory("kvasir-test-ssd-");
         start();
-        fixture.store.rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
-        fixture.store.onEvent(events::add);
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, "tests", new byte[0]);
+        fixture.store.engines().onEvent(events::add);
         // The victim is the coldest in DRAM, and durable.
         store(24);
-        fixture.until("the victim is durable", () -> fixture.store.ssd().contains(id()));
-        assertEquals(0, fixture.store.counters().evictedClean.sum());
+        fixture.until("the victim is durable", () -> fixture.store.admin().ssd().contains(id()));
+        assertEquals(0, fixture.store.admin().counters().evictedClean.sum());
     }
 
     private void start() throws IOException {
@@ -52,8 +52,8 @@ class WithdrawnTest {
                 .dramCapacity(8 << 20)
                 .regionBytes(1 << 20)
                 .ssd(new SsdTier.Context().directory(disk).capacityBytes(128 << 20)));
-        fixture.until("SSD warm", fixture.store::isSsdWarm);
-        state = fixture.store.ssd().state();
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
+        state = fixture.store.admin().ssd().state();
     }
 
     @AfterEach
@@ -78,9 +78,14 @@ class WithdrawnTest {
             assertTrue(status == SlotStatus.COMMITTED || status == SlotStatus.EXISTS, "status " + status);
             fixture.until(
                     "demotion keeps up",
-                    () -> fixture.store.dramUsedBytes() < 7 << 20
-                            || fixture.store.counters().demoted.sum() * LENGTH
-                                    >= fixture.store.counters().storedBytes.sum() - (6 << 20));
+                    () -> fixture.store.admin().dramUsedBytes() < 7 << 20
+                            || fixture.store.admin().counters().demoted.sum() * LENGTH
+                                    >= fixture.store
+                                                    .admin()
+                                                    .counters()
+                                                    .storedBytes
+                                                    .sum()
+                                            - (6 << 20));
         }
     }
 
@@ -105,14 +110,14 @@ class WithdrawnTest {
     @Test
     void shouldNotDropFromDramWhatTheSsdIsRemoving() throws IOException {
         final int entry = beginDelete();
-        assertFalse(fixture.store.ssd().contains(id()));
+        assertFalse(fixture.store.admin().ssd().contains(id()));
         // All of DRAM goes round twice while the removal is not durable.
         store(64);
-        assertTrue(fixture.store.counters().evictedClean.sum() > 24);
-        assertEquals(0, fixture.store.counters().evictedUndemoted.sum());
+        assertTrue(fixture.store.admin().counters().evictedClean.sum() > 24);
+        assertEquals(0, fixture.store.admin().counters().evictedUndemoted.sum());
         assertArrayEquals(StoreFixture.content(VICTIM, LENGTH), fixture.load(VICTIM));
         // It was written again beside the removal, whose end changes nothing of that.
-        assertTrue(fixture.store.ssd().contains(id()));
+        assertTrue(fixture.store.admin().ssd().contains(id()));
         state.lock.lock();
         try {
             state.deleteCommitted(entry);
@@ -129,7 +134,7 @@ class WithdrawnTest {
         beginDelete();
         fixture.until("told", () -> toldOfSsd().size() == 2);
         assertEquals(List.of(ObjectEvent.Kind.STORED, ObjectEvent.Kind.REMOVED), toldOfSsd());
-        assertTrue(fixture.store.holds(id()), "it is in DRAM");
+        assertTrue(fixture.store.peers().holds(id()), "it is in DRAM");
         assertEquals(1, state.deleting());
     }
 
@@ -153,14 +158,14 @@ class WithdrawnTest {
             stored = first;
             for (int i = 0; i < 8; i++) {
                 store(8);
-                fixture.store.ssd().remove(id(first + i * 8L), outcome -> {});
-                fixture.store.ssd().remove(id(first + (i * 5L + round) % 64), outcome -> {});
+                fixture.store.admin().ssd().remove(id(first + i * 8L), outcome -> {});
+                fixture.store.admin().ssd().remove(id(first + (i * 5L + round) % 64), outcome -> {});
             }
         }
-        assertTrue(fixture.store.ssd().flush(30_000_000_000L));
+        assertTrue(fixture.store.admin().ssd().flush(30_000_000_000L));
         fixture.until("all is told", () -> fixture.store.doWork() == 0);
         for (long number = first; number < first + 64; number++) {
-            if (fixture.store.holds(id(number))) {
+            if (fixture.store.peers().holds(id(number))) {
                 assertArrayEquals(StoreFixture.content(number, LENGTH), fixture.load(number), "object " + number);
             }
         }

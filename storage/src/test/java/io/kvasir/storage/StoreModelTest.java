@@ -25,8 +25,8 @@ import org.slf4j.LoggerFactory;
  * from a seed. A seed that failed is run again by {@code -Dkvasir.simulation.seed=N}, and a longer run is made by
  * {@code -Dkvasir.simulation.operations=1000000}; CONTRIBUTING.md has the whole command.
  */
-class ObjectStoreModelTest {
-    private static final Logger LOG = LoggerFactory.getLogger(ObjectStoreModelTest.class);
+class StoreModelTest {
+    private static final Logger LOG = LoggerFactory.getLogger(StoreModelTest.class);
     private static final int IN_EVERY_RUN = 12_000;
     /** Steps of one seed: an own arena, and an end at which nothing may be left. */
     private static final int STEPS = 1_000;
@@ -59,7 +59,7 @@ class ObjectStoreModelTest {
 
     @Test
     void shouldKeepItsPromisesForKeptSeeds() throws IOException {
-        try (InputStream file = ObjectStoreModelTest.class.getResourceAsStream("model-seeds.txt")) {
+        try (InputStream file = StoreModelTest.class.getResourceAsStream("model-seeds.txt")) {
             final List<Long> seeds = new String(file.readAllBytes(), StandardCharsets.UTF_8)
                     .lines()
                     .filter(line -> !line.startsWith("#"))

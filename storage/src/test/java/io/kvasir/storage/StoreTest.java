@@ -9,12 +9,17 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -27,7 +32,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** The DRAM side of the store, through its door. */
-class ObjectStoreTest {
+class StoreTest {
     private static final int MIB = 1 << 20;
     private Path directory;
     private StoreFixture fixture;
@@ -80,10 +85,10 @@ class ObjectStoreTest {
     @Test
     void shouldWakeWhoWaitsForAnObjectInFlight() throws IOException {
         final byte[] slots = fixture.reserve(MIB, 1).slots();
-        final ObjectStore.LookupQuery query = fixture.query(false, 1);
-        assertEquals(1, fixture.store.lookup(fixture.holder, query).pendingChunks());
+        final LookupQuery query = fixture.query(false, 1);
+        assertEquals(1, fixture.store.engines().lookup(fixture.holder, query).pendingChunks());
         final boolean[] woken = {false};
-        assertNotEquals(0, fixture.store.whenSettled(fixture.holder, query, () -> woken[0] = true));
+        assertNotEquals(0, fixture.store.engines().whenSettled(fixture.holder, query, () -> woken[0] = true));
         fixture.store.doWork();
         assertFalse(woken[0]);
         fixture.commit(slots);
@@ -96,7 +101,7 @@ class ObjectStoreTest {
         final byte[] slots = fixture.reserve(MIB, 1).slots();
         assertEquals(SlotStatus.COMMITTED, fixture.commit(slots)[0]);
         assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(slots)[0]);
-        assertEquals(SlotStatus.NOT_RESERVED, fixture.store.abort(fixture.attachment, slots)[0]);
+        assertEquals(SlotStatus.NOT_RESERVED, fixture.store.engines().abort(fixture.attachment, slots)[0]);
         final byte[] outside = slots.clone();
         StoreFixture.record(outside, 0).putInt(SlotRecord.SLOT, Integer.MIN_VALUE);
         assertEquals(SlotStatus.NOT_RESERVED, fixture.commit(outside)[0]);
@@ -108,9 +113,9 @@ class ObjectStoreTest {
     void shouldVoidOldRecordsWhenASlotIsUsedAgain() throws IOException {
         fixture.store(1, MIB);
         final byte[] old = fixture.lookup(1).slots();
-        fixture.store.closeHolder(fixture.holder);
+        fixture.store.engines().closeHolder(fixture.holder);
         fixture.killEngine();
-        fixture.store.closeAttachment(fixture.attachment);
+        fixture.store.engines().closeAttachment(fixture.attachment);
         restart();
         for (long number = 100; number < 140; number++) {
             fixture.store(number, MIB);
@@ -122,14 +127,14 @@ class ObjectStoreTest {
     @Test
     void shouldEvictTheColdestAndNeverTheLeased() throws IOException {
         fixture.store(0, MIB);
-        final ObjectStore.LookupResult lease = fixture.lookup(0);
+        final LookupAnswer lease = fixture.lookup(0);
         for (long number = 1; number < 100; number++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(number, MIB));
         }
         assertNull(fixture.load(1));
         assertArrayEquals(StoreFixture.content(99, MIB), fixture.load(99));
         assertArrayEquals(StoreFixture.content(0, MIB), fixture.read(lease.slots(), 0));
-        assertTrue(fixture.store.dramUsedBytes() <= 32L * MIB);
+        assertTrue(fixture.store.admin().dramUsedBytes() <= 32L * MIB);
     }
 
     @Test
@@ -156,8 +161,16 @@ class ObjectStoreTest {
                 parents[i] = first + i - 1;
             }
             final byte[] slots = fixture.reserve(4096, numbers).slots();
-            fixture.store.commit(
-                    fixture.attachment, slots, StoreFixture.keys(parents), new byte[0], new int[] {(int) first}, 0, 0);
+            fixture.store
+                    .engines()
+                    .commit(
+                            fixture.attachment,
+                            slots,
+                            StoreFixture.keys(parents),
+                            new byte[0],
+                            new int[] {(int) first},
+                            0,
+                            0);
         }
         assertEquals(SlotStatus.GRANTED, fixture.reserve(MIB, 100_000).slots()[0]);
     }
@@ -178,8 +191,8 @@ class ObjectStoreTest {
         fixture.store(1, MIB);
         fixture.store(2, MIB);
         fixture.until("summed", () -> fixture.store.doWork() == 0);
-        final ObjectStore.LookupResult found = fixture.lookup(1);
-        fixture.store.release(fixture.holder, found.lease(), new int[0]);
+        final LookupAnswer found = fixture.lookup(1);
+        fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
         final byte[] bytes = fixture.read(found.slots(), 0);
         bytes[MIB / 2] ^= 1;
         // The sum is made on another thread; wait until the header has it.
@@ -188,12 +201,12 @@ class ObjectStoreTest {
         restart();
         assertNull(fixture.load(1));
         assertArrayEquals(StoreFixture.content(2, MIB), fixture.load(2));
-        assertEquals(1, fixture.store.counters().corrupt.sum());
+        assertEquals(1, fixture.store.admin().counters().corrupt.sum());
     }
 
     private boolean isSummed(final byte[] slots) {
         final ByteBuffer record = StoreFixture.record(slots, 0);
-        final RegionInfo region = fixture.store.region(record.getInt(SlotRecord.REGION));
+        final RegionInfo region = fixture.store.engines().region(record.getInt(SlotRecord.REGION));
         try (FileChannel channel =
                 FileChannel.open(Path.of(fixture.tenant.directory(), region.headerFile()), StandardOpenOption.READ)) {
             final ByteBuffer word = ByteBuffer.allocate(8);
@@ -210,7 +223,7 @@ class ObjectStoreTest {
         fixture.killNode();
         // The engine lives on and still holds its lock while the next node starts.
         final StoreFixture next = new StoreFixture(context());
-        assertEquals(MIB, next.store.quarantinedBytes());
+        assertEquals(MIB, next.store.admin().quarantinedBytes());
         assertEquals(SlotStatus.COMMITTED, next.store(1, MIB));
         assertNotEquals(
                 StoreFixture.record(slots, 0).getInt(SlotRecord.SLOT)
@@ -218,7 +231,7 @@ class ObjectStoreTest {
                 StoreFixture.record(next.lookup(1).slots(), 0).getInt(SlotRecord.SLOT)
                         | (long) StoreFixture.record(next.lookup(1).slots(), 0).getInt(SlotRecord.REGION) << 32);
         fixture.killEngine();
-        next.until("quarantine ended", () -> next.store.quarantinedBytes() == 0);
+        next.until("quarantine ended", () -> next.store.admin().quarantinedBytes() == 0);
         assertArrayEquals(StoreFixture.content(1, MIB), next.load(1));
         fixture = next;
     }
@@ -226,49 +239,51 @@ class ObjectStoreTest {
     @Test
     void shouldFreeAQuarantinedSlotWhenItsWriterSaysThatItStopped() throws IOException {
         fixture.reserve(MIB, 1, 2, 3);
-        fixture.store.closeAttachment(fixture.attachment);
-        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
-        fixture.store.quiesced(fixture.tenant, fixture.attachment.secret());
-        assertEquals(0, fixture.store.quarantinedBytes());
+        fixture.store.engines().closeAttachment(fixture.attachment);
+        assertEquals(3L * MIB, fixture.store.admin().quarantinedBytes());
+        fixture.store.engines().quiesced(fixture.tenant, fixture.attachment.secret());
+        assertEquals(0, fixture.store.admin().quarantinedBytes());
     }
 
     @Test
     void shouldFreeNothingForWhoKnowsOnlyAFileName() {
         fixture.reserve(MIB, 1, 2, 3);
-        fixture.store.closeAttachment(fixture.attachment);
+        fixture.store.engines().closeAttachment(fixture.attachment);
         // Every process of the tenant can list the directory, and read the writer's number in the header table.
         final String name = fixture.attachment.lockFile();
         final long number = Long.parseUnsignedLong(name.substring(name.indexOf('-') + 1, name.indexOf('.')), 16);
-        fixture.store.quiesced(fixture.tenant, number);
-        fixture.store.quiesced(fixture.tenant, fixture.attachment.id());
-        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
+        fixture.store.engines().quiesced(fixture.tenant, number);
+        fixture.store.engines().quiesced(fixture.tenant, fixture.attachment.id());
+        assertEquals(3L * MIB, fixture.store.admin().quarantinedBytes());
     }
 
     @Test
     void shouldFreeNothingWhenSomebodyRemovesTheLockFileOfALivingProcess() throws IOException {
-        assertTrue(fixture.store.isAlive(fixture.attachment));
+        assertTrue(fixture.store.engines().isAlive(fixture.attachment));
         fixture.reserve(MIB, 1, 2, 3);
         Files.delete(Path.of(fixture.tenant.directory(), fixture.attachment.lockFile()));
-        fixture.store.closeAttachment(fixture.attachment);
-        assertEquals(3L * MIB, fixture.store.quarantinedBytes());
+        fixture.store.engines().closeAttachment(fixture.attachment);
+        assertEquals(3L * MIB, fixture.store.admin().quarantinedBytes());
     }
 
     @Test
     void shouldGiveNothingToAnAttachmentThatEnded() throws IOException {
         // There is a region with free slots.
         assertEquals(SlotStatus.COMMITTED, fixture.store(9, MIB));
-        fixture.store.closeAttachment(fixture.attachment);
+        fixture.store.engines().closeAttachment(fixture.attachment);
         fixture.killEngine();
-        fixture.until("the attachment ended", () -> !fixture.store.isAlive(fixture.attachment));
-        final ObjectStore.ReserveResult late = fixture.store.reserve(
-                fixture.attachment,
-                StoreFixture.NAMESPACE,
-                StoreFixture.SHARD,
-                StoreFixture.keys(1, 2),
-                new long[] {MIB},
-                0);
+        fixture.until("the attachment ended", () -> !fixture.store.engines().isAlive(fixture.attachment));
+        final ReservedSlots late = fixture.store
+                .engines()
+                .reserve(
+                        fixture.attachment,
+                        StoreFixture.NAMESPACE,
+                        StoreFixture.SHARD,
+                        StoreFixture.keys(1, 2),
+                        new long[] {MIB},
+                        0);
         assertEquals(2, late.noRoom());
-        assertEquals(MIB, fixture.store.dramUsedBytes());
+        assertEquals(MIB, fixture.store.admin().dramUsedBytes());
     }
 
     @Test
@@ -278,25 +293,25 @@ class ObjectStoreTest {
         assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
         fixture.killNode();
         final int group = 65_534;
-        try (ObjectStore next = new ObjectStore(context())) {
-            final ObjectStore.Tenant tenant = next.openTenant("tests", group);
-            final ObjectStore.Attachment attachment = next.openAttachment(tenant);
+        try (StoreAgent next = new StoreAgent(context())) {
+            final Tenant tenant = next.engines().openTenant("tests", group);
+            final Attachment attachment = next.engines().openAttachment(tenant);
             final Path directory = Path.of(tenant.directory());
             assertEquals(group, Files.getAttribute(directory, "unix:gid"));
             assertEquals(group, Files.getAttribute(directory.resolve(attachment.lockFile()), "unix:gid"));
-            for (final RegionInfo region : next.regions(tenant)) {
+            for (final RegionInfo region : next.engines().regions(tenant)) {
                 assertEquals(group, Files.getAttribute(directory.resolve(region.dataFile()), "unix:gid"));
                 assertEquals(group, Files.getAttribute(directory.resolve(region.headerFile()), "unix:gid"));
             }
             // Who comes later with another group does not take it from the first.
-            next.openTenant("tests", group - 1);
+            next.engines().openTenant("tests", group - 1);
             assertEquals(group, Files.getAttribute(directory, "unix:gid"));
         }
-        try (ObjectStore third = new ObjectStore(context())) {
+        try (StoreAgent third = new StoreAgent(context())) {
             // What it makes before anybody came is the tenant's too.
-            final ObjectStore.Tenant tenant = third.openTenant("tests", -1);
-            final Path lock =
-                    Path.of(tenant.directory(), third.openAttachment(tenant).lockFile());
+            final Tenant tenant = third.engines().openTenant("tests", -1);
+            final Path lock = Path.of(
+                    tenant.directory(), third.engines().openAttachment(tenant).lockFile());
             assertEquals(group, Files.getAttribute(lock, "unix:gid"));
         }
     }
@@ -304,7 +319,7 @@ class ObjectStoreTest {
     /** In one process the JVM sees its own lock as held, so another process plays the engine. */
     @Test
     void shouldEndAnAttachmentWhoseProcessDiedBehindAnOpenSocket() throws IOException, InterruptedException {
-        final ObjectStore.Attachment other = fixture.store.openAttachment(fixture.tenant);
+        final Attachment other = fixture.store.engines().openAttachment(fixture.tenant);
         final Path lock = Path.of(fixture.tenant.directory(), other.lockFile());
         final Process engine = new ProcessBuilder(
                         "python3",
@@ -314,20 +329,20 @@ class ObjectStoreTest {
                         lock.toString())
                 .start();
         assertEquals('\n', engine.getInputStream().read());
-        assertTrue(fixture.store.isAlive(other));
+        assertTrue(fixture.store.engines().isAlive(other));
         fixture.reserve(other, MIB, 1);
         final boolean[] ended = {false};
-        fixture.store.onProcessEnded(attachment -> ended[0] = attachment.id() == other.id());
+        fixture.store.engines().onProcessEnded(attachment -> ended[0] = attachment.id() == other.id());
         engine.destroyForcibly().waitFor();
         fixture.until("the attachment ended", () -> ended[0]);
-        assertEquals(0, fixture.store.quarantinedBytes());
+        assertEquals(0, fixture.store.admin().quarantinedBytes());
         assertEquals(SlotStatus.COMMITTED, fixture.store(1, MIB));
     }
 
     @Test
     void shouldRefuseMoreThanTheQuotas() {
         final long[] numbers = LongStream.range(0, 20).toArray();
-        final ObjectStore.ReserveResult result = fixture.reserve(MIB, numbers);
+        final ReservedSlots result = fixture.reserve(MIB, numbers);
         assertEquals(SlotStatus.GRANTED, result.slots()[15 * SlotRecord.BYTES]);
         assertEquals(SlotStatus.QUOTA, result.slots()[16 * SlotRecord.BYTES]);
         fixture.commit(java.util.Arrays.copyOf(result.slots(), 16 * SlotRecord.BYTES));
@@ -336,13 +351,14 @@ class ObjectStoreTest {
         assertEquals(
                 0,
                 fixture.store
+                        .engines()
                         .lookup(fixture.holder, fixture.query(false, numbers))
                         .hitChunks());
     }
 
     @Test
     void shouldKeepASecondNodeOut() {
-        final StorageException refused = assertThrows(StorageException.class, () -> new ObjectStore(context()));
+        final StorageException refused = assertThrows(StorageException.class, () -> new StoreAgent(context()));
         assertTrue(refused.getMessage().contains("another node uses the arena"), refused.getMessage());
     }
 
@@ -350,7 +366,7 @@ class ObjectStoreTest {
     void shouldRefuseACapacityThatTheFileSystemDoesNotHave() throws IOException {
         fixture.close();
         final StorageException refused = assertThrows(
-                StorageException.class, () -> new ObjectStore(context().dramCapacity(1L << 50)));
+                StorageException.class, () -> new StoreAgent(context().dramCapacity(1L << 50)));
         assertTrue(refused.getMessage().contains("dram.capacity is " + (1L << 50)), refused.getMessage());
         fixture = new StoreFixture(context());
     }
@@ -375,12 +391,14 @@ class ObjectStoreTest {
         fixture.store(1, MIB);
         assertEquals(
                 1,
-                fixture.store.pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), Long.MAX_VALUE / 2, 0));
+                fixture.store
+                        .engines()
+                        .pin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1), Long.MAX_VALUE / 2, 0));
         for (long number = 100; number < 200; number++) {
             fixture.store(number, MIB);
         }
         assertArrayEquals(StoreFixture.content(1, MIB), fixture.load(1));
-        assertEquals(1, fixture.store.unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)));
+        assertEquals(1, fixture.store.engines().unpin(fixture.holder, StoreFixture.NAMESPACE, StoreFixture.key(1)));
     }
 
     @Test
@@ -389,15 +407,16 @@ class ObjectStoreTest {
             fixture.store(object, 2 * MIB);
         }
         for (int object = 8; object < 12; object++) {
-            assertTrue(fixture.store.copied(id(object), true));
+            assertTrue(fixture.store.peers().copied(id(object), true));
         }
-        assertFalse(fixture.store.copied(id(99), true));
-        assertTrue(fixture.store.copied(id(11), false));
+        assertFalse(fixture.store.peers().copied(id(99), true));
+        assertTrue(fixture.store.peers().copied(id(11), false));
         for (int object = 16; object < 19; object++) {
             assertEquals(SlotStatus.COMMITTED, fixture.store(object, 2 * MIB));
         }
         for (int object = 0; object < 19; object++) {
             final int hits = fixture.store
+                    .engines()
                     .lookup(fixture.holder, fixture.query(true, object))
                     .hitChunks();
             assertEquals(object >= 8 && object < 11 ? 0 : 1, hits, "object " + object);

@@ -1,0 +1,367 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.index.SipHash;
+import io.kvasir.storage.lease.TimerWheel;
+import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectEvent;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.dram.Attachments;
+import io.kvasir.storage.tier.dram.DramContext;
+import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.ssd.SsdTier;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import org.agrona.concurrent.Agent;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * One node's objects in all tiers of this machine. One thread owns it: every method, {@link #doWork()} included, is
+ * called by that thread; slow work runs elsewhere and comes back through {@link #doWork()}.
+ */
+public final class StoreAgent implements Agent, AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(StoreAgent.class);
+    private static final long PROBE_NS = 100_000_000;
+    private static final long ROOM_NS = 50_000_000;
+    private static final int COMPLETIONS_AT_ONCE = 256;
+    private static final int TIMERS_AT_ONCE = 256;
+    private static final long CLOSE_NS = 5_000_000_000L;
+    /** What the catalog has at least to write what is queued when the node stops. */
+    private static final long FLUSH_NS = 100_000_000;
+
+    private final StoreContext context;
+    private final StorageCounters counters = new StorageCounters();
+    private final Queue<Runnable> completions = new ConcurrentLinkedQueue<>();
+    private final Waiters waiters = new Waiters();
+    private final Verifier verifier;
+    private final ObjectTable table;
+    private final TenantAccounts accounts;
+    private final SsdAccounts ssdAccounts;
+    private final DramTier dram;
+    private final SsdShelf ssd;
+    /** From which lookups fetch, the fastest first. */
+    private final List<Tier> tiers = new ArrayList<>();
+
+    private final Lending lending;
+    private final Arrivals arrivals;
+    private final ColdestFirst coldest;
+    private final Holdings holdings;
+    /** Deadlines of leases and reservations. */
+    private final TimerWheel timers;
+
+    private final Leases leases;
+    private final Lookups lookups;
+    private final Reservations reservations;
+    private final Pins pins;
+    private final Remembered remembered;
+    private final Events events = new Events(this::tenantNameOf, counters);
+    private final EngineStore engines;
+    private final PeerStore peers;
+    private final AdminStore admin;
+    private long nextProbeNs;
+    private long nextRoomNs;
+    private boolean closed;
+
+    /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
+    public StoreAgent(final StoreContext context) {
+        this.context = context.conclude();
+        holdings = context.holdings();
+        timers = new TimerWheel(context.nanoClock().nanoTime());
+        accounts = new TenantAccounts(context.tenantShares(), context.dramCapacity(), context.regionBytes());
+        final DramEvents listener = new DramEvents();
+        table = new ObjectTable(context.mostObjects(), new SipHash(context.random()));
+        dram = openDram(new DramContext(
+                context.dramDirectory(),
+                context.dramCapacity(),
+                context.regionBytes(),
+                context.reserveQuotaBytes(),
+                accounts,
+                context.policy(),
+                this::isDurable,
+                () -> context.ssd() != null,
+                this::mayDropUndemoted,
+                context.copyGivesWay(),
+                listener,
+                this::execute,
+                context.clock(),
+                context.random(),
+                context.worker("kvasir-region-allocator"),
+                counters));
+        verifier = new Verifier(
+                dram,
+                counters,
+                context.worker("kvasir-checksums"),
+                this::execute,
+                context.nanoClock().nanoTime());
+        ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
+        ssd = new SsdShelf(table, dram, counters, events::emit, this::leftSsd, holdings, ssdAccounts);
+        leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
+        if (context.ssd() != null) {
+            tiers.add(ssd);
+        }
+        if (context.remote() != null) {
+            tiers.add(new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters));
+        }
+        lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::execute);
+        arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
+        coldest = new ColdestFirst(dram, ssd);
+        lookups = new Lookups(
+                () -> new LookupTask(table, dram, ssd, tiers, arrivals, leases, waiters, verifier::verifyNow, context),
+                dram,
+                leases,
+                context,
+                counters);
+        reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
+        remembered = new Remembered(
+                context.catalogDirectory(),
+                context.catalogDirectory() == null ? null : context.worker("kvasir-catalog"),
+                this::execute,
+                counters,
+                this::namespacesFound,
+                this::pinsFound);
+        pins = new Pins(dram, remembered, context.leaseQuotaBytes());
+        engines = new EngineStore(
+                this,
+                context.clock(),
+                counters,
+                accounts,
+                dram,
+                leases,
+                lookups,
+                reservations,
+                waiters,
+                pins,
+                remembered,
+                ssdAccounts,
+                events);
+        peers = new PeerStore(
+                this, context.nanoClock(), dram, ssd, lending, arrivals, coldest, verifier, waiters, this::arena);
+        admin = new AdminStore(counters, accounts, table, dram, ssd, leases, waiters, ssdAccounts);
+        try {
+            if (context.ssd() != null) {
+                ssd.open(SsdTier.open(context.ssd()
+                        .completions(this::execute)
+                        .listener(ssd)
+                        .shares(context.tenantShares())
+                        .clock(context.javaClock())));
+            }
+        } catch (final RuntimeException failure) {
+            remembered.close(CLOSE_NS);
+            verifier.close();
+            dram.close();
+            table.close();
+            throw failure;
+        }
+        arrivals.adopted(holdings);
+        if (ssd.tier() == null) {
+            holdings.complete();
+        }
+    }
+
+    private DramTier openDram(final DramContext dramContext) {
+        try {
+            return new DramTier(dramContext, table);
+        } catch (final RuntimeException failure) {
+            table.close();
+            throw failure;
+        }
+    }
+
+    /** What the engine server calls. */
+    public EngineStore engines() {
+        return engines;
+    }
+
+    /** What the cluster calls. */
+    public PeerStore peers() {
+        return peers;
+    }
+
+    /** What metrics and operations call. */
+    public AdminStore admin() {
+        return admin;
+    }
+
+    private TenantArena arena(final Hash256 namespace) {
+        final String name = remembered.tenantOf(namespace);
+        return name == null ? null : dram.tenant(name);
+    }
+
+    // ---- what the parts tell each other
+
+    private void pinsFound(final List<Remembered.KeptPin> kept) {
+        pins.restore(kept, context.clock().time());
+    }
+
+    private String tenantNameOf(final Hash256 namespace) {
+        return remembered == null ? null : remembered.tenantOf(namespace);
+    }
+
+    private void belongs(final Hash256 namespace, final String tenant) {
+        ssd.tier().belongs(namespace, tenant);
+    }
+
+    private void namespacesFound() {
+        ssdAccounts.namespacesFound();
+        events.tellUntold();
+    }
+
+    private void leftSsd(final ObjectId id) {
+        if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
+            remembered.gone(id.hash64(), context.clock().time(), 0);
+        }
+    }
+
+    private boolean mayDropUndemoted() {
+        return context.ssd() == null
+                || ssd == null
+                || ssd.isStalled(context.nanoClock().nanoTime());
+    }
+
+    private boolean isDurable(final int object) {
+        return table.isIn(object, TierKind.SSD);
+    }
+
+    /** What the DRAM tier says happened. */
+    private final class DramEvents implements DramContext.Listener {
+        @Override
+        public void stored(final int entry) {
+            final ObjectId id = dram.id(entry);
+            holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
+            events.emit(new ObjectEvent(ObjectEvent.Kind.STORED, dram.tenantName(entry), id, TierKind.DRAM));
+        }
+
+        @Override
+        public void removed(final int entry) {
+            pins.forget(entry);
+            if (!isDurable(dram.object(entry))) {
+                remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
+            }
+            final ObjectId id = dram.id(entry);
+            holdings.gone(id, TierKind.DRAM);
+            events.emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, dram.tenantName(entry), id, TierKind.DRAM));
+        }
+
+        @Override
+        public void settled(final int entry, final int serial) {
+            waiters.settled(entry);
+        }
+
+        @Override
+        public void roomMade() {
+            waiters.roomMade();
+        }
+
+        @Override
+        public void regionRetired(final int region) {
+            events.regionRetired(region);
+        }
+
+        @Override
+        public void processEnded(final Attachments.Entry attachment) {
+            events.processEnded(attachment);
+        }
+
+        @Override
+        public void attachmentEnded(final long attachment) {
+            if (leases != null) {
+                leases.attachmentEnded(attachment);
+            }
+        }
+    }
+
+    // ---- life
+
+    /** Runs it on the owner's thread, from {@link #doWork()}; from any thread. */
+    public void execute(final Runnable completion) {
+        completions.add(completion);
+        context.wakeup().run();
+    }
+
+    @Override
+    public int doWork() {
+        int done = 0;
+        Runnable completion;
+        while (done < COMPLETIONS_AT_ONCE && (completion = completions.poll()) != null) {
+            completion.run();
+            done++;
+        }
+        final long nowNs = context.nanoClock().nanoTime();
+        if (nowNs - nextProbeNs >= 0) {
+            nextProbeNs = nowNs + PROBE_NS;
+            dram.probeAttachments();
+            pins.expire(context.clock().time());
+        }
+        if (nowNs - nextRoomNs >= 0) {
+            // Who waits for room asks again even when none was made: only the asking tells that waiting is in vain.
+            nextRoomNs = nowNs + ROOM_NS;
+            waiters.roomMade();
+        }
+        done += timers.poll(nowNs, TIMERS_AT_ONCE);
+        done += dram.poll() ? 1 : 0;
+        done += ssd.demote(nowNs);
+        done += verifier.doWork(nowNs);
+        done += lending.doWork(nowNs);
+        done += arrivals.doWork(nowNs);
+        if (context.remote() != null) {
+            done += context.remote().doWork(nowNs);
+        }
+        done += waiters.run();
+        return done;
+    }
+
+    @Override
+    public String roleName() {
+        return "object-store";
+    }
+
+    /** True once the engine API can be served: DRAM is indexed. {@link AdminStore#describe} says what is still warming. */
+    public boolean isReady() {
+        return !closed;
+    }
+
+    DramTier dram() {
+        return dram;
+    }
+
+    SsdShelf ssdShelf() {
+        return ssd;
+    }
+
+    /** Finishes or aborts what is in flight within {@code boundNs}, flushes, releases the locks. */
+    public void shutdown(final long boundNs) {
+        if (closed) {
+            return;
+        }
+        closed = true;
+        final long endNs = System.nanoTime() + boundNs;
+        final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
+        verifier.close();
+        Runnable completion;
+        while ((completion = completions.poll()) != null) {
+            completion.run();
+        }
+        remembered.close(Math.max(FLUSH_NS, endNs - System.nanoTime()));
+        if (stopped) {
+            dram.close();
+            table.close();
+        } else {
+            // The device may still write into a slot: the mapping stays until the process ends, and the slot is
+            // reserved by the node, so the next start frees it.
+            LOG.warn("the SSD did not finish in time; the arena stays mapped until this process ends");
+        }
+    }
+
+    @Override
+    public void close() {
+        shutdown(CLOSE_NS);
+    }
+}

@@ -6,6 +6,7 @@ import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.Eviction;
 import io.kvasir.storage.tier.dram.Payload;
@@ -165,13 +166,14 @@ final class Arrivals {
     }
 
     /** Tells what the arena had when it was opened: of each chain the parents first. */
-    void adopted(final Holdings holdings) {
+    void adopted(final TierListener listener) {
         final List<Integer> found = new ArrayList<>(dram.unverified());
         found.sort(Comparator.comparingInt(dram::chunkIndex));
         for (final int entry : found) {
-            holdings.held(
-                    dram.id(entry), TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
+            listener.found(
+                    TierKind.DRAM, dram.id(entry), dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
         }
+        listener.warm(TierKind.DRAM, found.isEmpty());
     }
 
     void forgetCopies() {

@@ -3,7 +3,6 @@ package io.kvasir.storage;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
-import io.kvasir.storage.object.ObjectEvent;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SizeClass;
@@ -12,6 +11,7 @@ import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Tier;
+import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.Eviction;
 import io.kvasir.storage.tier.dram.Payload;
@@ -60,9 +60,7 @@ final class SsdShelf implements Tier, SsdListener {
     private final ObjectTable table;
     private final DramTier dram;
     private final StorageCounters counters;
-    private final Consumer<ObjectEvent> events;
-    private final Consumer<ObjectId> gone;
-    private final Holdings holdings;
+    private final TierListener listener;
     private final SsdAccounts accounts;
     private int objects;
     /** Objects that could not be read, and when they are tried again; they are still there. */
@@ -94,18 +92,14 @@ final class SsdShelf implements Tier, SsdListener {
             final ObjectTable table,
             final DramTier dram,
             final StorageCounters counters,
-            final Consumer<ObjectEvent> events,
-            final Consumer<ObjectId> gone,
-            final Holdings holdings,
+            final TierListener listener,
             final SsdAccounts accounts) {
         this.table = table;
         this.dram = dram;
         this.accounts = accounts;
         cold = dram.scan();
         this.counters = counters;
-        this.events = events;
-        this.gone = gone;
-        this.holdings = holdings;
+        this.listener = listener;
     }
 
     void open(final SsdTier opened) {
@@ -168,13 +162,16 @@ final class SsdShelf implements Tier, SsdListener {
         return true;
     }
 
-    private void drop(final ObjectId id) {
+    /** False: it was not here. */
+    private boolean drop(final ObjectId id) {
         final int object = find(id);
-        if (has(object)) {
-            objects--;
-            accounts.remove(id.namespace(), table.length(object));
-            table.leave(object, TierKind.SSD);
+        if (!has(object)) {
+            return false;
         }
+        objects--;
+        accounts.remove(id.namespace(), table.length(object));
+        table.leave(object, TierKind.SSD);
+        return true;
     }
 
     /** An object without an entry in the table would never be found: it gives up its place. */
@@ -189,16 +186,13 @@ final class SsdShelf implements Tier, SsdListener {
             giveUp(id);
             return;
         }
-        holdings.held(id, TierKind.SSD, length, parent, chunkIndex);
+        listener.found(TierKind.SSD, id, length, parent, chunkIndex);
     }
 
     @Override
     public void warm() {
         warm = true;
-        holdings.complete();
-        if (objects == 0) {
-            events.accept(ObjectEvent.cleared(TierKind.SSD));
-        }
+        listener.warm(TierKind.SSD, objects == 0);
     }
 
     @Override
@@ -207,8 +201,7 @@ final class SsdShelf implements Tier, SsdListener {
         table.leaveAll(TierKind.SSD);
         objects = 0;
         accounts.clear();
-        holdings.lost(TierKind.SSD);
-        events.accept(ObjectEvent.cleared(TierKind.SSD));
+        listener.lost(TierKind.SSD);
         LOG.error("the SSD tier is out of use: {}", reason);
     }
 
@@ -218,24 +211,25 @@ final class SsdShelf implements Tier, SsdListener {
             giveUp(id);
             return;
         }
-        holdings.held(id, TierKind.SSD, length, Hash256.ZERO, -1);
-        events.accept(new ObjectEvent(ObjectEvent.Kind.STORED, null, id, TierKind.SSD));
+        listener.present(TierKind.SSD, null, id, length, Hash256.ZERO, -1);
     }
 
     /** The tier begins to remove it: DRAM must not count on it from now on. */
     @Override
     public void removed(final ObjectId id) {
-        drop(id);
         unreadable.remove(id.hash64());
-        holdings.gone(id, TierKind.SSD);
-        events.accept(new ObjectEvent(ObjectEvent.Kind.REMOVED, null, id, TierKind.SSD));
-        gone.accept(id);
+        leave(id);
+    }
+
+    private void leave(final ObjectId id) {
+        if (drop(id)) {
+            listener.leaving(TierKind.SSD, null, id, 0);
+        }
     }
 
     /** Lookups miss it from now on; the tier removes it in its own time. */
     void remove(final ObjectId id) {
-        drop(id);
-        holdings.gone(id, TierKind.SSD);
+        leave(id);
         tier.remove(id, outcome -> LOG.debug("{}: {}", id, outcome.status()));
     }
 

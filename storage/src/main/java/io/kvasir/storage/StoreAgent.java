@@ -5,8 +5,6 @@ import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
-import io.kvasir.storage.object.ObjectEvent;
-import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tier.Tier;
@@ -16,6 +14,7 @@ import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -53,7 +52,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final Lending lending;
     private final Arrivals arrivals;
     private final ColdestFirst coldest;
-    private final Holdings holdings;
+    private final TierEvents tierEvents;
     /** Deadlines of leases and reservations. */
     private final TimerWheel timers;
 
@@ -73,11 +72,16 @@ public final class StoreAgent implements Agent, AutoCloseable {
     /** Opens the arena and indexes what an earlier node left there; the SSD tier warms up in the background. */
     public StoreAgent(final StoreContext context) {
         this.context = context.conclude();
-        holdings = context.holdings();
         timers = new TimerWheel(context.nanoClock().nanoTime());
         accounts = new TenantAccounts(context.tenantShares(), context.dramCapacity(), context.regionBytes());
-        final DramEvents listener = new DramEvents();
         table = new ObjectTable(context.mostObjects(), new SipHash(context.random()));
+        tierEvents = new TierEvents(
+                table,
+                context.ssd() == null ? EnumSet.of(TierKind.DRAM) : EnumSet.of(TierKind.DRAM, TierKind.SSD),
+                context.holdings(),
+                events,
+                waiters,
+                context.clock());
         dram = openDram(new DramContext(
                 context.dramDirectory(),
                 context.dramCapacity(),
@@ -89,7 +93,8 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 () -> context.ssd() != null,
                 this::mayDropUndemoted,
                 context.copyGivesWay(),
-                listener,
+                tierEvents,
+                new ArenaEvents(),
                 this::execute,
                 context.clock(),
                 context.random(),
@@ -102,7 +107,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 this::execute,
                 context.nanoClock().nanoTime());
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
-        ssd = new SsdShelf(table, dram, counters, events::emit, this::leftSsd, holdings, ssdAccounts);
+        ssd = new SsdShelf(table, dram, counters, tierEvents, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         if (context.ssd() != null) {
             tiers.add(ssd);
@@ -127,6 +132,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 counters,
                 this::namespacesFound,
                 this::pinsFound);
+        tierEvents.catalog(remembered);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         engines = new EngineStore(
                 this,
@@ -160,10 +166,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
             table.close();
             throw failure;
         }
-        arrivals.adopted(holdings);
-        if (ssd.tier() == null) {
-            holdings.complete();
-        }
+        arrivals.adopted(tierEvents);
     }
 
     private DramTier openDram(final DramContext dramContext) {
@@ -214,12 +217,6 @@ public final class StoreAgent implements Agent, AutoCloseable {
         events.tellUntold();
     }
 
-    private void leftSsd(final ObjectId id) {
-        if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
-            remembered.gone(id.hash64(), context.clock().time(), 0);
-        }
-    }
-
     private boolean mayDropUndemoted() {
         return context.ssd() == null
                 || ssd == null
@@ -230,34 +227,11 @@ public final class StoreAgent implements Agent, AutoCloseable {
         return table.isIn(object, TierKind.SSD);
     }
 
-    /** What the DRAM tier says happened. */
-    private final class DramEvents implements DramContext.Listener {
+    /** What the DRAM tier tells of engines and regions. */
+    private final class ArenaEvents implements DramContext.Listener {
         @Override
-        public void stored(final int entry) {
-            final ObjectId id = dram.id(entry);
-            holdings.held(id, TierKind.DRAM, dram.length(entry), dram.parent(entry), dram.chunkIndex(entry));
-            events.emit(new ObjectEvent(ObjectEvent.Kind.STORED, dram.tenantName(entry), id, TierKind.DRAM));
-        }
-
-        @Override
-        public void removed(final int entry) {
+        public void pinnedIsGone(final int entry) {
             pins.forget(entry);
-            if (!isDurable(dram.object(entry))) {
-                remembered.gone(dram.hash(entry), context.clock().time(), dram.uses(entry));
-            }
-            final ObjectId id = dram.id(entry);
-            holdings.gone(id, TierKind.DRAM);
-            events.emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, dram.tenantName(entry), id, TierKind.DRAM));
-        }
-
-        @Override
-        public void settled(final int entry, final int serial) {
-            waiters.settled(entry);
-        }
-
-        @Override
-        public void roomMade() {
-            waiters.roomMade();
         }
 
         @Override

@@ -3,6 +3,7 @@ package io.kvasir.storage.tier.dram;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.TierListener;
 import java.nio.file.Path;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
@@ -25,6 +26,7 @@ import org.agrona.concurrent.EpochClock;
  * @param mayDropUndemoted whether an object that is nowhere else may be evicted: there is no SSD tier, or it makes no
  *     progress; else a reserve waits for it
  * @param copyGivesWay whether a copy that was used so often here still gives way before what is no copy
+ * @param tierListener told what happens to objects
  * @param random of the secrets of attachments and the numbers of regions
  * @param allocator runs the allocation of region files, which touches every page; the tier closes it
  * @param completions runs what other threads finished on the owner's thread
@@ -40,6 +42,7 @@ public record DramContext(
         BooleanSupplier demotes,
         BooleanSupplier mayDropUndemoted,
         IntPredicate copyGivesWay,
+        TierListener tierListener,
         Listener listener,
         Executor completions,
         EpochClock clock,
@@ -48,17 +51,10 @@ public record DramContext(
         StorageCounters counters) {
     static final long MIN_CAPACITY = 1 << 20;
 
-    /** What the tier tells its owner, on the owner's thread. */
+    /** What the tier tells its owner of engines and their regions, on the owner's thread. */
     public interface Listener {
-        void stored(int entry);
-
-        /** Called before the entry is gone. */
-        void removed(int entry);
-
-        /** The entry is no longer being written or verified, or is gone: whoever waits for it looks again. */
-        void settled(int entry, int serial);
-
-        void roomMade();
+        /** A pinned object is gone. */
+        void pinnedIsGone(int entry);
 
         void regionRetired(int region);
 

@@ -207,7 +207,7 @@ public final class DramTier implements AutoCloseable {
         attachments.quarantine(attachment, -region.slotBytes);
         region.free(slot);
         region.unquarantined();
-        context.listener().roomMade();
+        context.tierListener().spaceFreed(TierKind.DRAM);
     }
 
     /** The process says that its copies have stopped. */
@@ -247,7 +247,7 @@ public final class DramTier implements AutoCloseable {
         files.delete(attachment.tenant.path.resolve(attachment.lockFile()));
         context.listener().attachmentEnded(attachment.id);
         if (roomMade) {
-            context.listener().roomMade();
+            context.tierListener().spaceFreed(TierKind.DRAM);
         }
     }
 
@@ -464,7 +464,7 @@ public final class DramTier implements AutoCloseable {
             if (entries.state[entry] == Entries.CONDEMNED) {
                 drop(entry);
             }
-            context.listener().roomMade();
+            context.tierListener().spaceFreed(TierKind.DRAM);
         }
     }
 
@@ -586,8 +586,8 @@ public final class DramTier implements AutoCloseable {
         policy.add(entry, entries.hash[entry], region.slotBytes, chunkIndex, priority);
         inOrder(entry);
         link(entry, parent);
-        context.listener().stored(entry);
-        context.listener().settled(entry, entries.serial[entry]);
+        context.tierListener().present(TierKind.DRAM, tenantName(entry), id(entry), length(entry), parent, chunkIndex);
+        context.tierListener().settled(entry);
     }
 
     public void setCrc32c(final int entry, final int crc32c) {
@@ -601,7 +601,7 @@ public final class DramTier implements AutoCloseable {
         unreserve(attachment, region, slot);
         forget(entry);
         region.free(slot);
-        context.listener().roomMade();
+        context.tierListener().spaceFreed(TierKind.DRAM);
     }
 
     private void unreserve(final Attachments.Entry attachment, final Region region, final int slot) {
@@ -635,7 +635,7 @@ public final class DramTier implements AutoCloseable {
     /** An adopted object was verified. */
     public void verified(final int entry) {
         entries.state[entry] = Entries.COMMITTED;
-        context.listener().settled(entry, entries.serial[entry]);
+        context.tierListener().settled(entry);
     }
 
     /** Nobody gets it any more; while somebody holds it, it keeps its slot. */
@@ -647,8 +647,9 @@ public final class DramTier implements AutoCloseable {
         if (entries.state[entry] != Entries.CONDEMNED) {
             entries.state[entry] = Entries.CONDEMNED;
             headers(entry).condemn(entries.slot[entry]);
+            leaving(entry);
         }
-        context.listener().settled(entry, entries.serial[entry]);
+        context.tierListener().settled(entry);
     }
 
     /** Removes a committed object that nobody holds. */
@@ -656,13 +657,23 @@ public final class DramTier implements AutoCloseable {
         assert entries.holds[entry] == 0 : "a held object was dropped";
         final Region region = entries.region[entry];
         final int slot = entries.slot[entry];
-        context.listener().removed(entry);
         policy.remove(entry);
         if (order != null) {
             order.remove(entry);
         }
-        forget(entry);
+        table.leave(entries.object[entry], TierKind.DRAM);
+        if (!isCondemned(entry)) {
+            leaving(entry);
+        }
+        if (entries.pinned[entry]) {
+            context.listener().pinnedIsGone(entry);
+        }
+        giveUp(entry);
         region.free(slot);
+    }
+
+    private void leaving(final int entry) {
+        context.tierListener().leaving(TierKind.DRAM, tenantName(entry), id(entry), uses(entry));
     }
 
     // ---- room
@@ -737,7 +748,7 @@ public final class DramTier implements AutoCloseable {
             return false;
         }
         regions.discard(region);
-        context.listener().roomMade();
+        context.tierListener().spaceFreed(TierKind.DRAM);
         return true;
     }
 
@@ -755,15 +766,17 @@ public final class DramTier implements AutoCloseable {
 
     /** The object has no place here any more; its slot is the caller's. */
     private void forget(final int entry) {
-        final int object = entries.object[entry];
-        table.leave(object, TierKind.DRAM);
+        table.leave(entries.object[entry], TierKind.DRAM);
+        giveUp(entry);
+    }
+
+    private void giveUp(final int entry) {
         final Region region = entries.region[entry];
         region.entryOf[entries.slot[entry]] = Region.NO_ENTRY;
         usedBytes -= region.slotBytes;
         region.tenant.account.dram(-region.slotBytes);
-        final int serial = entries.serial[entry];
         entries.give(entry);
-        context.listener().settled(entry, serial);
+        context.tierListener().settled(entry);
     }
 
     /** The entry is a child of its parent, when that is here. */

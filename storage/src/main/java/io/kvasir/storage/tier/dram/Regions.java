@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.dram;
 
 import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.object.TierKind;
 import java.io.IOException;
 import java.util.Collection;
 import java.util.Iterator;
@@ -242,7 +243,7 @@ final class Regions implements AutoCloseable {
     boolean poll() {
         final boolean arrived = spares.poll(bytes);
         if (arrived) {
-            context.listener().roomMade();
+            context.tierListener().spaceFreed(TierKind.DRAM);
         }
         return arrived;
     }

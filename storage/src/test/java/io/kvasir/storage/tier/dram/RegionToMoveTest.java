@@ -8,9 +8,12 @@ import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.LruPolicy;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.TierListener;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -60,6 +63,7 @@ class RegionToMoveTest {
                 () -> true,
                 uses -> true,
                 new Removals(),
+                new NoEngines(),
                 completions::add,
                 SystemEpochClock.INSTANCE,
                 new Random(1),
@@ -136,20 +140,16 @@ class RegionToMoveTest {
         assertEquals(numbers(0, IN_REGION), removed);
     }
 
-    private final class Removals implements DramContext.Listener {
+    private final class Removals implements TierListener {
         @Override
-        public void stored(final int entry) {}
-
-        @Override
-        public void removed(final int entry) {
-            removed.add(tier.id(entry).key().a());
+        public void leaving(final TierKind tier, final String tenant, final ObjectId id, final int uses) {
+            removed.add(id.key().a());
         }
+    }
 
+    private static final class NoEngines implements DramContext.Listener {
         @Override
-        public void settled(final int entry, final int serial) {}
-
-        @Override
-        public void roomMade() {}
+        public void pinnedIsGone(final int entry) {}
 
         @Override
         public void regionRetired(final int region) {}

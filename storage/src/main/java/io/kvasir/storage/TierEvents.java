@@ -1,0 +1,110 @@
+package io.kvasir.storage;
+
+import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectEvent;
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.TierListener;
+import java.util.EnumSet;
+import java.util.Set;
+import org.agrona.concurrent.EpochClock;
+
+/**
+ * Passes on what all tiers tell, in one order: to the directory of the cluster first, then to the streams of events. The
+ * catalog keeps the history of what has left the node, and requests that wait are woken. The table was changed before.
+ */
+final class TierEvents implements TierListener {
+    private final ObjectTable table;
+    private final Holdings holdings;
+    private final Events events;
+    private final Waiters waiters;
+    private final EpochClock clock;
+    /** Tiers that still find out what they have. */
+    private final Set<TierKind> cold;
+
+    private Remembered catalog;
+
+    /** @param kept tiers that tell what they had, and then that they are warm */
+    TierEvents(
+            final ObjectTable table,
+            final Set<TierKind> kept,
+            final Holdings holdings,
+            final Events events,
+            final Waiters waiters,
+            final EpochClock clock) {
+        this.table = table;
+        this.holdings = holdings;
+        this.events = events;
+        this.waiters = waiters;
+        this.clock = clock;
+        cold = EnumSet.copyOf(kept);
+    }
+
+    /** Set once, before anything leaves a tier. */
+    void catalog(final Remembered value) {
+        catalog = value;
+    }
+
+    @Override
+    public void found(
+            final TierKind tier, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
+        holdings.held(id, tier, length, parent, chunkIndex);
+    }
+
+    @Override
+    public void warm(final TierKind tier, final boolean isEmpty) {
+        if (isEmpty) {
+            events.emit(ObjectEvent.cleared(tier));
+        }
+        isKnown(tier);
+    }
+
+    @Override
+    public void lost(final TierKind tier) {
+        holdings.lost(tier);
+        events.emit(ObjectEvent.cleared(tier));
+        isKnown(tier);
+    }
+
+    private void isKnown(final TierKind tier) {
+        if (cold.remove(tier) && cold.isEmpty()) {
+            holdings.complete();
+        }
+    }
+
+    @Override
+    public void present(
+            final TierKind tier,
+            final String tenant,
+            final ObjectId id,
+            final long length,
+            final Hash256 parent,
+            final int chunkIndex) {
+        holdings.held(id, tier, length, parent, chunkIndex);
+        events.emit(new ObjectEvent(ObjectEvent.Kind.STORED, tenant, id, tier));
+    }
+
+    @Override
+    public void leaving(final TierKind tier, final String tenant, final ObjectId id, final int uses) {
+        holdings.gone(id, tier);
+        events.emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, tenant, id, tier));
+        if (!isElsewhere(tier, table.find(id))) {
+            catalog.gone(id.hash64(), clock.time(), uses);
+        }
+    }
+
+    private boolean isElsewhere(final TierKind tier, final int object) {
+        return object != ObjectTable.NONE && table.isIn(object, tier == TierKind.DRAM ? TierKind.SSD : TierKind.DRAM);
+    }
+
+    @Override
+    public void settled(final int event) {
+        waiters.settled(event);
+    }
+
+    @Override
+    public void spaceFreed(final TierKind tier) {
+        waiters.roomMade();
+    }
+}

@@ -72,6 +72,7 @@ def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
     assert [found.name for found in engines] == [
         "engine (vLLM 0.29.0)",
         "engine (vLLM 0.32.0)",
+        "engine (vLLM 0.29.0, router)",
         "engine (SGLang 0.5.23)",
     ]
     assert {found.unavailable for found in engines} == {"the registry does not answer"}
@@ -86,5 +87,6 @@ def test_only_the_first_version_of_an_engine_runs_what_depends_on_none(
     assert chosen == {
         "engine (vLLM 0.32.0)": "engine",
         "engine (vLLM 0.29.0)": "engine and not one_version",
+        "engine (vLLM 0.32.0, router)": "engine",
         "engine (SGLang 0.5.23)": "engine",
     }

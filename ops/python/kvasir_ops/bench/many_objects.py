@@ -152,7 +152,9 @@ def _measure(context: Context, programs: JavaBench, namespace: bytes, objects: i
 
 def _make(programs: JavaBench, directory: Path, namespace: bytes, objects: int) -> dict[str, Any]:
     done = subprocess.run(
-        programs.command("io.kvasir.storage.tier.ssd.SparseDirectory", os.fspath(directory), str(objects), namespace.hex()),
+        programs.command(
+            "io.kvasir.storage.tier.ssd.SparseDirectory", os.fspath(directory), str(objects), namespace.hex()
+        ),
         capture_output=True,
         text=True,
         check=False,

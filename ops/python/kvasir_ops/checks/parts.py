@@ -21,13 +21,15 @@ from kvasir_ops.environments import (
     vllm,
 )
 
-PYTHON_TREES = ("client", "ops/python", "connector-vllm", "connector-sglang")
+PYTHON_TREES = ("client", "ops/python", "connector-vllm", "connector-sglang", "router")
 # Tests that run for long carry this tag (JUnit) or marker (pytest); --quick leaves them out.
 SLOW = "slow"
 # A connector's tests that need its engine carry this marker; only --engines runs them.
 ENGINE = "engine"
 # Of those, what does not depend on the engine's version: only the first version that is given runs it.
 ONE_VERSION = "one_version"
+# What a tree's tests run with beside its own sources.
+BESIDE = {"connector-vllm": (), "connector-sglang": (), "router": ("connector-vllm",)}
 ENGINE_BOUND_S = 3600.0
 
 
@@ -86,6 +88,7 @@ def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] =
         for at, version in enumerate(vllm_versions):
             left_out = f" and not {ONE_VERSION}" if at else ""
             found.append(_engine(home, "connector-vllm", vllm(version), ENGINE + left_out))
+        found.append(_engine(home, "router", vllm(vllm_versions[0])))
         found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION)))
     return found
 
@@ -123,7 +126,7 @@ def _java(home: Path, quick: bool) -> Part:
 def _pytest(home: Path, tree: str, quick: bool) -> Part:
     report = home / ".kvasir" / "reports" / f"{tree.replace('/', '-')}.xml"
     command = [*_tool("pytest"), f"--junitxml={report}"]
-    left_out = [ENGINE] if tree.startswith("connector-") else []
+    left_out = [ENGINE] if tree in BESIDE else []
     left_out += [SLOW, "integration"] if quick else []
     if left_out:
         command += ["-m", " and ".join(f"not {marker}" for marker in left_out)]
@@ -155,13 +158,14 @@ def _conformance(home: Path) -> Part:
 
 def _engine(home: Path, tree: str, environment: Environment, chosen: str = ENGINE) -> Part:
     """A connector's tests inside its engine: those marked ``engine``, with the Python of the engine's environment."""
-    name = f"engine ({environment.title})"
+    name = f"engine ({environment.title})" if tree.startswith("connector-") else f"engine ({environment.title}, {tree})"
     report = home / ".kvasir" / "reports" / f"{tree}-{environment.name}.xml"
     try:
         python = prepare(environment, lambda text: print(text, file=sys.stderr, flush=True))
     except EnvironmentUnavailableError as error:
         return Part(name, [], home, 0, unavailable=str(error))
-    sources = [CPU_ENGINE, home / "client" / "src", home / tree / "src", home / "ops" / "python"]
+    trees = (home / below / "src" for below in ("client", tree, *BESIDE[tree]))
+    sources = [CPU_ENGINE, *trees, home / "ops" / "python"]
     return Part(
         name,
         [os.fspath(python), "-m", "pytest", "-m", chosen, f"--junitxml={report}"],

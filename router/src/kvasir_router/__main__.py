@@ -11,8 +11,8 @@ from typing import Any
 
 import uvicorn
 
-from kvasir_vllm.router.app import Router
-from kvasir_vllm.router.settings import RouterSettings, SettingsError, parse_engine, read_settings
+from kvasir_router.app import Router
+from kvasir_router.settings import RouterSettings, SettingsError, parse_engine, read_settings
 
 _EPILOG = """\
 An engine is URL[,role=prefill|decode|both][,node=SOCKET][,node-name=NAME]: where its OpenAI-compatible API is, what

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
+from test_front import ask
+from upstreams import MODEL, Front, Upstream, front, until
 
-from kvasir_vllm.router.engines import Engine
-from router.test_front import ask
-from router.upstreams import MODEL, Front, Upstream, front, until
+from kvasir_router.engines import Engine
 
 Start = Callable[..., Upstream]
 LONG = {"model": MODEL, "prompt": list(range(1000)), "max_tokens": 50}

@@ -7,16 +7,16 @@ import logging
 import time
 import uuid
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from kvasir_vllm.router.choice import Prompt, answering, choose, choose_prefill
-from kvasir_vllm.router.engines import Engine
-from kvasir_vllm.router.off_loop import off_loop
-from kvasir_vllm.router.openai_api import (
+from kvasir_router.choice import Prompt, answering, choose, choose_prefill
+from kvasir_router.engines import Engine
+from kvasir_router.off_loop import off_loop
+from kvasir_router.openai_api import (
     GENERATING,
     RequestError,
     encoded,
@@ -26,11 +26,9 @@ from kvasir_vllm.router.openai_api import (
     prefill_request,
     splittable,
 )
-from kvasir_vllm.router.sse import event
-from kvasir_vllm.router.upstream import Answer, AttemptError, BrokenAnswerError, attempt
-
-if TYPE_CHECKING:
-    from kvasir_vllm.router.app import Router
+from kvasir_router.services import Services
+from kvasir_router.sse import event
+from kvasir_router.upstream import Answer, AttemptError, BrokenAnswerError, attempt
 
 _log = logging.getLogger("kvasir.router")
 
@@ -55,10 +53,10 @@ class Outcome(str, Enum):
 class Exchange:
     """Carries one request. Made for it, and used once."""
 
-    def __init__(self, router: Router, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        self._router = router
-        self._settings = router.settings
-        self._metrics = router.metrics
+    def __init__(self, services: Services, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._metrics = services.metrics
         self._path = path
         self._scope = scope
         self._receive = receive
@@ -133,7 +131,7 @@ class Exchange:
         if not engines:
             await self._fail(503, self._nobody(), "no_engine", {"retry-after": "1"})
             return Outcome.FAILED
-        prompt = await self._router.prompts.of(body, len(raw), self._headers, engines)
+        prompt = await self._services.prompts.of(body, len(raw), self._headers, engines)
         tried: set[Engine] = set()
         if self._path in GENERATING and splittable(body):
             body, raw, chosen = await self._prefill_apart(body, raw, prompt, engines)
@@ -154,7 +152,7 @@ class Exchange:
             with engine.serving(prompt.tokens):
                 try:
                     async with attempt(
-                        self._router.http, engine, self._path, raw, self._headers, bound, first_byte
+                        self._services.http, engine, self._path, raw, self._headers, bound, first_byte
                     ) as answer:
                         if answer.status in _BUSY and not last:
                             self._count(engine, "busy")
@@ -186,7 +184,7 @@ class Exchange:
         """Engines that are up and serve the request's model; none: those that do are down for the moment."""
         named = body.get("model")
         model = named if isinstance(named, str) else None
-        fleet = self._router.fleet
+        fleet = self._services.fleet
         await fleet.learn(self._headers)
         if not fleet.may_serve(model):
             served = ", ".join(fleet.models()) or "(none)"
@@ -194,7 +192,7 @@ class Exchange:
         return fleet.up(model)
 
     def _nobody(self) -> str:
-        fleet = self._router.fleet
+        fleet = self._services.fleet
         which = "that serves this model is up" if fleet.up() else "is up"
         return f"no engine {which} (of {len(fleet.engines)}); GET /health says why"
 
@@ -237,7 +235,7 @@ class Exchange:
         try:
             with engine.serving(prompt.tokens):
                 async with attempt(
-                    self._router.http, engine, self._path, raw, self._headers, bounds, bounds.prefill
+                    self._services.http, engine, self._path, raw, self._headers, bounds, bounds.prefill
                 ) as answer:
                     if answer.status != 200 or not answer.complete:
                         self._count(engine, "busy" if answer.status in _BUSY else "answered")
@@ -290,7 +288,7 @@ class Exchange:
     # ---- counting
 
     def _pick(self, engine: Engine) -> None:
-        engine.picked = 1 + max(other.picked for other in self._router.fleet.engines)
+        engine.picked = 1 + max(other.picked for other in self._services.fleet.engines)
 
     def _count(self, engine: Engine, outcome: str) -> None:
         self._metrics.attempts.labels(engine.url, outcome).inc()

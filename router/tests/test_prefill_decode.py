@@ -21,9 +21,8 @@ from pathlib import Path  # noqa: E402
 from kvasir_ops import home, tiny_model  # noqa: E402
 from kvasir_ops.testing import Node, cluster  # noqa: E402
 from kvasir_ops.vllm_server import MODEL, VllmServer, complete, kvasir_transfer  # noqa: E402
-
 from kvasir_vllm.doctor.__main__ import main as doctor  # noqa: E402
-from router.upstreams import front, until  # noqa: E402
+from upstreams import front, until  # noqa: E402
 
 LOADED = "vllm:external_prefix_cache_hits_total"
 NAMES = ("node-p", "node-d")

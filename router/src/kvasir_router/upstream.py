@@ -10,9 +10,9 @@ from typing import Final
 
 import aiohttp
 
-from kvasir_vllm.router.engines import Engine, reason
-from kvasir_vllm.router.settings import Timeouts
-from kvasir_vllm.router.sse import WholeEvents
+from kvasir_router.engines import Engine, reason
+from kvasir_router.settings import Timeouts
+from kvasir_router.sse import WholeEvents
 
 #: An answer that is no event stream is held back up to this size, so that it can be asked for again elsewhere.
 MAX_HELD_BYTES: Final = 16 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kvasir_vllm.router.engines import Engine
-from kvasir_vllm.router.settings import Role
+from kvasir_router.engines import Engine
+from kvasir_router.settings import Role
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-
-from router.test_front import ask
-from router.upstreams import Upstream, until
+from test_front import ask
+from upstreams import Upstream, until
 
 Start = Callable[..., Upstream]
 
@@ -25,7 +24,7 @@ def command(log: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[bytes], s
     """The router in a process of its own, and where it listens."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kvasir_vllm.router", "--listen", "127.0.0.1:0", *flags],
+            [sys.executable, "-m", "kvasir_router", "--listen", "127.0.0.1:0", *flags],
             stderr=output,
             start_new_session=True,
         )
@@ -65,11 +64,11 @@ def test_it_serves_and_ends_in_order(engine: Start, tmp_path: Path) -> None:
 def test_an_engine_killed_in_the_middle_of_a_stream_is_an_error_event(tmp_path: Path) -> None:
     script = (
         "import sys, threading; sys.path.insert(0, sys.argv[1])\n"
-        "from router.upstreams import Upstream\n"
+        "from upstreams import Upstream\n"
         "print(Upstream('one', pieces=3, hang_after=2).start().url, flush=True); threading.Event().wait()\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(Path(__file__).parents[1])], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
     ) as upstream:
         assert upstream.stdout is not None
         engine_url = upstream.stdout.readline().strip()

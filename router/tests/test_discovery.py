@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
+from test_front import ask
+from upstreams import MODEL, Front, Upstream, front, until
 
-from kvasir_vllm.router.engines import Engine
-from kvasir_vllm.router.settings import RouterSettings
-from router.test_front import ask
-from router.upstreams import MODEL, Front, Upstream, front, until
+from kvasir_router.engines import Engine
+from kvasir_router.settings import RouterSettings
 
 Start = Callable[..., Upstream]
 KEY = {"authorization": "Bearer sk-1"}

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from kvasir_vllm.published import METRIC
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from kvasir_vllm.published import METRIC
-from kvasir_vllm.router.app import Router
-from kvasir_vllm.router.scores import PrefixScores
-from kvasir_vllm.router.settings import RouterSettings
+from kvasir_router.app import Router
+from kvasir_router.scores import PrefixScores
+from kvasir_router.settings import RouterSettings
 
 MODEL = "tiny"
 

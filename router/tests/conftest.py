@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 from kvasir_ops.testing import MIB, Node
-
-from router.upstreams import Upstream
+from upstreams import Upstream
 
 
 @pytest.fixture

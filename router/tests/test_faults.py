@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from router.test_front import ASK, ask, events
-from router.upstreams import Front, Upstream, front, until
+from test_front import ASK, ask, events
+from upstreams import Front, Upstream, front, until
 
 Start = Callable[..., Upstream]
 SHORT = {"connect": 0.5, "first_byte": 0.5, "idle": 0.5, "prefill": 0.5, "total": 5, "probe": 0.5}

@@ -13,16 +13,16 @@ from typing import Any, Final, Protocol
 import aiohttp
 from kvasir import KvasirError
 from kvasir.aio import AsyncClient
-from prometheus_client.parser import text_string_to_metric_families
-
 from kvasir_vllm.chunks import key_of
 from kvasir_vllm.errors import UnsupportedError
 from kvasir_vllm.hashing import block_hashes
 from kvasir_vllm.published import METRIC, Published
-from kvasir_vllm.router.engines import Engine, reason
-from kvasir_vllm.router.metrics import Metrics
-from kvasir_vllm.router.off_loop import off_loop
-from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN
+from prometheus_client.parser import text_string_to_metric_families
+
+from kvasir_router.engines import Engine, reason
+from kvasir_router.metrics import Metrics
+from kvasir_router.off_loop import off_loop
+from kvasir_router.openai_api import BYTES_PER_TOKEN
 
 _log = logging.getLogger("kvasir.router")
 _ATTACH_SECONDS: Final = 10.0

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from kvasir import Client, Namespace, Shard
 from kvasir_ops.testing import Node
-
 from kvasir_vllm.hashing import block_hashes
 from kvasir_vllm.published import Published
-from kvasir_vllm.router import scores
-from router.test_front import ask
-from router.upstreams import MODEL, Upstream, front, until
+from test_front import ask
+from upstreams import MODEL, Upstream, front, until
+
+from kvasir_router import scores
 
 pytestmark = pytest.mark.integration
 Start = Callable[..., Upstream]

@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-
-from router.upstreams import MODEL, Upstream, front, until
+from upstreams import MODEL, Upstream, front, until
 
 Start = Callable[..., Upstream]
 ASK = {"model": MODEL, "prompt": "hello"}

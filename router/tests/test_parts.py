@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvasir_vllm.router import __main__ as command
-from kvasir_vllm.router.choice import Prompt, answering, choose, choose_prefill
-from kvasir_vllm.router.engines import Engine
-from kvasir_vllm.router.settings import EngineSettings, Role, SettingsError
-from kvasir_vllm.router.sse import WholeEvents
+from kvasir_router import __main__ as command
+from kvasir_router.choice import Prompt, answering, choose, choose_prefill
+from kvasir_router.engines import Engine
+from kvasir_router.settings import EngineSettings, Role, SettingsError
+from kvasir_router.sse import WholeEvents
 
 ENDS = (b"\n\n", b"\r\n\r\n")
 
@@ -115,9 +115,7 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path, text: str, compl
 
 @pytest.mark.parametrize("flags", [["--engine", "http://a,decode"], [], ["--config", "/nowhere/router.yaml"]])
 def test_the_command_says_what_is_wrong_and_ends_with_2(flags: list[str]) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "kvasir_vllm.router", *flags], capture_output=True, text=True, timeout=60
-    )
+    run = subprocess.run([sys.executable, "-m", "kvasir_router", *flags], capture_output=True, text=True, timeout=60)
     assert run.returncode == 2
     assert run.stderr.startswith("kvasir router: ")
     assert "Traceback" not in run.stderr

@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from kvasir_vllm.router.choice import Prompt
-from kvasir_vllm.router.engines import Engine
-from kvasir_vllm.router.off_loop import off_loop
-from kvasir_vllm.router.openai_api import BYTES_PER_TOKEN, encoded, prompt_tokens, tokenize_request
-from kvasir_vllm.router.scores import PrefixScores
+from kvasir_router.choice import Prompt
+from kvasir_router.engines import Engine
+from kvasir_router.off_loop import off_loop
+from kvasir_router.openai_api import BYTES_PER_TOKEN, encoded, prompt_tokens, tokenize_request
+from kvasir_router.scores import PrefixScores
 
 _log = logging.getLogger("kvasir.router")
 

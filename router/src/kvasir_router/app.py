@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,14 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from kvasir_vllm.router.engines import Fleet
-from kvasir_vllm.router.exchange import Exchange
-from kvasir_vllm.router.metrics import Metrics
-from kvasir_vllm.router.openai_api import BALANCED, GENERATING, error_response
-from kvasir_vllm.router.prompts import Prompts
-from kvasir_vllm.router.scores import NodeScores, PrefixScores
-from kvasir_vllm.router.settings import RouterSettings
+from kvasir_router.engines import Fleet
+from kvasir_router.exchange import Exchange
+from kvasir_router.metrics import Metrics
+from kvasir_router.openai_api import BALANCED, GENERATING, error_response
+from kvasir_router.prompts import Prompts
+from kvasir_router.scores import NodeScores, PrefixScores
+from kvasir_router.services import Services
+from kvasir_router.settings import RouterSettings
 
 
 class Router:
@@ -38,7 +39,9 @@ class Router:
 
     def application(self) -> Starlette:
         """The ASGI application."""
-        posts = [Route(path, _Posted(self, path), methods=["POST"]) for path in (*GENERATING, *BALANCED)]
+        posts = [
+            Route(path, _Posted(lambda: self._services, path), methods=["POST"]) for path in (*GENERATING, *BALANCED)
+        ]
         return Starlette(
             routes=[
                 *posts,
@@ -59,7 +62,8 @@ class Router:
         async with aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False) as http:
             self.http = http
             self.fleet = Fleet(self.settings, http)
-            self.prompts = Prompts(http, self.scores, self.settings.timeouts.scores)
+            prompts = Prompts(http, self.scores, self.settings.timeouts.scores)
+            self._services = Services(self.settings, self.metrics, http, self.fleet, prompts)
             watching = asyncio.create_task(self.fleet.watch())
             try:
                 yield
@@ -101,14 +105,14 @@ class Router:
 
 
 class _Posted:
-    """A path whose requests go to engines."""
+    """A path whose requests go to engines. An instance, since Starlette would take a function for a plain handler."""
 
-    def __init__(self, router: Router, path: str) -> None:
-        self._router = router
+    def __init__(self, services: Callable[[], Services], path: str) -> None:
+        self._services = services
         self._path = path
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await Exchange(self._router, self._path, scope, receive, send).run()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(self._services(), self._path, scope, receive, send).run()
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from kvasir_vllm.router.settings import EngineSettings, Role, RouterSettings
+from kvasir_router.settings import EngineSettings, Role, RouterSettings
 
 _log = logging.getLogger("kvasir.router")
 #: Health probes between two looks at what models an engine serves.

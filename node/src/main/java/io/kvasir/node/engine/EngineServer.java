@@ -25,8 +25,6 @@ import org.slf4j.LoggerFactory;
  */
 public final class EngineServer implements Agent, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(EngineServer.class);
-    private static final int ACCEPTS_IN_A_ROW = 16;
-    private static final long ACCEPT_PAUSE_NS = 100_000_000;
     /** How long connections are taken down in one duty cycle: each has a file, and leases to give back. */
     private static final long ENDS_NS = 500_000;
 
@@ -35,8 +33,7 @@ public final class EngineServer implements Agent, AutoCloseable {
     private final EngineContext ctx;
     private final EngineMetrics metrics;
     private final Selector selector;
-    private final ServerSocketChannel listener;
-    private final SelectionKey listenerKey;
+    private final Acceptor acceptor;
     private final StoreAgent store;
     private final HeldRequests held;
     private final Outbox outbox;
@@ -58,14 +55,11 @@ public final class EngineServer implements Agent, AutoCloseable {
     private long nowNs;
     private long nowMs;
     private long sweptNs;
-    private long acceptAgainNs = Long.MAX_VALUE;
-    private boolean accepting = true;
     private long dutyFailureNs = System.nanoTime() - DUTY_FAILURE_NS;
 
     /** Takes over {@code listener}, which is bound; makes the store. */
     public EngineServer(final EngineContext context, final ServerSocketChannel listener) {
         this.ctx = context.conclude();
-        this.listener = listener;
         this.metrics = new EngineMetrics(ctx.registry());
         this.spinNs = ctx.spin().toNanos();
         this.busySpinNs = Math.max(spinNs, ctx.busySpin().toNanos());
@@ -73,8 +67,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         try {
             selector = Selector.open();
             wakeup = new WakeupSignal(selector::wakeup);
-            listener.configureBlocking(false);
-            listenerKey = listener.register(selector, SelectionKey.OP_ACCEPT);
+            acceptor = new Acceptor(listener, selector, metrics, this::admit);
         } catch (final IOException e) {
             throw new UncheckedIOException("the engine API's socket cannot be watched: " + ctx.socket(), e);
         }
@@ -163,13 +156,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** No new connections. */
     public void stopAccepting() {
-        accepting = false;
-        listenerKey.cancel();
-        try {
-            listener.close();
-        } catch (final IOException e) {
-            LOG.warn("The engine API's socket did not close", e);
-        }
+        acceptor.stop();
     }
 
     /** No new connections; ends what is held with what there is, then every connection. */
@@ -203,11 +190,11 @@ public final class EngineServer implements Agent, AutoCloseable {
     @Override
     public void close() {
         for (final Connection connection : List.copyOf(connections)) {
-            closeQuietly(connection.channel);
+            Acceptor.closeQuietly(connection.channel);
         }
         connections.clear();
+        acceptor.stop();
         try {
-            listener.close();
             selector.close();
         } catch (final IOException e) {
             LOG.warn("The engine API's selector did not close", e);
@@ -334,7 +321,7 @@ public final class EngineServer implements Agent, AutoCloseable {
         final Connection connection = (Connection) key.attachment();
         try {
             if (connection == null) {
-                acceptSome();
+                acceptor.acceptSome(nowNs);
             } else {
                 serve(connection, key);
             }
@@ -359,32 +346,6 @@ public final class EngineServer implements Agent, AutoCloseable {
         LOG.error("A connection's turn failed inside the node", e);
         if (connection != null) {
             end(connection);
-        }
-    }
-
-    private void acceptSome() {
-        for (int i = 0; i < ACCEPTS_IN_A_ROW && accepting; i++) {
-            final SocketChannel channel;
-            try {
-                channel = listener.accept();
-            } catch (final IOException e) {
-                metrics.fault(Fault.ACCEPT_FAILED);
-                LOG.warn("A connection cannot be accepted, next try in 100 ms: {}", e.getMessage());
-                listenerKey.interestOps(0);
-                acceptAgainNs = nowNs + ACCEPT_PAUSE_NS;
-                return;
-            }
-            if (channel == null) {
-                return;
-            }
-            metrics.accepted.inc();
-            try {
-                channel.configureBlocking(false);
-                admit(channel);
-            } catch (final IOException e) {
-                metrics.fault(Fault.SOCKET_ERROR);
-                closeQuietly(channel);
-            }
         }
     }
 
@@ -475,7 +436,7 @@ public final class EngineServer implements Agent, AutoCloseable {
                 metrics.fault(Fault.INTERNAL);
                 LOG.error("A connection's end failed", e);
             }
-            closeQuietly(connection.channel);
+            Acceptor.closeQuietly(connection.channel);
         }
         metrics.connections.set(connections.size());
         return count;
@@ -483,10 +444,7 @@ public final class EngineServer implements Agent, AutoCloseable {
 
     /** Ends who keeps the node waiting; looks a few times in each stall limit. */
     private void sweep() {
-        if (nowNs >= acceptAgainNs && accepting) {
-            acceptAgainNs = Long.MAX_VALUE;
-            listenerKey.interestOps(SelectionKey.OP_ACCEPT);
-        }
+        acceptor.resume(nowNs);
         final long limit = ctx.stallLimit().toNanos();
         if (nowNs - sweptNs < limit / 8) {
             return;
@@ -505,14 +463,6 @@ public final class EngineServer implements Agent, AutoCloseable {
                 metrics.fault(Fault.SLOW_READER);
                 end(connection);
             }
-        }
-    }
-
-    private static void closeQuietly(final SocketChannel channel) {
-        try {
-            channel.close();
-        } catch (final IOException e) {
-            LOG.debug("A connection did not close", e);
         }
     }
 }

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.TenantAccounts;

@@ -1,10 +1,11 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.lease.LeaseHolder;
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
@@ -16,6 +17,7 @@ import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tier.Attachment;
+import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.tenant.Tenant;

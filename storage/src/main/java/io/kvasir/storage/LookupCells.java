@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Costs;
 import io.kvasir.storage.lookup.LookupQuery;

@@ -1,16 +1,19 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Plan;
 import io.kvasir.storage.lookup.Planner;
 import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;
@@ -9,6 +10,7 @@ import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;

@@ -1,5 +1,7 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.integrity.Verifier;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.Tenant;

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tier.dram.DramTier;
 import java.util.HashMap;

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.lease.ReservedSlots;
+import io.kvasir.storage.budget.StoreLimits;
+import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
@@ -8,10 +9,12 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.Eviction;
 import io.kvasir.storage.tier.dram.Reservation;
+import io.kvasir.storage.tier.dram.SlotRecords;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.tenant.TenantAccount;

@@ -1,17 +1,22 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
+import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lease.TimerWheel;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramContext;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.remote.RemoteShelf;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
 import java.util.EnumSet;

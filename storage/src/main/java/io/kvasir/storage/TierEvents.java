@@ -1,5 +1,8 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.tier.Holdings;
+import io.kvasir.storage.lookup.Waiters;
+import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;

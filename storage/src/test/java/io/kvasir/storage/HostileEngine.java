@@ -1,7 +1,6 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.lease.LeaseHolder;
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
@@ -11,6 +10,7 @@ import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.Attachment;
+import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.IOException;

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.tier.Holdings;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;

@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.lease.LeaseHolder;
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
@@ -19,6 +18,7 @@ import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;

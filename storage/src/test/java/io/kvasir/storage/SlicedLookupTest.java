@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lease.LeaseHolder;
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;
@@ -20,6 +20,7 @@ import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.ReservedSlots;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;

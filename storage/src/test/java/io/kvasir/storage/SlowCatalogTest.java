@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.SlotStatus;
 import java.io.IOException;

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
@@ -17,6 +16,7 @@ import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.AccountShadow;
 import io.kvasir.storage.tier.dram.IndexShadow;
 import java.io.IOException;

@@ -9,7 +9,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
@@ -20,6 +19,7 @@ import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.Attachment;
+import io.kvasir.storage.tier.ReservedSlots;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;

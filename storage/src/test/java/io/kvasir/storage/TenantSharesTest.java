@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
@@ -13,6 +12,7 @@ import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantShare;
 import io.kvasir.storage.tier.Attachment;
+import io.kvasir.storage.tier.ReservedSlots;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;

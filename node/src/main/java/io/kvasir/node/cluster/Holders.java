@@ -1,6 +1,6 @@
 package io.kvasir.node.cluster;
 
-import io.kvasir.storage.RemoteTier;
+import io.kvasir.storage.tier.remote.RemoteTier;
 import java.util.ArrayList;
 import java.util.List;
 

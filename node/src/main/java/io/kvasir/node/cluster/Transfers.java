@@ -2,9 +2,9 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.PeerStore;
-import io.kvasir.storage.RemoteTier;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.remote.RemoteTier;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
 import io.kvasir.transport.ObjectName;

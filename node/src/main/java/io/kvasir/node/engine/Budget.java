@@ -1,6 +1,6 @@
 package io.kvasir.node.engine;
 
-import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.budget.StoreLimits;
 
 /**
  * What engines' requests may take of the heap, all connections together. With the store's part ({@link StoreLimits}) and

@@ -2,7 +2,7 @@ package io.kvasir.node.engine;
 
 import com.google.protobuf.ByteString;
 import io.kvasir.node.engine.v1.Error;
-import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.SlotRecord;
 import java.util.List;

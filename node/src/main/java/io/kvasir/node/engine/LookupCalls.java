@@ -9,7 +9,7 @@ import io.kvasir.node.engine.v1.Request;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.node.engine.v1.Tier;
 import io.kvasir.storage.EngineStore;
-import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;

@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.budget;
 
 /**
  * How much one call may ask of the store, and how much of the heap all of them together may take. Every bound has its
@@ -12,7 +12,7 @@ public final class StoreLimits {
     public static final int CELLS = 131_072;
 
     /** Lookups that are worked off in slices at a time, one of a tenant, each with arrays of its own; others wait. */
-    static final int LOOKUPS_IN_SLICES = 2;
+    public static final int LOOKUPS_IN_SLICES = 2;
 
     /** The reused arrays of all lookups: hash, table entry, entry, its serial, held entry and presence of each cell. */
     public static final long LOOKUP_BYTES = (1L + LOOKUPS_IN_SLICES) * CELLS * (Long.BYTES + 4 * Integer.BYTES + 1);
@@ -23,7 +23,7 @@ public final class StoreLimits {
     }
 
     /** What one slice of a lookup looks at: about a tenth of a millisecond. */
-    static final int CELLS_IN_A_SLICE = 256;
+    public static final int CELLS_IN_A_SLICE = 256;
 
     /** More are looked up in slices. */
     public static final int CELLS_IN_ONE_PIECE = 1024;
@@ -32,10 +32,10 @@ public final class StoreLimits {
     public static final long LEASE_BYTES = 16L << 20;
 
     /** Cells that one lookup asks the directory for; what lies behind them is asked for once these are found. */
-    static final int ASKED_AT_ONCE = 8192;
+    public static final int ASKED_AT_ONCE = 8192;
 
     /** Objects of other nodes that this node remembers something of: the answers of the last 300 ms, and what comes. */
-    static final int REMEMBERED = 1 << 17;
+    public static final int REMEMBERED = 1 << 17;
 
     /** A remembered object with its place in the map. */
     public static final long REMOTE_BYTES = REMEMBERED * 64L;
@@ -47,7 +47,7 @@ public final class StoreLimits {
     public static final int WAIT_BYTES = 40;
 
     /** Namespaces whose tenant is kept in memory; the catalog knows further ones. As many as the catalog keeps. */
-    static final int NAMESPACES = 16_384;
+    public static final int NAMESPACES = 16_384;
 
     /** What one turn of a Reserve may look at: eviction candidates and keys. About a millisecond. */
     public static final int RESERVE_STEPS = 16_384;

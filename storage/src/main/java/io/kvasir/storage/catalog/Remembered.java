@@ -1,9 +1,6 @@
-package io.kvasir.storage;
+package io.kvasir.storage.catalog;
 
-import io.kvasir.storage.catalog.Catalog;
-import io.kvasir.storage.catalog.GoneObject;
-import io.kvasir.storage.catalog.NamespaceInfo;
-import io.kvasir.storage.catalog.Pin;
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -30,16 +27,16 @@ import org.slf4j.LoggerFactory;
 /**
  * The store's side of the catalog, whose file is on a disk that may be behind: a thread of its own opens, reads and
  * writes it, behind bounded queues. What the owner needs of it is kept in memory. A
- * catalog that cannot be opened costs what it would have remembered, nothing else. Owned by {@link StoreAgent}.
+ * catalog that cannot be opened costs what it would have remembered, nothing else. Owned by the store's thread.
  */
-final class Remembered {
+public final class Remembered {
     private static final Logger LOG = LoggerFactory.getLogger(Remembered.class);
     /** Pins and namespaces that are not written yet; about 5 MB at most. Beyond it the calls are refused. */
-    static final int MOST_CHANGES = 32_768;
+    public static final int MOST_CHANGES = 32_768;
     /** Fields of namespaces that are not written yet. */
-    static final long MOST_FIELD_BYTES = 2L << 20;
+    public static final long MOST_FIELD_BYTES = 2L << 20;
     /** Evicted objects that are not written yet; beyond it the oldest are dropped. */
-    static final int MOST_GONE = 16_384;
+    public static final int MOST_GONE = 16_384;
 
     private static final int GONE_AT_ONCE = 256;
     private static final int PINS_AT_ONCE = 256;
@@ -48,7 +45,7 @@ final class Remembered {
     private record Gone(long hash, long nowUnixMs, int uses) {}
 
     /** A pin that the catalog had when it opened. */
-    record KeptPin(ObjectId id, long expiryUnixMs) {}
+    public record KeptPin(ObjectId id, long expiryUnixMs) {}
 
     private record Waiting(long change, Runnable wake) {}
 
@@ -90,7 +87,7 @@ final class Remembered {
      * @param namespacesFound told on the owner's thread that the tenants of those that the catalog has are known
      * @param pinsFound told on the owner's thread, some at a time
      */
-    Remembered(
+    public Remembered(
             final Path directory,
             final ExecutorService worker,
             final Executor completions,
@@ -111,7 +108,7 @@ final class Remembered {
     // ---- owner
 
     /** False when the disk is so far behind that the namespace cannot be taken now. */
-    boolean namespace(final Hash256 namespace, final String tenant, final byte[] fields) {
+    public boolean namespace(final Hash256 namespace, final String tenant, final byte[] fields) {
         if (tenants.get(namespace) == null) {
             if (worker != null) {
                 if (fieldBytes.get() + fields.length > MOST_FIELD_BYTES || !hasSpace(1)) {
@@ -131,17 +128,17 @@ final class Remembered {
     }
 
     /** Null when it is not known, or not known yet. */
-    String tenantOf(final Hash256 namespace) {
+    public String tenantOf(final Hash256 namespace) {
         return tenants.get(namespace);
     }
 
     /** True when so many pins, unpins and namespaces can be taken now. */
-    boolean hasSpace(final int count) {
+    public boolean hasSpace(final int count) {
         return worker == null || changes.size() + count <= MOST_CHANGES;
     }
 
     /** After {@link #hasSpace}. */
-    void pinned(final ObjectId id, final long expiryUnixMs, final int priority) {
+    public void pinned(final ObjectId id, final long expiryUnixMs, final int priority) {
         submit(target -> {
             if (target != null && !target.pin(id, new Pin(expiryUnixMs, priority))) {
                 counters.faults.increment();
@@ -150,7 +147,7 @@ final class Remembered {
     }
 
     /** After {@link #hasSpace}. */
-    void unpinned(final ObjectId id) {
+    public void unpinned(final ObjectId id) {
         submit(target -> {
             if (target != null) {
                 target.unpin(id);
@@ -159,7 +156,7 @@ final class Remembered {
     }
 
     /** The object left the node altogether. */
-    void gone(final long hash, final long nowUnixMs, final int uses) {
+    public void gone(final long hash, final long nowUnixMs, final int uses) {
         if (worker != null) {
             final Gone object = new Gone(hash, nowUnixMs, uses);
             while (!gone.offer(object)) {
@@ -175,7 +172,7 @@ final class Remembered {
      * Runs {@code wake} on the owner's thread when everything that was submitted is written; false, and does not, when it
      * is.
      */
-    boolean whenWritten(final Runnable wake) {
+    public boolean whenWritten(final Runnable wake) {
         if (written.get() == submitted) {
             return false;
         }
@@ -206,7 +203,7 @@ final class Remembered {
     }
 
     /** Writes what is queued, and waits for that no longer than this. */
-    void close(final long boundNs) {
+    public void close(final long boundNs) {
         if (worker == null || closing) {
             return;
         }

@@ -1,14 +1,12 @@
-package io.kvasir.storage;
+package io.kvasir.storage.integrity;
 
 import io.kvasir.storage.posix.PosixException;
 import io.kvasir.storage.tier.dram.Payload;
-import java.lang.foreign.MemorySegment;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.PriorityBlockingQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
-import java.util.zip.CRC32C;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -16,7 +14,7 @@ import org.slf4j.LoggerFactory;
  * Sums payload on a thread of its own: what somebody waits for first, the rest in the order it came. The caller holds
  * the bytes until the answer, which comes on the owner's thread.
  */
-public final class Checksums implements AutoCloseable {
+final class Checksums implements AutoCloseable {
     /** From {@link #sum}: the bytes are not there. */
     static final long LOST = -1;
 
@@ -29,7 +27,6 @@ public final class Checksums implements AutoCloseable {
     }
 
     private static final Logger LOG = LoggerFactory.getLogger(Checksums.class);
-    private static final int SLICE = 1 << 26;
 
     private final PriorityBlockingQueue<Job> queue = new PriorityBlockingQueue<>();
     private final AtomicLong sequence = new AtomicLong();
@@ -40,15 +37,6 @@ public final class Checksums implements AutoCloseable {
     Checksums(final ExecutorService worker, final Executor completions) {
         this.worker = worker;
         this.completions = completions;
-    }
-
-    /** CRC32C of the segment, which must be memory that no other process can take away. */
-    public static int of(final MemorySegment bytes) {
-        final CRC32C crc = new CRC32C();
-        for (long at = 0; at < bytes.byteSize(); at += SLICE) {
-            crc.update(bytes.asSlice(at, Math.min(SLICE, bytes.byteSize() - at)).asByteBuffer());
-        }
-        return (int) crc.getValue();
     }
 
     /** Answers the checksums of all these objects at once, or {@link #LOST}: one wake-up for a batch. */

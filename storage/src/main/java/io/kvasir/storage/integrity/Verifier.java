@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.integrity;
 
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.tier.dram.DramTier;
@@ -13,9 +13,9 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Sums what was committed without a checksum, and verifies what an earlier node left: a batch at a time in the
- * background, so that a commit pays nothing for it, and at once what somebody waits for. Owned by {@link StoreAgent}.
+ * background, so that a commit pays nothing for it, and at once what somebody waits for. Owned by the store's thread.
  */
-final class Verifier implements AutoCloseable {
+public final class Verifier implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Verifier.class);
     private static final int BATCHES_UNDER_WAY = 2;
     private static final int BATCH_OBJECTS = 1024;
@@ -34,7 +34,7 @@ final class Verifier implements AutoCloseable {
     private int batchesUnderWay;
     private long gatheringSinceNs;
 
-    Verifier(
+    public Verifier(
             final DramTier dram,
             final StorageCounters counters,
             final ExecutorService worker,
@@ -48,7 +48,7 @@ final class Verifier implements AutoCloseable {
     }
 
     /** The entry was committed without a checksum. */
-    void sumLater(final int entry, final long nowNs) {
+    public void sumLater(final int entry, final long nowNs) {
         if (toCheck.isEmpty()) {
             gatheringSinceNs = nowNs;
         }
@@ -56,7 +56,7 @@ final class Verifier implements AutoCloseable {
     }
 
     /** Verifies an object that an earlier node left, before anything else: somebody waits for it. */
-    void verifyNow(final int entry) {
+    public void verifyNow(final int entry) {
         final int serial = dram.serial(entry);
         if (verifying.get(entry) == serial) {
             return;
@@ -70,7 +70,7 @@ final class Verifier implements AutoCloseable {
     }
 
     /** Starts batches as far as they may be under way; returns how many. One answer wakes the owner for a whole batch. */
-    int doWork(final long nowNs) {
+    public int doWork(final long nowNs) {
         if (toCheck.isEmpty() || nowNs - gatheringSinceNs < GATHER_NS) {
             return 0;
         }

@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.lookup;
 
 import java.util.ArrayDeque;
 import java.util.Map;
@@ -7,9 +7,9 @@ import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.Long2ObjectHashMap;
 
 /** Who waits for objects in flight, or for room. Wakes run from {@link #run()}, never inside the call that caused them. */
-final class Waiters {
+public final class Waiters {
     /** Numbers from here down stand for what is no entry: a question, a pull. */
-    static final int FIRST_EVENT = -16;
+    public static final int FIRST_EVENT = -16;
 
     /** Requests for space that are tried again in one turn: a try may look at thousands of eviction candidates. */
     private static final int SPACE_IN_A_ROW = 4;
@@ -60,7 +60,7 @@ final class Waiters {
     private boolean passAgain;
 
     /** Wakes when all these entries have settled. */
-    long await(final int[] entries, final int count, final Runnable wake) {
+    public long await(final int[] entries, final int count, final Runnable wake) {
         final Waiter waiter = new Waiter(nextHandle++, wake, count);
         live.put(waiter.handle, waiter);
         for (int i = 0; i < count; i++) {
@@ -81,7 +81,7 @@ final class Waiters {
      *
      * @param place the handle of this request's first wait, whose place in the order it keeps; 0: this is the first
      */
-    long awaitRoom(final long place, final Runnable wake) {
+    public long awaitRoom(final long place, final Runnable wake) {
         final Waiter waiter = new Waiter(place == 0 ? nextHandle++ : place, wake, 1);
         live.put(waiter.handle, waiter);
         forSpace.put(waiter.handle, waiter);
@@ -89,7 +89,7 @@ final class Waiters {
     }
 
     /** Forgets the wait and all that it kept. */
-    void cancel(final long handle) {
+    public void cancel(final long handle) {
         final Waiter waiter = live.remove(handle);
         if (waiter == null) {
             return;
@@ -117,7 +117,7 @@ final class Waiters {
         }
     }
 
-    void settled(final int entry) {
+    public void settled(final int entry) {
         for (Link link = byEntry.remove(entry); link != null; link = link.next) {
             link.linked = false;
             links--;
@@ -128,7 +128,7 @@ final class Waiters {
     }
 
     /** Whoever waits for room tries again, one after the other, a few in each turn. */
-    void roomMade() {
+    public void roomMade() {
         if (forSpace.isEmpty()) {
             return;
         }
@@ -141,7 +141,7 @@ final class Waiters {
     }
 
     /** Runs what is ready now; what these wakes make ready runs in the next call. */
-    int run() {
+    public int run() {
         int done = 0;
         for (int left = ready.size(); left > 0; left--) {
             final Waiter waiter = ready.poll();
@@ -170,7 +170,7 @@ final class Waiters {
     }
 
     /** Requests that wait, and entries that they are listed under. */
-    int size() {
+    public int size() {
         return live.size() + links;
     }
 }

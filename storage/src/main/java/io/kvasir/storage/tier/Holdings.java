@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.tier;
 
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;

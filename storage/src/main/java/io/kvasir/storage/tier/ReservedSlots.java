@@ -1,4 +1,4 @@
-package io.kvasir.storage.lease;
+package io.kvasir.storage.tier;
 
 import io.kvasir.storage.object.SlotStatus;
 

@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.lookup;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 

@@ -1,9 +1,9 @@
 package io.kvasir.node.cluster.directory;
 
-import io.kvasir.storage.Holdings;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.Holdings;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;

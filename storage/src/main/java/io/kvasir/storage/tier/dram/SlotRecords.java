@@ -1,30 +1,29 @@
-package io.kvasir.storage;
+package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.lease.ReservedSlots;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
-import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.ReservedSlots;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.agrona.collections.IntArrayList;
 import org.agrona.collections.IntHashSet;
 
 /** Packs the slot records of one answer and gathers the regions that they name. */
-final class SlotRecords {
+public final class SlotRecords {
     private final DramTier dram;
     private final ByteBuffer buffer;
     private final IntHashSet seen = new IntHashSet(-1);
     private final IntArrayList regions = new IntArrayList();
     private int last = -1;
 
-    SlotRecords(final DramTier dram, final int count) {
+    public SlotRecords(final DramTier dram, final int count) {
         this.dram = dram;
         buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     /** The next record, of a cell that is on its way from this tier, or being written there. */
-    void pending(final TierKind tier) {
+    public void pending(final TierKind tier) {
         none(SlotStatus.PENDING, tier.code());
     }
 
@@ -39,7 +38,7 @@ final class SlotRecords {
     }
 
     /** The next record; only a hit and a granted slot name their entry. */
-    void add(final byte status, final int entry) {
+    public void add(final byte status, final int entry) {
         if (entry == DramTier.NONE || (status != SlotStatus.HIT && status != SlotStatus.GRANTED)) {
             none(status, (byte) 0);
             return;
@@ -57,7 +56,7 @@ final class SlotRecords {
     }
 
     /** The records of an earlier answer to the same request, to be changed in place. */
-    SlotRecords(final DramTier dram, final ReservedSlots before) {
+    public SlotRecords(final DramTier dram, final ReservedSlots before) {
         this.dram = dram;
         buffer = ByteBuffer.wrap(before.slots()).order(ByteOrder.LITTLE_ENDIAN);
         for (final int region : before.regions()) {
@@ -66,19 +65,19 @@ final class SlotRecords {
     }
 
     /** The next {@link #add} writes this record. */
-    void at(final int record) {
+    public void at(final int record) {
         buffer.position(record * SlotRecord.BYTES);
     }
 
-    byte status(final int record) {
+    public byte status(final int record) {
         return buffer.get(record * SlotRecord.BYTES + SlotRecord.STATUS);
     }
 
-    byte[] bytes() {
+    public byte[] bytes() {
         return buffer.array();
     }
 
-    int[] regions() {
+    public int[] regions() {
         return regions.toIntArray();
     }
 

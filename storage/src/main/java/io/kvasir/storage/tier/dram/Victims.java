@@ -1,6 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.StoreLimits;
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.TenantOrder;

@@ -1,5 +1,7 @@
-package io.kvasir.storage;
+package io.kvasir.storage.tier.remote;
 
+import io.kvasir.storage.budget.StoreLimits;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -18,9 +20,9 @@ import org.agrona.concurrent.NanoClock;
 
 /**
  * What lookups know of other nodes' objects: what was asked, found, not found, and what is on its way. Remembers all of
- * that briefly, so that a miss is cheap and a chain is asked for once. Owned by {@link StoreAgent}.
+ * that briefly, so that a miss is cheap and a chain is asked for once. Owned by the store's thread.
  */
-final class RemoteShelf implements Tier {
+public final class RemoteShelf implements Tier {
     /** An answer "nobody has it" counts for so long; a lookup meanwhile is a miss at once. */
     private static final long ABSENT_NS = TimeUnit.MILLISECONDS.toNanos(300);
     /** The same, where the directory did not answer, or a pull failed. */
@@ -64,7 +66,7 @@ final class RemoteShelf implements Tier {
     private long pulledBytes;
     private long forgotNs;
 
-    RemoteShelf(
+    public RemoteShelf(
             final DramTier dram,
             final RemoteTier remote,
             final Waiters waiters,

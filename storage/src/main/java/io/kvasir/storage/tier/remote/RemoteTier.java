@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.tier.remote;
 
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -36,7 +36,7 @@ public interface RemoteTier {
         Copies copies();
 
         /**
-         * The pull of this object is over. True: it was received, by {@link PeerStore#receive} and its commit, or was
+         * The pull of this object is over. True: its bytes were received and committed, or it was
          * here already.
          */
         void ended(boolean here);

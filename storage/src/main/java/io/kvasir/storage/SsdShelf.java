@@ -9,7 +9,6 @@ import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.tenant.Tenant;
-import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.TierListener;

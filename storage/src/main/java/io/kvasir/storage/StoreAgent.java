@@ -10,7 +10,6 @@ import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
-import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramContext;

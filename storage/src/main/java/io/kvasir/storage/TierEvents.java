@@ -1,13 +1,13 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.tier.Holdings;
-import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.TierListener;
 import java.util.EnumSet;
 import java.util.Set;

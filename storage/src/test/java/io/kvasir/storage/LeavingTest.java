@@ -1,6 +1,5 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.tier.Holdings;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,6 +9,7 @@ import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.Holdings;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;

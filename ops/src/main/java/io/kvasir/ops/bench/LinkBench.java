@@ -1,35 +1,25 @@
 package io.kvasir.ops.bench;
 
-import io.kvasir.storage.posix.PosixException;
 import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.transport.Incarnation;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
 import io.kvasir.transport.ObjectName;
-import io.kvasir.transport.ObjectSink;
-import io.kvasir.transport.ObjectSource;
-import io.kvasir.transport.ObjectVersion;
 import io.kvasir.transport.Outcome;
 import io.kvasir.transport.Peer;
 import io.kvasir.transport.PeerLink;
 import io.kvasir.transport.Priority;
 import io.kvasir.transport.PullRequest;
-import io.kvasir.transport.Reservation;
-import io.kvasir.transport.SinkAnswer;
-import io.kvasir.transport.SourceAnswer;
-import io.kvasir.transport.SourceObject;
 import io.kvasir.transport.TransferListener;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -38,7 +28,6 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
-import java.util.zip.CRC32C;
 import org.agrona.concurrent.BackoffIdleStrategy;
 import org.agrona.concurrent.IdleStrategy;
 import picocli.CommandLine;
@@ -156,7 +145,7 @@ final class LinkBench implements Callable<Integer> {
         try (Arena arena = Arena.ofShared()) {
             final SharedBytes bytes = SharedBytes.random(arena, MEMORY, 1);
             final MemorySegment memory = bytes.mapped();
-            final Source source = new Source(bytes, size);
+            final LinkSource source = new LinkSource(bytes, size);
             out.println("ready");
             for (String command = in.readLine(); command != null; command = in.readLine()) {
                 final BooleanSupplier stopped = nextLine(in);
@@ -165,7 +154,7 @@ final class LinkBench implements Callable<Integer> {
                         final PeerLink link =
                                 PeerLink.open(context(peer(towardsThere == null ? there : towardsThere, THERE))
                                         .source(source)
-                                        .sink(new Slots(bytes.payload(), size)));
+                                        .sink(new LinkSlots(bytes.payload(), size)));
                         final IdleStrategy idle = new BackoffIdleStrategy(100, 20, 1_000, 100_000);
                         out.println("ready");
                         while (!stopped.getAsBoolean()) {
@@ -205,56 +194,6 @@ final class LinkBench implements Callable<Integer> {
             }
             return seen[0];
         };
-    }
-
-    private static final class Source implements ObjectSource {
-        private final List<Payload> objects = new ArrayList<>();
-        private final List<ObjectVersion> versions = new ArrayList<>();
-
-        Source(final SharedBytes bytes, final int size) {
-            final MemorySegment memory = bytes.mapped();
-            for (long at = 0; at + size <= memory.byteSize(); at += size) {
-                final MemorySegment object = memory.asSlice(at, size);
-                final CRC32C crc = new CRC32C();
-                crc.update(object.asByteBuffer());
-                objects.add(bytes.payload().slice(at, size));
-                versions.add(new ObjectVersion(size, (int) crc.getValue(), 0, 0, 0, 0, 0, 0, 0, 0));
-            }
-        }
-
-        @Override
-        public void open(
-                final ObjectName name, final long deadlineNs, final Priority priority, final SourceAnswer answer) {
-            final int index = (int) (name.key0() % objects.size());
-            answer.ready(new SourceObject() {
-                @Override
-                public ObjectVersion version() {
-                    return versions.get(index);
-                }
-
-                @Override
-                public void read(final long position, final MemorySegment into) {
-                    try {
-                        objects.get(index).read(position, into);
-                    } catch (final PosixException e) {
-                        throw new UncheckedIOException(e);
-                    }
-                }
-
-                @Override
-                public boolean unchanged() {
-                    return true;
-                }
-
-                @Override
-                public void release() {}
-            });
-        }
-
-        @Override
-        public void reportedCorrupt(final ObjectName name, final ObjectVersion version) {
-            throw new IllegalStateException("a peer says that object " + name.key0() + " is corrupt");
-        }
     }
 
     // The pulling side.
@@ -351,7 +290,7 @@ final class LinkBench implements Callable<Integer> {
     private double link(
             final Payload memory, final PrintStream commands, final BufferedReader answers, final long warmNs)
             throws IOException {
-        final Slots slots = new Slots(memory, size);
+        final LinkSlots slots = new LinkSlots(memory, size);
         final PeerLink link = open(slots, new LinkCounters());
         try {
             commands.println("link");
@@ -380,17 +319,17 @@ final class LinkBench implements Callable<Integer> {
         }
     }
 
-    private PeerLink open(final Slots slots, final LinkCounters counters) {
+    private PeerLink open(final LinkSlots slots, final LinkCounters counters) {
         return PeerLink.open(context(peer(towardsHere == null ? here : towardsHere, HERE))
                 .counters(counters)
-                .source(new Source(new SharedBytes(MemorySegment.NULL, null), size))
+                .source(new LinkSource(new SharedBytes(MemorySegment.NULL, null), size))
                 .sink(slots));
     }
 
     /** Microseconds from a pull of one object to the first of its bytes in the slot, over a link that is open. */
     private double[] firstBytes(final Payload memory, final PrintStream commands, final BufferedReader answers)
             throws IOException {
-        final Slots slots = new Slots(memory, size);
+        final LinkSlots slots = new LinkSlots(memory, size);
         final LinkCounters counters = new LinkCounters();
         final PeerLink link = open(slots, counters);
         try {
@@ -457,50 +396,6 @@ final class LinkBench implements Callable<Integer> {
         @Override
         public void onEnd() {
             open--;
-        }
-    }
-
-    /** Gives slots of one size, over and over. */
-    private static final class Slots implements ObjectSink {
-        private final ArrayDeque<Payload> free = new ArrayDeque<>();
-        private long completedBytes;
-
-        Slots(final Payload memory, final int size) {
-            for (long at = 0; at + size <= memory.byteSize(); at += size) {
-                free.add(memory.slice(at, size));
-            }
-        }
-
-        @Override
-        public void offer(
-                final ObjectName name,
-                final ObjectVersion version,
-                final Peer from,
-                final long deadlineNs,
-                final Priority priority,
-                final SinkAnswer answer) {
-            final Payload slot = free.poll();
-            answer.accept(new Reservation() {
-                @Override
-                public void write(final long position, final MemorySegment from) {
-                    try {
-                        slot.write(position, from);
-                    } catch (final PosixException e) {
-                        throw new UncheckedIOException(e);
-                    }
-                }
-
-                @Override
-                public void complete() {
-                    completedBytes += version.length();
-                    free.add(slot);
-                }
-
-                @Override
-                public void failed(final Outcome reason) {
-                    free.add(slot);
-                }
-            });
         }
     }
 }

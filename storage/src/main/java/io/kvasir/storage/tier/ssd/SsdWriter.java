@@ -2,10 +2,6 @@ package io.kvasir.storage.tier.ssd;
 
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
-import io.kvasir.storage.posix.Posix;
-import io.kvasir.storage.posix.PosixException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -21,8 +17,8 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * One thread that takes requests in order, finds each a slot, and writes neighbours in one call. It hands a batch to the
- * committer and goes on with the next, so that one batch's data moves while the last one syncs.
+ * One thread that takes requests in order, finds each a slot, and has {@link ExtentWriter} write them. It hands a batch to
+ * the committer and goes on with the next, so that one batch's data moves while the last one syncs.
  */
 final class SsdWriter implements Runnable {
     private static final Logger LOG = LoggerFactory.getLogger(SsdWriter.class);
@@ -43,9 +39,6 @@ final class SsdWriter implements Runnable {
 
     record Stop() implements Command {}
 
-    /** Consecutive slots of one extent. */
-    private record Run(Extent extent, int firstSlot, List<MemorySegment> sources, List<Integer> members) {}
-
     private final SsdTier.Context context;
     private final TierState state;
     private final SsdCommitter committer;
@@ -56,7 +49,7 @@ final class SsdWriter implements Runnable {
     private final AtomicInteger queuedWrites = new AtomicInteger();
     private final Semaphore wakeups = new Semaphore(0);
     private final Semaphore inFlight = new Semaphore(BATCHES_IN_FLIGHT);
-    private final MemorySegment table = Arena.ofAuto().allocate(64 << 10, SizeClass.PAGE);
+    private final ExtentWriter extents;
 
     private final List<Write> members = new ArrayList<>();
     private final IntArrayList memberEntries = new IntArrayList();
@@ -75,6 +68,7 @@ final class SsdWriter implements Runnable {
         this.maker = maker;
         this.readsWait = readsWait;
         this.applyTouches = applyTouches;
+        extents = new ExtentWriter(context, state);
     }
 
     /** False when the queue is full. */
@@ -357,9 +351,10 @@ final class SsdWriter implements Runnable {
         }
         inFlight.acquireUninterruptibly();
         final String[] failures = new String[members.size()];
-        for (final Run run : runs()) {
+        for (final ExtentWriter.Run run :
+                extents.runs(memberEntries, i -> members.get(i).request())) {
             stepBack();
-            write(run, failures);
+            extents.write(run, failures);
         }
         submit(failures);
         members.clear();
@@ -404,98 +399,6 @@ final class SsdWriter implements Runnable {
         answer(members.get(member), outcome);
         if (followers != null) {
             followers.forEach(follower -> complete(() -> follower.accept(outcome)));
-        }
-    }
-
-    private List<Run> runs() {
-        final List<Run> runs = new ArrayList<>();
-        Run last = null;
-        long end = 0;
-        state.lock.lock();
-        try {
-            for (int i = 0; i < members.size(); i++) {
-                final int entry = memberEntries.getInt(i);
-                final Extent extent = state.pool.get(state.entries.extent(entry));
-                final int slot = state.entries.slot(entry);
-                final WriteRequest request = members.get(i).request();
-                final long bytes = SizeClass.pageBytes(request.object().length());
-                if (last == null || last.extent() != extent || end != extent.offset(slot)) {
-                    last = new Run(extent, slot, new ArrayList<>(), new ArrayList<>());
-                    runs.add(last);
-                }
-                last.sources().add(request.payload().asSlice(0, bytes));
-                last.members().add(i);
-                end = extent.offset(slot) + bytes;
-            }
-        } finally {
-            state.lock.unlock();
-        }
-        return runs;
-    }
-
-    private void write(final Run run, final String[] failures) {
-        try {
-            write(run);
-        } catch (final PosixException e) {
-            if (e.error() == PosixException.Errno.EFAULT && run.members().size() > 1) {
-                // An engine took one object's memory away; the others of the run are not to blame.
-                for (int i = 0; i < run.members().size(); i++) {
-                    write(
-                            new Run(
-                                    run.extent(),
-                                    run.firstSlot() + i,
-                                    run.sources().subList(i, i + 1),
-                                    run.members().subList(i, i + 1)),
-                            failures);
-                }
-                return;
-            }
-            if (e.error() == PosixException.Errno.EFAULT) {
-                LOG.debug("ssd {}: an object's memory is gone", context.directory(), e);
-            } else {
-                LOG.error("ssd {}: a write to {} failed", context.directory(), run.extent().path, e);
-            }
-            for (final int member : run.members()) {
-                failures[member] = (e.isNoSpace() ? "full: " : "") + e.getMessage();
-            }
-        }
-    }
-
-    private void write(final Run run) throws PosixException {
-        Posix.write(run.extent().fd, run.sources(), run.extent().offset(run.firstSlot()));
-        final int perPage = (int) (SizeClass.PAGE / SlotHeader.BYTES);
-        final int last = run.firstSlot() + run.members().size() - 1;
-        int slot = run.firstSlot() / perPage * perPage;
-        while (slot <= last) {
-            final int perTable = (int) (table.byteSize() / SlotHeader.BYTES);
-            final int count = Math.min(perTable, (last - slot) / perPage * perPage + perPage);
-            final MemorySegment pages = table.asSlice(0, (long) count * SlotHeader.BYTES);
-            compose(run.extent(), slot, count, pages);
-            Posix.write(run.extent().fd, pages, Extent.headerOffset(slot));
-            slot += count;
-        }
-    }
-
-    /** The headers of whole pages: also of the neighbours, whose entries must not be lost. */
-    private void compose(final Extent extent, final int first, final int count, final MemorySegment pages) {
-        pages.fill((byte) 0);
-        state.lock.lock();
-        try {
-            for (int i = 0; i < count && first + i < extent.slotCount; i++) {
-                final int entry = extent.owner(first + i);
-                if (entry >= 0 && state.entries.state(entry) <= EntryTable.DURABLE) {
-                    final long at = (long) i * SlotHeader.BYTES;
-                    MemorySegment.copy(
-                            state.entries.chunk(entry),
-                            EntryTable.offset(entry),
-                            pages,
-                            at + SlotHeader.BODY,
-                            SlotHeader.BODY_BYTES);
-                    SlotHeader.seal(pages, at, extent.cut, first + i);
-                }
-            }
-        } finally {
-            state.lock.unlock();
         }
     }
 

@@ -1,9 +1,9 @@
 /**
  * The SSD tier: payload in preallocated extent files written with O_DIRECT, places in RocksDB.
  *
- * <p>In reading order: {@link io.kvasir.storage.tier.ssd.SsdTier} is the front that others call; {@code SsdWriter} puts
- * payload into slots; {@code SsdCommitter} makes it durable; {@code SsdReader} reads and verifies; {@code TierState} is
- * what they share; {@code Extents} and {@code Extent} cut files into slots; {@code SlotHeader} and {@code PlaceStore}
- * are the two forms on disk; {@code Recovery} opens them again.
+ * <p>In reading order: {@link io.kvasir.storage.tier.ssd.SsdTier} is the front that others call; {@code SsdWriter} finds
+ * objects slots, {@code ExtentWriter} puts payload there, {@code SsdCommitter} makes it durable; {@code SsdReader} reads
+ * and verifies; {@code TierState} is what they share; {@code ExtentPool}, {@code ExtentMaker} and {@code Extent} cut files
+ * into slots; {@code SlotHeader} and {@code PlaceStore} are the two forms on disk; {@code Recovery} opens them again.
  */
 package io.kvasir.storage.tier.ssd;

@@ -195,6 +195,7 @@ public final class Node implements AutoCloseable {
                 .regionBytes(config.dram().regionBytes())
                 .policy(config.dram().policy()::create)
                 .ssd(disk)
+                .ssdInFlight(ssd.inFlightBytes())
                 .catalogDirectory(disk == null ? null : ssd.directory().resolve("catalog"))
                 .defaultLease(config.lease().standard())
                 .maxLease(config.lease().max())

@@ -2,6 +2,8 @@ package io.kvasir.node;
 
 import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tier.ssd.SsdMetrics;
 import io.prometheus.client.Collector;
@@ -10,8 +12,10 @@ import io.prometheus.client.CounterMetricFamily;
 import io.prometheus.client.GaugeMetricFamily;
 import io.prometheus.client.Histogram;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.ToLongFunction;
 
@@ -37,7 +41,10 @@ final class StoreMetrics extends Collector {
             long quarantined,
             long leases,
             long leasedBytes,
-            List<TenantSample> tenants) {}
+            List<TenantSample> tenants,
+            List<MoveSample> moves) {}
+
+    private record MoveSample(String kind, long waiting, long moving, long movingBytes) {}
 
     private record TenantSample(String name, long dram, long regions, long ssd, long quarantined, int connections) {
         TenantSample(final TenantAccount account) {
@@ -94,7 +101,19 @@ final class StoreMetrics extends Collector {
                 store.quarantinedBytes(),
                 store.leases(),
                 store.leasedBytes(),
-                tenants());
+                tenants(),
+                moves());
+    }
+
+    private List<MoveSample> moves() {
+        final Mover mover = store.mover();
+        return Arrays.stream(MoveKind.values())
+                .map(kind -> new MoveSample(
+                        kind.name().toLowerCase(Locale.ROOT),
+                        mover.waiting(kind),
+                        mover.moving(kind),
+                        mover.movingBytes(kind)))
+                .toList();
     }
 
     private List<TenantSample> tenants() {
@@ -129,6 +148,7 @@ final class StoreMetrics extends Collector {
         gauge(families, "kvasir_storage_leases", "Leases.", seen.leases);
         gauge(families, "kvasir_storage_leased_bytes", "Bytes of slots that leases hold.", seen.leasedBytes);
         tenants(families, seen.tenants);
+        moves(families, seen.moves);
         counters(families, store.counters());
         if (store.ssdMetrics() != null) {
             ssd(families, store.ssdMetrics());
@@ -162,6 +182,27 @@ final class StoreMetrics extends Collector {
                 "Connections of the tenant that have said Hello.",
                 tenants,
                 tenant -> tenant.connections);
+    }
+
+    private static void moves(final List<MetricFamilySamples> families, final List<MoveSample> moves) {
+        final GaugeMetricFamily waiting = new GaugeMetricFamily(
+                "kvasir_storage_moves_waiting_objects",
+                "Objects that wait for their copy to another tier, by kind.",
+                List.of("kind"));
+        final GaugeMetricFamily moving = new GaugeMetricFamily(
+                "kvasir_storage_moves_in_flight_objects",
+                "Objects on their way to another tier, by kind.",
+                List.of("kind"));
+        final GaugeMetricFamily bytes = new GaugeMetricFamily(
+                "kvasir_storage_moves_in_flight_bytes",
+                "Bytes on their way to another tier, by kind.",
+                List.of("kind"));
+        for (final MoveSample move : moves) {
+            waiting.addMetric(List.of(move.kind), (double) move.waiting);
+            moving.addMetric(List.of(move.kind), (double) move.moving);
+            bytes.addMetric(List.of(move.kind), (double) move.movingBytes);
+        }
+        families.addAll(List.of(waiting, moving, bytes));
     }
 
     private static void byTenant(

@@ -3,6 +3,7 @@ package io.kvasir.storage;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tier.dram.DramTier;
@@ -19,6 +20,7 @@ public final class AdminStore {
     private final ObjectTable table;
     private final DramTier dram;
     private final SsdShelf ssd;
+    private final Mover mover;
     private final Leases leases;
     private final Waiters waiters;
     private final SsdAccounts ssdAccounts;
@@ -29,6 +31,7 @@ public final class AdminStore {
             final ObjectTable table,
             final DramTier dram,
             final SsdShelf ssd,
+            final Mover mover,
             final Leases leases,
             final Waiters waiters,
             final SsdAccounts ssdAccounts) {
@@ -37,6 +40,7 @@ public final class AdminStore {
         this.table = table;
         this.dram = dram;
         this.ssd = ssd;
+        this.mover = mover;
         this.leases = leases;
         this.waiters = waiters;
         this.ssdAccounts = ssdAccounts;
@@ -125,7 +129,12 @@ public final class AdminStore {
         return ssd.tier() == null || ssd.isWarm();
     }
 
-    /** Reads and writes that the SSD tier has not answered yet. */
+    /** Copies between tiers that wait or are under way. */
+    public Mover mover() {
+        return mover;
+    }
+
+    /** Promotions and demotions that are not over. */
     public int ssdInFlight() {
         return ssd.inFlight();
     }

@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.posix.PosixException;
@@ -9,8 +10,7 @@ import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.ArrayDeque;
 import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -22,6 +22,8 @@ import java.util.function.IntConsumer;
  */
 final class Lending {
     private static final int MOST_WAITING = 1 << 14;
+    /** Requests that one turn looks at again; the others have their turn after them. */
+    static final int LOOKED_AT_ONCE = 256;
 
     private record Waiting(ObjectId id, long deadlineNs, Consumer<Lent> answer) {}
 
@@ -30,7 +32,7 @@ final class Lending {
     private final IntConsumer verify;
     private final Function<Hash256, TenantArena> arena;
     private final Executor owner;
-    private final List<Waiting> waiting = new ArrayList<>();
+    private final ArrayDeque<Waiting> waiting = new ArrayDeque<>();
 
     /** @param arena of a namespace's tenant; null when it is not known here */
     Lending(
@@ -59,12 +61,16 @@ final class Lending {
     }
 
     int doWork(final long nowNs) {
-        if (waiting.isEmpty()) {
-            return 0;
+        int done = 0;
+        for (int left = Math.min(waiting.size(), LOOKED_AT_ONCE); left > 0; left--) {
+            final Waiting request = waiting.poll();
+            if (attempt(request, nowNs)) {
+                done++;
+            } else {
+                waiting.add(request);
+            }
         }
-        final int before = waiting.size();
-        waiting.removeIf(request -> attempt(request, nowNs));
-        return before - waiting.size();
+        return done;
     }
 
     /** False: it has to wait. */
@@ -96,7 +102,9 @@ final class Lending {
     private boolean promote(final Waiting request, final long nowNs) {
         final int object = ssd.find(request.id);
         final TenantArena tenant = ssd.has(object) ? arena.apply(request.id.namespace()) : null;
-        if (tenant == null || ssd.promote(tenant, object, request.id, nowNs) == DramTier.NONE) {
+        if (tenant == null
+                || ssd.promote(tenant, object, request.id, MovePriority.LOAD, request.deadlineNs, nowNs)
+                        == DramTier.NONE) {
             request.answer.accept(null);
             return true;
         }

@@ -2,6 +2,11 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.Channel;
+import io.kvasir.storage.move.Move;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.MovePriority;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
@@ -39,9 +44,9 @@ final class SsdShelf implements Tier, SsdListener {
     /** Room that does not come for so long is not waited for: the lookup is a miss. */
     private static final long NO_ROOM_NS = 1_000_000_000;
 
-    private static final int READS_IN_FLIGHT = 512;
-    private static final int WRITES_IN_FLIGHT = 256;
-    private static final long WRITE_BYTES_IN_FLIGHT = 128L << 20;
+    /** What a promotion waits for its turn at most; a lookup that knows less time than that waits less. */
+    private static final long PROMOTION_NS = 10_000_000_000L;
+
     private static final int SCANNED_AT_ONCE = 256;
     private static final long RESCAN_NS = 10_000_000;
     private static final long PAUSE_NS = 1_000_000_000;
@@ -59,6 +64,7 @@ final class SsdShelf implements Tier, SsdListener {
 
     private final ObjectTable table;
     private final DramTier dram;
+    private final Mover mover;
     private final StorageCounters counters;
     private final TierListener listener;
     private final SsdAccounts accounts;
@@ -74,11 +80,7 @@ final class SsdShelf implements Tier, SsdListener {
     private String failure;
     private long noRoomSinceNs;
     private long noRoomLastNs;
-    private int readsInFlight;
-    private long readBytesInFlight;
     private double readBytesPerNs = 0.5;
-    private int writesInFlight;
-    private long writeBytesInFlight;
     private final EvictionPolicy.Scan cold;
     private boolean scanning;
     private long coldBytes;
@@ -91,11 +93,13 @@ final class SsdShelf implements Tier, SsdListener {
     SsdShelf(
             final ObjectTable table,
             final DramTier dram,
+            final Mover mover,
             final StorageCounters counters,
             final TierListener listener,
             final SsdAccounts accounts) {
         this.table = table;
         this.dram = dram;
+        this.mover = mover;
         this.accounts = accounts;
         cold = dram.scan();
         this.counters = counters;
@@ -268,7 +272,7 @@ final class SsdShelf implements Tier, SsdListener {
 
     @Override
     public long busyNs() {
-        return (long) (readBytesInFlight / readBytesPerNs);
+        return (long) (mover.loadBytes(Channel.SSD) / readBytesPerNs);
     }
 
     @Override
@@ -283,16 +287,29 @@ final class SsdShelf implements Tier, SsdListener {
 
     @Override
     public int fetch(final Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
-        return promote((TenantArena) tenant, object.object(), object.id(), nowNs);
+        return promote(
+                (TenantArena) tenant,
+                object.object(),
+                object.id(),
+                MovePriority.LOAD,
+                nowNs + Math.min(worthNs, PROMOTION_NS),
+                nowNs);
     }
 
     /**
-     * Starts to bring an object into DRAM.
+     * Brings an object into DRAM when its turn comes.
      *
-     * @return the entry that is being written; {@link #LATER} when there is no room for it just now; else
-     *     {@link DramTier#NONE}
+     * @param untilNs a read that has not begun by then is not worth it any more
+     * @return the entry that is being written; {@link #LATER} when there is no room for it just now, or enough is on its
+     *     way; else {@link DramTier#NONE}
      */
-    int promote(final TenantArena tenant, final int object, final ObjectId id, final long nowNs) {
+    int promote(
+            final TenantArena tenant,
+            final int object,
+            final ObjectId id,
+            final MovePriority priority,
+            final long untilNs,
+            final long nowNs) {
         final long length = length(object);
         if (length == 0 || isUnreadable(id, nowNs)) {
             return DramTier.NONE;
@@ -302,7 +319,7 @@ final class SsdShelf implements Tier, SsdListener {
             // A call may name a key twice.
             return there;
         }
-        if (readsInFlight >= READS_IN_FLIGHT || readBytesInFlight > dram.capacity() / 4) {
+        if (!mover.takes(MoveKind.PROMOTE, priority, length)) {
             return LATER;
         }
         final int entry =
@@ -315,17 +332,47 @@ final class SsdShelf implements Tier, SsdListener {
             return nowNs - noRoomSinceNs > NO_ROOM_NS ? DramTier.NONE : LATER;
         }
         noRoomSinceNs = 0;
-        readsInFlight++;
-        readBytesInFlight += length;
-        final int serial = dram.serial(entry);
-        final Payload payload = dram.payload(entry, dram.slotBytes(entry));
-        tier.read(new ReadRequest(id, payload.forSystemCalls(), payload::crc32c, outcome -> {
-            assert dram.is(entry, serial) : "a promotion's slot was taken away";
-            readsInFlight--;
-            readBytesInFlight -= length;
-            arrived(entry, id, length, nowNs, outcome);
-        }));
+        final boolean taken = mover.submit(new Promotion(entry, id, length, priority), untilNs);
+        assert taken : "nothing has happened since the mover was asked";
         return entry;
+    }
+
+    private final class Promotion extends Move {
+        private final int entry;
+        private final int serial;
+        private final ObjectId id;
+        private long startedNs;
+
+        Promotion(final int entry, final ObjectId id, final long length, final MovePriority priority) {
+            super(MoveKind.PROMOTE, priority, length);
+            this.entry = entry;
+            this.id = id;
+            serial = dram.serial(entry);
+        }
+
+        @Override
+        protected void start() {
+            startedNs = System.nanoTime();
+            final Payload payload = dram.payload(entry, dram.slotBytes(entry));
+            tier.read(new ReadRequest(id, payload.forSystemCalls(), payload::crc32c, this::read));
+        }
+
+        private void read(final ReadOutcome outcome) {
+            assert dram.is(entry, serial) : "a promotion's slot was taken away";
+            if (outcome instanceof ReadOutcome.Loaded) {
+                final long took = Math.max(1, System.nanoTime() - startedNs);
+                final double speed = (double) mover.movingBytes(MoveKind.PROMOTE) / took;
+                readBytesPerNs += WEIGHT * (speed - readBytesPerNs);
+            }
+            // Those behind it start while it is made readable.
+            mover.ended(this);
+            arrived(entry, id, bytes(), startedNs, outcome);
+        }
+
+        @Override
+        protected void dropped() {
+            dram.abort(null, entry);
+        }
     }
 
     private void arrived(
@@ -344,8 +391,6 @@ final class SsdShelf implements Tier, SsdListener {
                         null, entry, object.parent(), object.chunkIndex(), object.priority(), object.expiryUnixMs());
                 counters.promoted.increment();
                 counters.promotedBytes.add(length);
-                final long took = Math.max(1, System.nanoTime() - startedNs);
-                readBytesPerNs += WEIGHT * ((double) (length + readBytesInFlight) / took - readBytesPerNs);
                 return;
             }
             case ReadOutcome.Corrupt() -> counters.corrupt.increment();
@@ -393,7 +438,7 @@ final class SsdShelf implements Tier, SsdListener {
         }
         if (nowNs - askedNs > ASKED_ANEW_NS || progressNs - askedFirstNs > 0) {
             askedFirstNs = nowNs;
-            if (writesInFlight == 0) {
+            if (inFlight(MoveKind.DEMOTE) == 0) {
                 notBeforeNs = nowNs;
             }
         }
@@ -408,9 +453,13 @@ final class SsdShelf implements Tier, SsdListener {
         return tier != null && failure == null && !waitedFor;
     }
 
-    /** Reads and writes that the tier has not answered yet. */
+    /** Promotions and demotions that are not over. */
     int inFlight() {
-        return readsInFlight + writesInFlight;
+        return inFlight(MoveKind.PROMOTE) + inFlight(MoveKind.DEMOTE);
+    }
+
+    private int inFlight(final MoveKind kind) {
+        return mover.waiting(kind) + mover.moving(kind);
     }
 
     /** Bytes that it can take without evicting for them. */
@@ -430,7 +479,7 @@ final class SsdShelf implements Tier, SsdListener {
         return has(object) ? table.length(object) : 0;
     }
 
-    /** Demotes cold objects while the tier has room for requests; called every duty cycle. */
+    /** Demotes cold objects while the mover takes them; called every duty cycle. */
     int demote(final long nowNs) {
         if (usesCount > 0 && nowNs - usesToldNs > USES_NS && tier.wantsTouches()) {
             usesToldNs = nowNs;
@@ -442,6 +491,7 @@ final class SsdShelf implements Tier, SsdListener {
         // The colder half of DRAM, but no more than half of the SSD: else each rescan would write anew what the tier
         // evicted for the last one.
         final boolean hurried = nowNs - askedNs < STALLED_NS;
+        final MovePriority priority = hurried ? MovePriority.STORE : MovePriority.BACKGROUND_STORE;
         final long margin = Math.min(
                 Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0),
                 tier.capacityBytes() / 2);
@@ -453,7 +503,7 @@ final class SsdShelf implements Tier, SsdListener {
         }
         int submitted = 0;
         for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
-            if (writesInFlight >= WRITES_IN_FLIGHT || writeBytesInFlight >= WRITE_BYTES_IN_FLIGHT) {
+            if (!mover.takes(MoveKind.DEMOTE, priority, 0)) {
                 break;
             }
             final int entry = coldBytes > margin || coldObjects > tier.maxObjects() / 2 ? DramTier.NONE : cold.next();
@@ -468,7 +518,10 @@ final class SsdShelf implements Tier, SsdListener {
                     && !dram.isCopied(entry)
                     && !has(dram.object(entry))
                     && dram.account(entry).mayWrite(dram.slotBytes(entry))) {
-                write(entry);
+                dram.hold(entry);
+                // Counted as there, so that the scan passes it by while it is on its way; taken back when it fails.
+                put(dram.id(entry), dram.length(entry));
+                mover.submit(new Demotion(entry, priority));
                 submitted++;
             }
             coldBytes += dram.slotBytes(entry);
@@ -477,32 +530,44 @@ final class SsdShelf implements Tier, SsdListener {
         return submitted;
     }
 
-    private void write(final int entry) {
-        final ObjectId id = dram.id(entry);
-        final long length = dram.length(entry);
-        dram.hold(entry);
-        // Counted as there, so that the scan passes it by while it is on its way; taken back when it fails.
-        put(id, length);
-        writesInFlight++;
-        writeBytesInFlight += length;
-        tier.write(new WriteRequest(
-                id,
-                dram.payload(entry, SizeClass.pageBytes(length)).forSystemCalls(),
-                new StoredObject(
-                        length,
-                        dram.crc32c(entry),
-                        dram.codec(entry),
-                        dram.parent(entry),
-                        dram.chunkIndex(entry),
-                        dram.priority(entry),
-                        dram.expiry(entry)),
-                outcome -> {
-                    writesInFlight--;
-                    writeBytesInFlight -= length;
-                    final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
-                    dram.unhold(entry);
-                    written(id, length, outcome, ruined);
-                }));
+    private final class Demotion extends Move {
+        private final int entry;
+        private final ObjectId id;
+
+        Demotion(final int entry, final MovePriority priority) {
+            super(MoveKind.DEMOTE, priority, dram.length(entry));
+            this.entry = entry;
+            id = dram.id(entry);
+        }
+
+        @Override
+        protected void start() {
+            tier.write(new WriteRequest(
+                    id,
+                    dram.payload(entry, SizeClass.pageBytes(bytes())).forSystemCalls(),
+                    new StoredObject(
+                            bytes(),
+                            dram.crc32c(entry),
+                            dram.codec(entry),
+                            dram.parent(entry),
+                            dram.chunkIndex(entry),
+                            dram.priority(entry),
+                            dram.expiry(entry)),
+                    this::answered));
+        }
+
+        private void answered(final WriteOutcome outcome) {
+            mover.ended(this);
+            final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
+            dram.unhold(entry);
+            written(id, bytes(), outcome, ruined);
+        }
+
+        @Override
+        protected void dropped() {
+            dram.unhold(entry);
+            drop(id);
+        }
     }
 
     private void written(final ObjectId id, final long length, final WriteOutcome outcome, final boolean ruined) {

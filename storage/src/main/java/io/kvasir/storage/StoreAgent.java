@@ -7,6 +7,8 @@ import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.Channel;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
@@ -20,6 +22,7 @@ import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import org.agrona.concurrent.Agent;
@@ -49,6 +52,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final TenantAccounts accounts;
     private final SsdAccounts ssdAccounts;
     private final DramTier dram;
+    private final Mover mover;
     private final SsdShelf ssd;
     /** From which lookups fetch, the fastest first. */
     private final List<Tier> tiers = new ArrayList<>();
@@ -57,7 +61,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final Arrivals arrivals;
     private final ColdestFirst coldest;
     private final TierEvents tierEvents;
-    /** Deadlines of leases and reservations. */
+    /** Deadlines of leases, reservations and moves. */
     private final TimerWheel timers;
 
     private final Leases leases;
@@ -111,7 +115,8 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 this::execute,
                 context.nanoClock().nanoTime());
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
-        ssd = new SsdShelf(table, dram, counters, tierEvents, ssdAccounts);
+        mover = new Mover(timers, Map.of(Channel.SSD, context.ssdBudget()));
+        ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts);
         leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
         if (context.ssd() != null) {
             tiers.add(ssd);
@@ -154,7 +159,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 events);
         peers = new PeerStore(
                 this, context.nanoClock(), dram, ssd, lending, arrivals, coldest, verifier, waiters, this::arena);
-        admin = new AdminStore(counters, accounts, table, dram, ssd, leases, waiters, ssdAccounts);
+        admin = new AdminStore(counters, accounts, table, dram, ssd, mover, leases, waiters, ssdAccounts);
         try {
             if (context.ssd() != null) {
                 ssd.open(SsdTier.open(context.ssd()
@@ -321,6 +326,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         }
         closed = true;
         final long endNs = System.nanoTime() + boundNs;
+        mover.close();
         final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
         verifier.close();
         Runnable completion;

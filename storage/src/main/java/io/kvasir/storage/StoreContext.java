@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.move.MoveBudget;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.policy.EvictionPolicy;
@@ -30,10 +31,20 @@ import org.agrona.concurrent.SystemNanoClock;
 
 /** What an {@link StoreAgent} needs. Set, conclude once by handing it to the store, then leave alone. */
 public final class StoreContext {
+    /** Part of DRAM that one channel's loads may have reserved. */
+    private static final int ARRIVING_PART = 4;
+    /** Less than the SSD tier's queues take, so that it refuses none. */
+    private static final int SSD_LOADS = 512;
+
+    private static final int SSD_STORES = 256;
+    /** Enough for the next batch, few enough that what becomes urgent is not behind many. */
+    private static final int SSD_STORES_WAITING = 16;
+
     private Path dramDirectory;
     private long dramCapacity;
     private long regionBytes = 256L << 20;
     private SsdTier.Context ssd;
+    private long ssdInFlight;
     private Path catalogDirectory;
     private Duration defaultLease = Duration.ofSeconds(30);
     private Duration maxLease = Duration.ofMinutes(10);
@@ -88,6 +99,22 @@ public final class StoreContext {
 
     public SsdTier.Context ssd() {
         return ssd;
+    }
+
+    /** Bytes on their way between DRAM and SSD at a time; 0: a quarter of DRAM to DRAM, and 128 MiB to SSD. */
+    public StoreContext ssdInFlight(final long bytes) {
+        ssdInFlight = bytes;
+        return this;
+    }
+
+    MoveBudget ssdBudget() {
+        final long arriving = Math.max(1, dramCapacity / ARRIVING_PART);
+        return MoveBudget.of(
+                ssdInFlight == 0 ? MoveBudget.usualBytes(arriving) : ssdInFlight,
+                SSD_STORES,
+                SSD_STORES_WAITING,
+                arriving,
+                SSD_LOADS);
     }
 
     /** Null: nothing is remembered beyond what the tiers hold. */
@@ -283,6 +310,9 @@ public final class StoreContext {
         if (reserveQuotaBytes < 0 || reserveQuotaBytes > dramCapacity) {
             throw new StorageException("reserve.quota is " + reserveQuotaBytes
                     + " bytes; it must be 0 (a quarter of dram.capacity) to dram.capacity (" + dramCapacity + ")");
+        }
+        if (ssdInFlight < 0) {
+            throw new StorageException("ssd.in_flight is " + ssdInFlight + " bytes; it must be at least 0");
         }
         if (reserveDeadline.isNegative() || reserveDeadline.isZero()) {
             throw new StorageException("reserve.deadline is " + reserveDeadline + "; it must be above 0");

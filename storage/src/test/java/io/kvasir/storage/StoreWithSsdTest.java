@@ -7,6 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.move.Channel;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
 import io.kvasir.storage.object.ObjectId;
@@ -285,6 +288,64 @@ class StoreWithSsdTest {
             fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
             fixture.until("promotions ended", () -> fixture.store.doWork() == 0);
         }
+    }
+
+    private void openWithInFlight(final long bytes) throws IOException {
+        fixture.close();
+        fixture = new StoreFixture(context().ssdInFlight(bytes));
+    }
+
+    /** What is not in DRAM any more for the most part, so that the rest of DRAM gives way to it. */
+    private LookupAnswer lookupOfTheOldest() {
+        final long[] oldest = java.util.stream.LongStream.range(0, OBJECTS / 2).toArray();
+        return fixture.store
+                .engines()
+                .lookup(
+                        fixture.holder,
+                        new LookupQuery(
+                                StoreFixture.NAMESPACE, StoreFixture.keys(oldest), new int[0], 0, false, true, 0, 0));
+    }
+
+    @Test
+    void shouldHaveNoMoreInFlightThanConfigured() throws IOException {
+        storeAll();
+        final long most = 2L * LENGTH;
+        openWithInFlight(most);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
+        final Mover mover = fixture.store.admin().mover();
+        int waited = 0;
+        for (int round = 0; round < 20; round++) {
+            final LookupAnswer found = lookupOfTheOldest();
+            fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
+            waited = Math.max(waited, mover.waiting(MoveKind.PROMOTE));
+            fixture.until("promotions ended", () -> {
+                assertTrue(mover.movingBytes(Channel.SSD) <= most);
+                return fixture.store.admin().ssdInFlight() == 0;
+            });
+        }
+        assertTrue(waited > 0, "more was wanted than the SSD was given");
+        assertAllThere();
+    }
+
+    @Test
+    void shouldGiveBackSlotsOfPromotionsThatNeverStarted() throws IOException {
+        storeAll();
+        openWithInFlight(LENGTH);
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
+        final int before = fixture.store.admin().dramObjects();
+        final LookupAnswer found = lookupOfTheOldest();
+        fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
+        final Mover mover = fixture.store.admin().mover();
+        assertTrue(mover.waiting(MoveKind.PROMOTE) > 0);
+        mover.close();
+        assertEquals(0, mover.waiting(MoveKind.PROMOTE));
+        fixture.until("what had started ended", () -> fixture.store.admin().ssdInFlight() == 0);
+        assertTrue(fixture.store.admin().dramObjects() <= before + 1, "no slot is left behind");
+        fixture.killNode();
+        fixture.killEngine();
+        fixture = new StoreFixture(context());
+        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
+        assertAllThere();
     }
 
     @Test

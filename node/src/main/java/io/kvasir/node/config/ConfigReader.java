@@ -31,6 +31,7 @@ final class ConfigReader {
     private static final int MAX_SOCKET_PATH_BYTES = 103;
     private static final long GIB = 1L << 30;
     private static final long MIN_DRAM_BYTES = 16 << 20;
+    private static final long MIN_IN_FLIGHT_BYTES = 1 << 20;
     private static final long AUTO_SSD_BYTES = 4 * GIB;
     private static final long AUTO_SSD_FREE_BYTES = 8 * GIB;
 
@@ -179,7 +180,20 @@ final class ConfigReader {
                 extent,
                 capacity == 0 ? 0 : objects == 0 ? SsdTier.Context.usualObjects(capacity) : objects,
                 at("ssd.read_threads").asInt(),
+                inFlight("ssd.in_flight"),
                 at("ssd.direct_io").asBoolean());
+    }
+
+    /** 0 for auto. */
+    private long inFlight(final String key) {
+        if (AUTO.equals(text(key))) {
+            return 0;
+        }
+        final long bytes = size(key);
+        if (bytes < MIN_IN_FLIGHT_BYTES) {
+            problem(key, "it must be auto or at least " + ByteSize.human(MIN_IN_FLIGHT_BYTES));
+        }
+        return bytes;
     }
 
     private List<NodeConfig.Tenant> tenants(

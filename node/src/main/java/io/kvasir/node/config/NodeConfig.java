@@ -50,9 +50,16 @@ public record NodeConfig(
      * Capacity 0: there is no SSD tier.
      *
      * @param objects most that are there at once
+     * @param inFlightBytes on their way from and to it at a time; 0: what DRAM's capacity makes usual
      */
     public record Ssd(
-            Path directory, long capacityBytes, long extentBytes, int objects, int readThreads, boolean directIo) {}
+            Path directory,
+            long capacityBytes,
+            long extentBytes,
+            int objects,
+            int readThreads,
+            long inFlightBytes,
+            boolean directIo) {}
 
     public record Lease(Duration standard, Duration max, double quota) {}
 

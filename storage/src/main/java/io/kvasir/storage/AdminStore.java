@@ -81,7 +81,7 @@ public final class AdminStore {
         return accounts;
     }
 
-    /** Objects that are in some tier of this node. */
+    /** Objects that are in some tier of this node, or of which something is known elsewhere. */
     public int tableObjects() {
         return table.size();
     }

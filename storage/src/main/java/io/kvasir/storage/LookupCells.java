@@ -29,7 +29,7 @@ final class LookupCells implements Costs, Question {
     /** {@link DramTier#NONE} where nothing is in DRAM. */
     int[] entries = {};
 
-    /** By which the table is searched; of what is not in DRAM {@link ObjectId#hash64} once it was looked at. */
+    /** By which the table is searched. */
     private long[] hashes = {};
 
     int chunks;
@@ -56,8 +56,10 @@ final class LookupCells implements Costs, Question {
     /** Of each entry, as it was found. */
     private int[] serials = {};
 
-    /** Entries of the table, as they were found: another object may have got one since. */
+    /** Entries of the table, as they were found; since {@link #removals} another object may have got one. */
     private int[] objects = {};
+
+    private long removals;
 
     private int[] held = {};
     private int heldCount;
@@ -83,12 +85,27 @@ final class LookupCells implements Costs, Question {
 
         @Override
         public int object() {
+            if (objects[cell] >= 0 && table.removals() != removals) {
+                objects[cell] = table.confirm(objects[cell], hashes[cell], namespace, key(), shard());
+            }
             return objects[cell];
         }
 
         @Override
-        public long hash() {
-            return hashes[cell];
+        public int enter() {
+            final int known = object();
+            if (known < 0) {
+                objects[cell] = table.put(hashes[cell], namespace, key(), shard());
+            }
+            return objects[cell];
+        }
+
+        private Hash256 key() {
+            return Hash256.read(keys, cell / shards * Hash256.BYTES);
+        }
+
+        private Shard shard() {
+            return parts.get(cell % shards);
         }
 
         @Override
@@ -126,6 +143,7 @@ final class LookupCells implements Costs, Question {
         probed = 0;
         limit = chunks;
         unknown = 0;
+        removals = table.removals();
         for (int t = 0; t < tiers.size(); t++) {
             busyNs[tiers.get(t).kind().code()] = tiers.get(t).busyNs();
         }
@@ -173,7 +191,6 @@ final class LookupCells implements Costs, Question {
             if (entry != DramTier.NONE) {
                 where = present(cell);
             } else if (!tiers.isEmpty()) {
-                hashes[cell] = ObjectId.hash64(namespace, key, parts.get(s));
                 where = below(at(cell));
                 if (unknown == StoreLimits.ASKED_AT_ONCE && !sparse) {
                     // What lies behind is of no use before these are found.

@@ -122,7 +122,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
             tiers.add(ssd);
         }
         if (context.remote() != null) {
-            tiers.add(new RemoteShelf(dram, context.remote(), waiters, context.nanoClock(), counters));
+            tiers.add(new RemoteShelf(table, dram, context.remote(), waiters, context.nanoClock(), counters));
         }
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::execute);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);

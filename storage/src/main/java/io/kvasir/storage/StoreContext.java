@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.move.MoveBudget;
 import io.kvasir.storage.object.SizeClass;
@@ -297,7 +298,8 @@ public final class StoreContext {
     /** Objects in DRAM and on SSD together, at most. */
     int mostObjects() {
         final long onSsd = ssd == null ? 0 : ssd.maxObjects();
-        return (int) Math.min(ObjectTable.MAX_CAPACITY, DramTier.mostObjects(dramCapacity) + onSsd);
+        final long elsewhere = remote == null ? 0 : StoreLimits.REMEMBERED;
+        return (int) Math.min(ObjectTable.MAX_CAPACITY, DramTier.mostObjects(dramCapacity) + onSsd + elsewhere);
     }
 
     StoreContext conclude() {

@@ -34,10 +34,10 @@ public final class StoreLimits {
     /** Cells that one lookup asks the directory for; what lies behind them is asked for once these are found. */
     public static final int ASKED_AT_ONCE = 8192;
 
-    /** Objects of other nodes that this node remembers something of: the answers of the last 300 ms, and what comes. */
+    /** Objects of other nodes that this node knows something of: the answers of the last 300 ms, and what comes. */
     public static final int REMEMBERED = 1 << 17;
 
-    /** A remembered object with its place in the map. */
+    /** What is known of one: its record, and who has it. */
     public static final long REMOTE_BYTES = REMEMBERED * 64L;
 
     /** Objects that one request waits for at a time; it waits for further ones when these have settled. */

@@ -32,8 +32,8 @@ public final class ObjectTable implements AutoCloseable {
     public enum Link {
         /** The chunk before this one on its prefix chain. */
         PARENT(84),
-        /** Of the parent, when it was linked. */
-        PARENT_SERIAL(88),
+        /** What is known of other nodes' replicas, a number of the remote tier's; only while it says that it has it. */
+        REPLICAS(88),
         /** The child that was linked first; children form a ring. */
         CHILD(92),
         NEXT_SIBLING(96),
@@ -81,6 +81,7 @@ public final class ObjectTable implements AutoCloseable {
     private int used;
     private int free = NONE;
     private int live;
+    private long removals;
     /** Makes the loads of {@link #probe} and {@link #expect} count as used. */
     private final long[] read = new long[1];
 
@@ -127,6 +128,11 @@ public final class ObjectTable implements AutoCloseable {
     /** Objects that have an entry. */
     public int size() {
         return live;
+    }
+
+    /** Entries that were removed so far: while this stays the same, an entry that was found is still the object's. */
+    public long removals() {
+        return removals;
     }
 
     // ---- finding
@@ -284,6 +290,7 @@ public final class ObjectTable implements AutoCloseable {
         link(entry, Link.WARMER, free);
         free = entry;
         live--;
+        removals++;
     }
 
     private int take() {

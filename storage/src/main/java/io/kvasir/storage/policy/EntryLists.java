@@ -8,8 +8,8 @@ import java.util.List;
  * A fixed number of queues over dense entry numbers, through two int arrays: each entry is in one queue or in none. Walks
  * over them stay valid while entries move. The building block of the policies.
  */
-final class EntryLists {
-    static final int NONE = EvictionPolicy.NONE;
+public final class EntryLists {
+    public static final int NONE = EvictionPolicy.NONE;
     private static final int INITIAL = 1024;
 
     private final int[] first;
@@ -20,7 +20,7 @@ final class EntryLists {
     private int[] after = new int[INITIAL];
     private short[] queue = new short[INITIAL];
 
-    EntryLists(final int queues) {
+    public EntryLists(final int queues) {
         first = filled(queues);
         last = filled(queues);
         size = new int[queues];
@@ -42,7 +42,7 @@ final class EntryLists {
         return after.length;
     }
 
-    void append(final int entry, final int to) {
+    public void append(final int entry, final int to) {
         if (entry >= after.length) {
             final int grown = Math.max(entry + 1, after.length * 2);
             before = Arrays.copyOf(before, grown);
@@ -61,7 +61,7 @@ final class EntryLists {
         size[to]++;
     }
 
-    void remove(final int entry) {
+    public void remove(final int entry) {
         final int from = queue[entry];
         for (int i = 0; i < walks.size(); i++) {
             final int[] walk = walks.get(i);
@@ -86,7 +86,7 @@ final class EntryLists {
         return queue[entry];
     }
 
-    int first(final int of) {
+    public int first(final int of) {
         return first[of];
     }
 

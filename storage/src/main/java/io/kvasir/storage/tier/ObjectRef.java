@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier;
 
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.object.ObjectId;
 
 /**
@@ -10,8 +11,11 @@ public interface ObjectRef {
     /** Its entry in the object table; negative when it has none. */
     int object();
 
-    /** See {@link ObjectId#hash64()}. */
-    long hash();
+    /**
+     * Its entry in the object table, made when it has none; {@link ObjectTable#FULL} when there is no space for it. The
+     * caller says in which tier it is at once.
+     */
+    int enter();
 
     /** Allocates. */
     ObjectId id();

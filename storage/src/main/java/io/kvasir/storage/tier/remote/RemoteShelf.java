@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.remote;
 
 import io.kvasir.storage.budget.StoreLimits;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
@@ -14,8 +15,6 @@ import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
-import org.agrona.collections.Long2ObjectHashMap;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -23,55 +22,29 @@ import org.agrona.concurrent.NanoClock;
  * that briefly, so that a miss is cheap and a chain is asked for once. Owned by the store's thread.
  */
 public final class RemoteShelf implements Tier {
-    /** An answer "nobody has it" counts for so long; a lookup meanwhile is a miss at once. */
-    private static final long ABSENT_NS = TimeUnit.MILLISECONDS.toNanos(300);
-    /** The same, where the directory did not answer, or a pull failed. */
-    private static final long UNKNOWN_NS = TimeUnit.MILLISECONDS.toNanos(50);
-    /** An answer "that node has it" counts for so long. */
-    private static final long FOUND_NS = TimeUnit.SECONDS.toNanos(2);
-
     private static final int PULLS_IN_FLIGHT = 4096;
-
-    private enum State {
-        ASKED,
-        ABSENT,
-        FOUND,
-        PULLED
-    }
-
-    private static final class Known {
-        State state;
-        /** Of ABSENT and FOUND. */
-        long untilNs;
-        /** What a waiter waits for while ASKED or PULLED. */
-        int wait;
-
-        RemoteTier.Copies copies;
-
-        Known(final State state, final int wait) {
-            this.state = state;
-            this.wait = wait;
-        }
-    }
+    /** Old answers that are forgotten for one lookup, beyond as many as it asks for. */
+    private static final int FORGOTTEN_AT_ONCE = 256;
 
     private final DramTier dram;
     private final RemoteTier remote;
     private final Waiters waiters;
     private final StorageCounters counters;
     private final NanoClock clock;
-    private final Long2ObjectHashMap<Known> known = new Long2ObjectHashMap<>();
+    private final ReplicaRecords records;
     private final List<Pull> batch = new ArrayList<>();
     private int nextWait = Waiters.FIRST_EVENT;
     private int pulls;
     private long pulledBytes;
-    private long forgotNs;
 
     public RemoteShelf(
+            final ObjectTable table,
             final DramTier dram,
             final RemoteTier remote,
             final Waiters waiters,
             final NanoClock clock,
             final StorageCounters counters) {
+        records = new ReplicaRecords(table, StoreLimits.REMEMBERED);
         this.dram = dram;
         this.clock = clock;
         this.remote = remote;
@@ -93,38 +66,42 @@ public final class RemoteShelf implements Tier {
 
     @Override
     public Answer answer(final ObjectRef object, final long nowNs) {
-        final long hash = object.hash();
-        final Known about = known.get(hash);
-        if (about == null) {
-            if (known.size() >= StoreLimits.REMEMBERED) {
-                forgetSome(nowNs);
+        final int record = records.find(object.object());
+        if (record == ReplicaRecords.NONE) {
+            if (!isAsked()) {
+                return Answer.ABSENT;
             }
-            // Whoever asks for more than can be remembered gets a miss, until earlier answers have been forgotten.
-            return isAsked() && known.size() < StoreLimits.REMEMBERED ? Answer.UNKNOWN : Answer.ABSENT;
+            if (!records.hasSpace()) {
+                records.forget(nowNs, FORGOTTEN_AT_ONCE);
+            }
+            // Whoever asks for more than can be known gets a miss, until earlier answers have been forgotten.
+            return records.hasSpace() ? Answer.UNKNOWN : Answer.ABSENT;
         }
-        return switch (about.state) {
-            case ASKED -> Answer.ASKED;
-            case PULLED -> Answer.PRESENT;
-            case FOUND, ABSENT -> {
-                if (nowNs - about.untilNs >= 0) {
-                    known.remove(hash);
-                    yield isAsked() ? Answer.UNKNOWN : Answer.ABSENT;
-                }
-                yield about.state == State.FOUND ? Answer.PRESENT : Answer.ABSENT;
-            }
+        if (!records.counts(record, nowNs)) {
+            return isAsked() ? Answer.UNKNOWN : Answer.ABSENT;
+        }
+        return switch (records.state(record)) {
+            case ReplicaRecords.ASKED -> Answer.ASKED;
+            case ReplicaRecords.PULLED, ReplicaRecords.FOUND -> Answer.PRESENT;
+            default -> Answer.ABSENT;
         };
+    }
+
+    private RemoteTier.Copies copies(final ObjectRef object) {
+        final int record = records.find(object.object());
+        return record == ReplicaRecords.NONE ? null : records.copies(record);
     }
 
     @Override
     public long bytes(final ObjectRef object) {
-        final Known about = known.get(object.hash());
-        return about == null || about.copies == null ? 0 : about.copies.bytes();
+        final RemoteTier.Copies copies = copies(object);
+        return copies == null ? 0 : copies.bytes();
     }
 
     @Override
     public int waitFor(final ObjectRef object) {
-        final Known about = known.get(object.hash());
-        return about == null || (about.state != State.ASKED && about.state != State.PULLED) ? 0 : about.wait;
+        final int record = records.find(object.object());
+        return record != ReplicaRecords.NONE && records.isUnderWay(record) ? records.wait(record) : 0;
     }
 
     @Override
@@ -135,8 +112,8 @@ public final class RemoteShelf implements Tier {
     /** Until its bytes are here; 0 while that is not known. */
     @Override
     public long latencyNs(final ObjectRef object) {
-        final Known about = known.get(object.hash());
-        return about == null || about.copies == null ? 0 : remote.expectedNs(about.copies);
+        final RemoteTier.Copies copies = copies(object);
+        return copies == null ? 0 : remote.expectedNs(copies);
     }
 
     /** Pulls of one lookup come from several nodes side by side. */
@@ -153,16 +130,13 @@ public final class RemoteShelf implements Tier {
         if (first < 0) {
             return;
         }
-        forgetSome(nowNs);
         final int wait = nextWait();
         final int from = first / shards;
         final int end = Math.min(question.chunks(), from + Math.max(1, StoreLimits.ASKED_AT_ONCE / shards));
-        final long[] asked = new long[end * shards];
-        for (int i = from * shards; i < asked.length; i++) {
-            asked[i] = question.at(i).hash();
-            if (isUnknown(question, i, nowNs)) {
-                known.put(asked[i], new Known(State.ASKED, wait));
-            }
+        final int[] asked = new int[(end - from) * shards];
+        records.forget(nowNs, asked.length + FORGOTTEN_AT_ONCE);
+        for (int i = 0; i < asked.length; i++) {
+            asked[i] = ask(question, from * shards + i, wait, nowNs);
         }
         counters.remoteAsked.increment();
         final byte[] keys = question.keys();
@@ -173,6 +147,16 @@ public final class RemoteShelf implements Tier {
                 question.shards(),
                 question.sparse(),
                 new Located(asked, shards, from, wait));
+    }
+
+    /** The record of this cell when it is asked for now, else {@link ReplicaRecords#NONE}. */
+    private int ask(final Question question, final int cell, final int wait, final long nowNs) {
+        final int object = isUnknown(question, cell, nowNs) ? question.at(cell).enter() : ObjectTable.NONE;
+        final int known = records.find(object);
+        // A call may name a key twice.
+        return object < 0 || (known != ReplicaRecords.NONE && records.counts(known, nowNs))
+                ? ReplicaRecords.NONE
+                : records.ask(object, wait);
     }
 
     private int firstUnknown(final Question question, final int cells, final long nowNs) {
@@ -189,44 +173,44 @@ public final class RemoteShelf implements Tier {
     }
 
     private final class Located implements RemoteTier.Finding {
-        private final long[] hashes;
+        /** Records from the first chunk on; {@link ReplicaRecords#NONE} for what was not asked here. */
+        private final int[] asked;
+
         private final int shards;
         private final int from;
         private final int wait;
+        private boolean over;
 
-        Located(final long[] hashes, final int shards, final int from, final int wait) {
-            this.hashes = hashes;
+        Located(final int[] asked, final int shards, final int from, final int wait) {
+            this.asked = asked;
             this.shards = shards;
             this.from = from;
             this.wait = wait;
         }
 
-        private boolean isMine(final Known about) {
-            return about != null && about.state == State.ASKED && about.wait == wait;
-        }
-
         @Override
         public void found(final int chunk, final int shard, final RemoteTier.Copies copies) {
-            final Known about = known.get(hashes[chunk * shards + shard]);
-            if (isMine(about)) {
-                about.copies = copies;
+            final int i = (chunk - from) * shards + shard;
+            if (!over && i >= 0 && asked[i] != ReplicaRecords.NONE) {
+                records.copies(asked[i], copies);
             }
         }
 
         @Override
         public void done(final boolean complete) {
+            if (over) {
+                return;
+            }
+            over = true;
             final long nowNs = clock.nanoTime();
-            for (int i = from * shards; i < hashes.length; i++) {
-                final Known about = known.get(hashes[i]);
-                if (!isMine(about)) {
-                    continue;
-                }
-                if (about.copies != null) {
-                    about.state = State.FOUND;
-                    about.untilNs = nowNs + FOUND_NS;
-                } else {
-                    about.state = State.ABSENT;
-                    about.untilNs = nowNs + (complete ? ABSENT_NS : UNKNOWN_NS);
+            for (final int record : asked) {
+                if (record != ReplicaRecords.NONE) {
+                    records.answered(
+                            record,
+                            records.copies(record) != null
+                                    ? ReplicaRecords.Answer.FOUND
+                                    : complete ? ReplicaRecords.Answer.ABSENT : ReplicaRecords.Answer.UNKNOWN,
+                            nowNs);
                 }
             }
             waiters.settled(wait);
@@ -238,19 +222,19 @@ public final class RemoteShelf implements Tier {
     /** Waits until {@link #flush}, so that what comes from one node is asked for together. */
     @Override
     public int fetch(final Tenant tenant, final ObjectRef object, final long worthNs, final long nowNs) {
-        final Known about = known.get(object.hash());
-        if (about == null || about.state != State.FOUND) {
+        final int record = records.find(object.object());
+        if (record == ReplicaRecords.NONE || records.state(record) != ReplicaRecords.FOUND) {
             return UNDER_WAY;
         }
-        final long bytes = about.copies.bytes();
+        final RemoteTier.Copies copies = records.copies(record);
+        final long bytes = copies.bytes();
         if (pulls >= PULLS_IN_FLIGHT || (pulls > 0 && pulledBytes + bytes > dram.capacity() / 4)) {
             return LATER;
         }
-        about.state = State.PULLED;
-        about.wait = nextWait();
+        records.pull(record, nextWait());
         pulls++;
         pulledBytes += bytes;
-        batch.add(new Pull(object.hash(), object.id(), about.copies, bytes, worthNs));
+        batch.add(new Pull(record, object.id(), copies, bytes, worthNs));
         return UNDER_WAY;
     }
 
@@ -264,7 +248,7 @@ public final class RemoteShelf implements Tier {
     }
 
     private final class Pull implements RemoteTier.Wanted {
-        private final long hash;
+        private final int record;
         private final ObjectId id;
         private final RemoteTier.Copies copies;
         private final long bytes;
@@ -272,8 +256,13 @@ public final class RemoteShelf implements Tier {
         private final long startedNs = clock.nanoTime();
         private boolean over;
 
-        Pull(final long hash, final ObjectId id, final RemoteTier.Copies copies, final long bytes, final long worthNs) {
-            this.hash = hash;
+        Pull(
+                final int record,
+                final ObjectId id,
+                final RemoteTier.Copies copies,
+                final long bytes,
+                final long worthNs) {
+            this.record = record;
             this.id = id;
             this.copies = copies;
             this.bytes = bytes;
@@ -307,30 +296,18 @@ public final class RemoteShelf implements Tier {
             if (worthNs != Long.MAX_VALUE) {
                 counters.pullRegretNanos.accept(Math.max(0, tookNs - worthNs));
             }
-            final Known about = known.get(hash);
-            if (about != null && about.state == State.PULLED) {
-                if (here) {
-                    known.remove(hash);
-                } else {
-                    about.state = State.ABSENT;
-                    about.untilNs = clock.nanoTime() + UNKNOWN_NS;
-                }
-                waiters.settled(about.wait);
+            final int wait = records.wait(record);
+            if (here) {
+                records.arrived(record);
+            } else {
+                records.answered(record, ReplicaRecords.Answer.UNKNOWN, clock.nanoTime());
             }
+            waiters.settled(wait);
         }
     }
 
     private int nextWait() {
         nextWait = nextWait == Integer.MIN_VALUE ? Waiters.FIRST_EVENT : nextWait - 1;
         return nextWait;
-    }
-
-    private void forgetSome(final long nowNs) {
-        if (known.size() > StoreLimits.REMEMBERED / 2 && nowNs - forgotNs >= UNKNOWN_NS) {
-            forgotNs = nowNs;
-            known.values()
-                    .removeIf(about ->
-                            (about.state == State.ABSENT || about.state == State.FOUND) && nowNs - about.untilNs >= 0);
-        }
     }
 }

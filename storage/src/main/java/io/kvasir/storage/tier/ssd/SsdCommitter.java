@@ -244,7 +244,7 @@ final class SsdCommitter implements Runnable {
 
     /** Holds the lock. Tenants that are about to reach their maximum give up what is coldest of theirs. */
     private void evictBeyondShares() {
-        final IntArrayList victims = state.beyondShares();
+        final IntArrayList victims = state.eviction.beyondShares();
         if (!victims.isEmpty()) {
             context.metrics().evicted.add(victims.size());
             state.beginDelete(victims);

@@ -210,7 +210,7 @@ final class SsdWriter implements Runnable {
                 // What waits to be written may be what has to go, or what a victim waits for.
                 writeMembers();
             }
-            if (!makeRoom(full ? TierState.ANY_SIZE : slotBytes, deadline)) {
+            if (!makeRoom(full ? SsdEviction.ANY_SIZE : slotBytes, deadline)) {
                 context.metrics().full.increment();
                 answer(write, WriteOutcome.full(refused));
                 return;
@@ -259,11 +259,10 @@ final class SsdWriter implements Runnable {
         state.lock.lock();
         try {
             // Another object counts as soon as the coldest begins to leave; its slot is free later.
-            final boolean full = slotBytes == TierState.ANY_SIZE;
+            final boolean full = slotBytes == SsdEviction.ANY_SIZE;
             if (full || state.deleting() == 0) {
                 applyTouches.run();
-                final IntArrayList victims =
-                        full ? state.coldest(slotBytes, 1, Integer.MAX_VALUE) : state.victims(slotBytes);
+                final IntArrayList victims = full ? state.eviction.coldest() : state.eviction.forSlot(slotBytes);
                 if (!victims.isEmpty()) {
                     evict(victims);
                     if (full) {
@@ -303,7 +302,7 @@ final class SsdWriter implements Runnable {
                 && state.pool.freeSlots(slotBytes) < wanted
                 && !state.pool.hasUncut()) {
             applyTouches.run();
-            final IntArrayList victims = state.coldest(slotBytes, wanted, TierState.SCAN);
+            final IntArrayList victims = state.eviction.coldestIfCold(slotBytes, wanted);
             if (!victims.isEmpty()) {
                 evict(victims);
             }

@@ -28,6 +28,9 @@ final class TierState implements AutoCloseable {
     final ExtentPool pool;
     final EvictionPolicy policy;
     final SsdShares shares;
+    /** What goes when there is no space. */
+    final SsdEviction eviction;
+
     private final EvictionPolicy.Scan scan;
     /** Writers of an object that is being written already; they hear when it is durable. */
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
@@ -53,6 +56,7 @@ final class TierState implements AutoCloseable {
         this.policy = policy;
         this.withdrawn = withdrawn;
         scan = policy.scan();
+        eviction = new SsdEviction(this);
     }
 
     // ---- looking
@@ -79,6 +83,7 @@ final class TierState implements AutoCloseable {
         return expiry != 0 && expiry <= nowMs;
     }
 
+    /** Whether an object here continues it. */
     boolean hasChildren(final int entry) {
         return children.get(entries.id(entry).hash64()) > 0;
     }
@@ -259,84 +264,7 @@ final class TierState implements AutoCloseable {
         }
     }
 
-    // ---- choosing what goes
-
-    /** How many of the coldest entries are looked at for one that goes. */
-    static final int SCAN = 1024;
-    /** For {@link #coldest}: slots of any size. */
-    static final long ANY_SIZE = 0;
-
-    /** How many are looked at before an extent of another size is given up although most in it is warm. */
-    private static final int WIDE_SCAN = 8 * SCAN;
-
-    /**
-     * What goes for one slot of this size: its coldest object, or an extent of any size. An extent goes first where it is
-     * cold for the most part, or less is lost with it than with one object, and last where nothing cold has this size, so
-     * that space gets to the sizes that are written.
-     */
-    IntArrayList victims(final long slotBytes) {
-        IntArrayList victims = coldest(slotBytes, 1, SCAN);
-        if (victims.isEmpty()) {
-            victims = extentToMove(slotBytes, true);
-        }
-        if (victims.isEmpty()) {
-            victims = coldest(slotBytes, 1, WIDE_SCAN);
-        }
-        if (victims.isEmpty()) {
-            victims = extentToMove(slotBytes, false);
-        }
-        return victims.isEmpty() ? coldest(slotBytes, 1, Integer.MAX_VALUE) : victims;
-    }
-
-    /**
-     * Up to {@code most} entries whose slots have this size, coldest first, those with children last; empty when none
-     * of the {@code looked} coldest has this size.
-     */
-    IntArrayList coldest(final long slotBytes, final int most, final int looked) {
-        final IntArrayList childless = new IntArrayList();
-        final IntArrayList parents = new IntArrayList();
-        int seen = 0;
-        shares.beginChoice();
-        scan.restart();
-        for (int e = scan.next();
-                e != EvictionPolicy.NONE && childless.size() < most && seen < looked;
-                e = scan.next(), seen++) {
-            if (entries.readers(e) == 0
-                    && (slotBytes == ANY_SIZE || slotBytes(e) == slotBytes)
-                    && shares.choose(entries.namespace(e), slotBytes(e))) {
-                if (seen < SCAN && hasChildren(e)) {
-                    parents.addInt(e);
-                } else {
-                    childless.addInt(e);
-                }
-            }
-        }
-        for (int i = 0; i < parents.size() && childless.size() < most; i++) {
-            childless.addInt(parents.getInt(i));
-        }
-        return childless;
-    }
-
-    /** The coldest entries of tenants that are about to reach their maximum; bounded as every search is. */
-    IntArrayList beyondShares() {
-        final IntArrayList victims = new IntArrayList();
-        for (final SsdShares.Share share : shares.all()) {
-            long left = share.excess();
-            int seen = 0;
-            scan.restart();
-            for (int e = left > 0 ? scan.next() : EvictionPolicy.NONE;
-                    e != EvictionPolicy.NONE && left > 0 && seen < WIDE_SCAN;
-                    e = scan.next(), seen++) {
-                if (entries.readers(e) == 0 && shares.isOf(entries.namespace(e), share)) {
-                    victims.addInt(e);
-                    left -= slotBytes(e);
-                }
-            }
-        }
-        return victims;
-    }
-
-    private long slotBytes(final int entry) {
+    long slotBytes(final int entry) {
         return pool.get(entries.extent(entry)).slotBytes;
     }
 
@@ -347,61 +275,6 @@ final class TierState implements AutoCloseable {
             found.add(entries.id(e));
         }
         return found.reversed();
-    }
-
-    /**
-     * All entries of the extent with which the least is lost, or none: bytes of its objects, of which those among the
-     * coldest count the less the colder they are.
-     *
-     * @param onlyCold none rather than one that loses more than half of what is in it, and more than one slot
-     */
-    private IntArrayList extentToMove(final long slotBytes, final boolean onlyCold) {
-        // By extent: how many of the coldest are in it, and the sum of their ranks.
-        final Int2ObjectHashMap<int[]> cold = new Int2ObjectHashMap<>();
-        int seen = 0;
-        scan.restart();
-        for (int e = scan.next(); e != EvictionPolicy.NONE && seen < SCAN; e = scan.next(), seen++) {
-            final int[] sum = cold.computeIfAbsent(entries.extent(e), id -> new int[2]);
-            sum[0]++;
-            sum[1] += seen;
-        }
-        Extent best = null;
-        double least = Double.MAX_VALUE;
-        for (final Extent extent : pool.all()) {
-            if (extent.used() > 0) {
-                final int[] sum = cold.get(extent.id);
-                final double warm =
-                        sum == null ? extent.used() : extent.used() - sum[0] + sum[1] / (double) Math.max(1, seen);
-                final double lost = warm * extent.slotBytes;
-                if (lost < least
-                        && !(onlyCold && lost > slotBytes && warm > extent.used() / 2.0)
-                        && isEvictable(extent)) {
-                    best = extent;
-                    least = lost;
-                }
-            }
-        }
-        final IntArrayList victims = new IntArrayList();
-        for (int slot = 0; best != null && slot < best.slotCount; slot++) {
-            if (best.owner(slot) >= 0) {
-                victims.addInt(best.owner(slot));
-            }
-        }
-        return victims;
-    }
-
-    private boolean isEvictable(final Extent extent) {
-        shares.beginChoice();
-        for (int slot = 0; slot < extent.slotCount; slot++) {
-            final int entry = extent.owner(slot);
-            if (entry >= 0
-                    && (entries.state(entry) != EntryTable.DURABLE
-                            || entries.readers(entry) > 0
-                            || !shares.choose(entries.namespace(entry), extent.slotBytes))) {
-                return false;
-            }
-        }
-        return true;
     }
 
     /** The entries that were recovered, in the order in which they were written. */

@@ -3,7 +3,8 @@
  *
  * <p>In reading order: {@link io.kvasir.storage.tier.ssd.SsdTier} is the front that others call; {@code SsdWriter} finds
  * objects slots, {@code ExtentWriter} puts payload there, {@code SsdCommitter} makes it durable; {@code SsdReader} reads
- * and verifies; {@code TierState} is what they share; {@code ExtentPool}, {@code ExtentMaker} and {@code Extent} cut files
- * into slots; {@code SlotHeader} and {@code PlaceStore} are the two forms on disk; {@code Recovery} opens them again.
+ * and verifies; {@code TierState} is what they share; {@code SsdEviction} chooses what goes; {@code ExtentPool},
+ * {@code ExtentMaker} and {@code Extent} cut files into slots; {@code SlotHeader} and {@code PlaceStore} are the two forms
+ * on disk; {@code Recovery} opens them again.
  */
 package io.kvasir.storage.tier.ssd;

@@ -143,6 +143,25 @@ class SsdEvictionTest {
         assertEquals(80 - first - 16, there(first + 16, 80), "it is one of the coldest");
     }
 
+    /** The one extent of a size that is new would hold the warmest objects of all, and yet give them up. */
+    @Test
+    void shouldKeepWhatWasJustWrittenWhileThereIsSomethingColderOfAnotherSize() throws InterruptedException {
+        writeAll(MIB / 4, numbers(0, 320));
+        writeAll(MIB, numbers(200_000, 12));
+        writeAll(MIB, numbers(300_000, 12));
+        assertEquals(24, there(200_000, 12) + there(300_000, 12), "all that was written last");
+    }
+
+    @Test
+    void shouldGiveUpTheColdestOfASizeWhenAllAreOfThatSize() throws InterruptedException {
+        writeAll(MIB, numbers(0, 80));
+        final long first = 80 - there(0, 80);
+        writeAll(MIB, numbers(1000, 10));
+        assertEquals(10, there(1000, 10));
+        assertEquals(0, there(0, first + 10), "the coldest");
+        assertTrue(there(0, 80) > 40, "and only as many as were needed: " + there(0, 80));
+    }
+
     @Test
     void shouldKeepWhatIsUsedElsewhere() throws InterruptedException {
         writeAll(MIB, numbers(0, 40));

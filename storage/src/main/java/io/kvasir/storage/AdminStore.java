@@ -1,5 +1,6 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
@@ -21,7 +22,7 @@ public final class AdminStore {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Mover mover;
-    private final Leases leases;
+    private final LeaseTable leases;
     private final Waiters waiters;
     private final SsdAccounts ssdAccounts;
 
@@ -32,7 +33,7 @@ public final class AdminStore {
             final DramTier dram,
             final SsdShelf ssd,
             final Mover mover,
-            final Leases leases,
+            final LeaseTable leases,
             final Waiters waiters,
             final SsdAccounts ssdAccounts) {
         this.counters = counters;

@@ -1,7 +1,9 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.lease.LeaseHolder;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;
@@ -32,7 +34,7 @@ public final class EngineStore {
     private final StorageCounters counters;
     private final TenantAccounts accounts;
     private final DramTier dram;
-    private final Leases leases;
+    private final LeaseTable leases;
     private final Lookups lookups;
     private final Reservations reservations;
     private final Waiters waiters;
@@ -47,7 +49,7 @@ public final class EngineStore {
             final StorageCounters counters,
             final TenantAccounts accounts,
             final DramTier dram,
-            final Leases leases,
+            final LeaseTable leases,
             final Lookups lookups,
             final Reservations reservations,
             final Waiters waiters,
@@ -140,27 +142,28 @@ public final class EngineStore {
     // ---- reading
 
     public LeaseHolder openHolder(final Tenant tenant, final ShardSet shards) {
-        return new Leases.Holder(tenant, shards);
+        return new SessionHolder(tenant, leases.open(accounts.of(tenant.name())), shards);
     }
 
     /** An attachment joins the session: leases that are not released stay protected while one of these lives. */
     public void joinHolder(final LeaseHolder holder, final Attachment attachment) {
-        leases.join((Leases.Holder) holder, attachment.id());
+        leases.join(((SessionHolder) holder).leases, attachment.id());
     }
 
     /** Ends all leases; slots whose readers may still copy are not reused while an attachment's lock is held. */
     public void closeHolder(final LeaseHolder holder) {
-        leases.close((Leases.Holder) holder);
+        ((SessionHolder) holder).shards = null;
+        leases.close(((SessionHolder) holder).leases);
     }
 
     /** Answered from memory; starts fetches of what is pending unless it peeks. */
     public LookupAnswer lookup(final LeaseHolder holder, final LookupQuery query) {
-        return lookups.lookup((Leases.Holder) holder, query);
+        return lookups.lookup((SessionHolder) holder, query);
     }
 
     /** Whether {@link #lookupInSlices} can begin: the tenant has none under way, and not all that can be are. */
     public boolean canSlice(final LeaseHolder holder) {
-        return lookups.canSlice((Leases.Holder) holder);
+        return lookups.canSlice((SessionHolder) holder);
     }
 
     /**
@@ -170,7 +173,7 @@ public final class EngineStore {
      * @param replacedLease is given back as soon as this lookup holds what it covers; 0: none
      */
     public SlicedLookup lookupInSlices(final LeaseHolder holder, final LookupQuery query, final long replacedLease) {
-        return lookups.lookupInSlices((Leases.Holder) holder, query, replacedLease);
+        return lookups.lookupInSlices((SessionHolder) holder, query, replacedLease);
     }
 
     /**
@@ -178,7 +181,7 @@ public final class EngineStore {
      * pending any more. Returns a handle for {@link #cancelWait}; 0 when nothing is pending ({@code wake} is not run).
      */
     public long whenSettled(final LeaseHolder holder, final LookupQuery query, final Runnable wake) {
-        return lookups.whenSettled((Leases.Holder) holder, query, wake);
+        return lookups.whenSettled((SessionHolder) holder, query, wake);
     }
 
     public void cancelWait(final long handle) {
@@ -187,27 +190,35 @@ public final class EngineStore {
 
     /** The lookup's result goes to its engine: counts it, once for each request however often it was looked up. */
     public void answered(final LeaseHolder holder, final LookupAnswer result) {
-        lookups.answered((Leases.Holder) holder, result);
+        lookups.answered((SessionHolder) holder, result);
     }
 
     /** Chunks of a lease; 0 when the lease ended or is not this holder's. */
     public int leasedChunks(final LeaseHolder holder, final long lease) {
-        final Leases.Lease found = leases.of((Leases.Holder) holder, lease);
-        return found == null ? 0 : found.entries.length / found.shards;
+        final int found = leases.find(((SessionHolder) holder).leases, lease);
+        return found == LeaseTable.NONE ? 0 : leases.cells(found) / leases.shards(found);
     }
 
     /** Records of a lease, chunk-major; null when the lease ended or is not this holder's. */
     public LookupAnswer resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
-        return lookups.resolve((Leases.Holder) holder, lease, shardIndices);
+        return lookups.resolve((SessionHolder) holder, lease, shardIndices);
     }
 
     public boolean renew(final LeaseHolder holder, final long lease, final long leaseNs) {
-        return lookups.renew((Leases.Holder) holder, lease, leaseNs);
+        return lookups.renew((SessionHolder) holder, lease, leaseNs);
     }
 
     /** Gives back the named shards (empty: all). False when the lease is not there or not this holder's. */
     public boolean release(final LeaseHolder holder, final long lease, final int[] shardIndices) {
-        return leases.release((Leases.Holder) holder, lease, shardIndices);
+        return leases.release(((SessionHolder) holder).leases, lease, shardIndices);
+    }
+
+    /**
+     * Does a part of what releases of the holder's large leases left to do; {@link StoreAgent#doWork()} does too. True
+     * when nothing is left, so that its quota is free.
+     */
+    public boolean letGo(final LeaseHolder holder) {
+        return leases.letGo(((SessionHolder) holder).leases, StoreLimits.CELLS_IN_A_SLICE);
     }
 
     // ---- writing
@@ -297,7 +308,7 @@ public final class EngineStore {
     }
 
     private LookupCells here(final LeaseHolder holder, final Hash256 namespace, final byte[] keys) {
-        return lookups.here((Leases.Holder) holder, namespace, keys);
+        return lookups.here((SessionHolder) holder, namespace, keys);
     }
 
     /**

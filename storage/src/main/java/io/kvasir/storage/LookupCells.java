@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lookup.Costs;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Presence;
@@ -43,9 +44,9 @@ final class LookupCells implements Costs, Question {
     /** By their codes. */
     private final Tier[] byCode = new Tier[TierKind.values().length + 1];
 
-    private final Leases leases;
+    private final LeaseTable leases;
     private final Cell ref = new Cell();
-    private Leases.Holder holder;
+    private SessionHolder holder;
     private Hash256 namespace;
     private byte[] keys;
     private List<Shard> parts;
@@ -72,7 +73,7 @@ final class LookupCells implements Costs, Question {
     private final long[] busyNs = new long[byCode.length];
 
     /** @param tiers from which objects are fetched, the fastest first */
-    LookupCells(final ObjectTable table, final DramTier dram, final List<Tier> tiers, final Leases leases) {
+    LookupCells(final ObjectTable table, final DramTier dram, final List<Tier> tiers, final LeaseTable leases) {
         this.table = table;
         this.dram = dram;
         this.tiers = tiers;
@@ -122,7 +123,7 @@ final class LookupCells implements Costs, Question {
      * @param keepsFound what is readable stays where it is until {@link #unhold}
      */
     void begin(
-            final Leases.Holder newHolder,
+            final SessionHolder newHolder,
             final LookupQuery query,
             final boolean asksOthers,
             final boolean keepsFound,
@@ -318,7 +319,7 @@ final class LookupCells implements Costs, Question {
     @Override
     public long bytes(final int cell) {
         if (entries[cell] != DramTier.NONE) {
-            return leases.chargedBytes(holder, entries[cell]);
+            return leases.chargedBytes(holder.leases, entries[cell]);
         }
         final Tier tier = tierOf(cell);
         final long length = tier == null ? 0 : tier.bytes(at(cell));

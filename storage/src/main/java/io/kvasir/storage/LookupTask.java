@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Plan;
@@ -34,8 +35,11 @@ final class LookupTask {
         /** A peek finds out what other nodes have; the next one knows more. */
         ASK,
         LOOK,
+        /** What the lease that this lookup replaces has is given back. */
+        GIVE_BACK,
         FETCH,
         LEASE,
+        GRANT,
         TOUCH,
         PACK,
         LET_GO,
@@ -46,7 +50,7 @@ final class LookupTask {
     private final SsdShelf ssd;
     private final List<Tier> tiers;
     private final Arrivals arrivals;
-    private final Leases leases;
+    private final LeaseTable leases;
     private final Waiters waiters;
     private final IntConsumer verify;
     private final StoreContext context;
@@ -54,7 +58,7 @@ final class LookupTask {
     final LookupCells cells;
 
     private Phase phase = Phase.DONE;
-    private Leases.Holder owner;
+    private SessionHolder owner;
     private LookupQuery query;
     private boolean sliced;
     private long replaced;
@@ -67,7 +71,14 @@ final class LookupTask {
     /** Without space for more just now, the rest is pending all the same: who waits is woken when there is. */
     private boolean later;
 
-    private Leases.Lease lease;
+    private long expiresNs;
+    /** {@link LeaseTable#NONE}: nothing is leased. */
+    private int lease = LeaseTable.NONE;
+    /** 0 until the lease has all its cells. */
+    private long leaseId;
+    /** It has no cell yet that is leased. */
+    private boolean isEmpty;
+
     private List<PlanRange> ranges;
     private SlotRecords records;
 
@@ -78,7 +89,7 @@ final class LookupTask {
             final SsdShelf ssd,
             final List<Tier> tiers,
             final Arrivals arrivals,
-            final Leases leases,
+            final LeaseTable leases,
             final Waiters waiters,
             final IntConsumer verify,
             final StoreContext context) {
@@ -97,13 +108,18 @@ final class LookupTask {
      * @param inSlices others may use the store between its steps
      * @param replacedLease is given back when this lookup holds what it covers, so that its quota is free; 0: none
      */
-    void begin(final Leases.Holder holder, final LookupQuery lookup, final boolean inSlices, final long replacedLease) {
+    void begin(
+            final SessionHolder holder,
+            final LookupQuery lookup,
+            final boolean inSlices,
+            final long replacedLease) {
         owner = holder;
         query = lookup;
         sliced = inSlices;
         replaced = replacedLease;
         nowNs = context.nanoClock().nanoTime();
-        lease = null;
+        lease = LeaseTable.NONE;
+        leaseId = 0;
         plans = 0;
         later = false;
         if (query.peek() && tiers.stream().anyMatch(Tier::isAsked)) {
@@ -132,6 +148,14 @@ final class LookupTask {
             }
             case LOOK -> {
                 if (cells.lookOn(most)) {
+                    if (replaced != 0) {
+                        leases.release(owner.leases, replaced, ALL_SHARDS);
+                    }
+                    phase = Phase.GIVE_BACK;
+                }
+            }
+            case GIVE_BACK -> {
+                if (replaced == 0 || leases.letGo(owner.leases, most)) {
                     afterLook();
                 }
             }
@@ -144,6 +168,7 @@ final class LookupTask {
                 }
             }
             case LEASE -> lease();
+            case GRANT -> grant(most);
             case TOUCH -> touch(most);
             case PACK -> pack(most);
             case LET_GO -> phase = cells.unhold(most) ? Phase.DONE : Phase.LET_GO;
@@ -153,11 +178,8 @@ final class LookupTask {
     }
 
     private void afterLook() {
-        if (replaced != 0) {
-            leases.release(owner, replaced, ALL_SHARDS);
-        }
-        leaseBytes = query.peek() ? Long.MAX_VALUE : leases.leasableBytes(owner);
-        planWithinHeap(true);
+        leaseBytes = query.peek() ? Long.MAX_VALUE : leases.leasableBytes(owner.leases);
+        planWithinMemory(true);
         if (query.peek() || plan.pending() == 0) {
             phase = Phase.LEASE;
             return;
@@ -171,9 +193,9 @@ final class LookupTask {
         phase = Phase.FETCH;
     }
 
-    private void planWithinHeap(final boolean awaits) {
+    private void planWithinMemory(final boolean awaits) {
         plan(awaits);
-        if (!query.peek() && !leases.hasSpace(plan.leasedChunks() * cells.shards, cells.shards)) {
+        if (!query.peek() && !leases.hasSpace(owner.leases, plan.leasedChunks() * cells.shards, cells.shards)) {
             leaseBytes = -1;
             plan(awaits);
         }
@@ -282,7 +304,7 @@ final class LookupTask {
     }
 
     /** What {@link #await} waits for, when no lookup went before: as if nothing limited what may be leased. */
-    void lookAndPlan(final Leases.Holder holder, final LookupQuery lookup) {
+    void lookAndPlan(final SessionHolder holder, final LookupQuery lookup) {
         begin(holder, lookup, false, 0);
         cells.lookOn(Integer.MAX_VALUE);
         leaseBytes = Long.MAX_VALUE;
@@ -295,41 +317,55 @@ final class LookupTask {
     /** In one piece with its plan, so that what is told as a hit is leased. */
     private void lease() {
         if (sliced && !query.peek()) {
-            leaseBytes = Math.min(leaseBytes, leases.leasableBytes(owner));
-            planWithinHeap(plans < MOST_PLANS);
+            leaseBytes = Math.min(leaseBytes, leases.leasableBytes(owner.leases));
+            planWithinMemory(plans < MOST_PLANS);
         }
         ranges = ranges();
         final int[] asked = query.shardIndices();
         final int packed = query.sparse() ? cells.chunks : plan.hits();
         records = new SlotRecords(dram, packed * (asked.length == 0 ? cells.shards : asked.length));
-        if (!query.peek()) {
-            grant();
+        at = 0;
+        phase = Phase.PACK;
+        if (!query.peek() && plan.leasedChunks() > 0) {
+            expiresNs = nowNs + context.leaseNs(query.leaseNs());
+            lease = leases.begin(
+                    owner.leases, plan.leasedChunks() * cells.shards, cells.shards, plan.leasedBytes(), expiresNs);
+            isEmpty = true;
+            phase = Phase.GRANT;
         }
-        at = lease == null ? 0 : lease.entries.length;
-        phase = lease == null ? Phase.PACK : Phase.TOUCH;
     }
 
-    private void grant() {
-        final int[] leased = new int[plan.leasedChunks() * cells.shards];
-        boolean any = false;
-        for (int chunk = 0; chunk < plan.leasedChunks(); chunk++) {
+    /** What was found readable is kept meanwhile, and its bytes are claimed. */
+    private void grant(final int most) {
+        final int end = (int) Math.min(plan.leasedChunks(), at + Math.max(1L, most / cells.shards));
+        for (; at < end; at++) {
             for (int s = 0; s < cells.shards; s++) {
-                final int cell = chunk * cells.shards + s;
-                final boolean isLeased = plan.isLeased(chunk, s);
-                leased[cell] = isLeased ? cells.entries[cell] : DramTier.NONE;
-                any |= isLeased;
+                final boolean isLeased = plan.isLeased(at, s);
+                leases.add(lease, isLeased ? cells.entries[at * cells.shards + s] : LeaseTable.NONE);
+                isEmpty &= !isLeased;
             }
         }
-        if (any) {
-            lease = leases.grant(owner, leased, cells.shards, nowNs + context.leaseNs(query.leaseNs()));
+        if (at < plan.leasedChunks()) {
+            return;
+        }
+        if (isEmpty) {
+            leases.abandon(lease);
+            lease = LeaseTable.NONE;
+            at = 0;
+            phase = Phase.PACK;
+        } else {
+            leaseId = leases.seal(lease);
+            at *= cells.shards;
+            phase = Phase.TOUCH;
         }
     }
 
     /** Backwards, so that what comes first in the prefix was used last. */
     private void touch(final int most) {
         for (int left = most; at > 0 && left > 0; left--) {
-            final int entry = lease.entries[--at];
-            if (entry != DramTier.NONE) {
+            at--;
+            if (plan.isLeased(at / cells.shards, at % cells.shards)) {
+                final int entry = cells.entries[at];
                 dram.touch(entry);
                 ssd.used(dram.object(entry), dram.hash(entry));
                 arrivals.leased(entry);
@@ -401,8 +437,8 @@ final class LookupTask {
     /** Of the lookup whose last step was done. */
     LookupAnswer result() {
         return new LookupAnswer(
-                lease == null ? 0 : lease.id,
-                lease == null ? 0 : lease.expiresNs - context.nanoClock().nanoTime(),
+                leaseId,
+                leaseId == 0 ? 0 : expiresNs - context.nanoClock().nanoTime(),
                 plan.hits(),
                 plan.pending(),
                 records.bytes(),
@@ -414,13 +450,17 @@ final class LookupTask {
     /** Ends the lookup, wherever it is; what it has leased and not answered is given back. */
     void end() {
         cells.unhold(Integer.MAX_VALUE);
-        if (phase != Phase.DONE && lease != null) {
-            leases.release(owner, lease.id, ALL_SHARDS);
+        if (phase != Phase.DONE && lease != LeaseTable.NONE) {
+            if (leaseId == 0) {
+                leases.abandon(lease);
+            } else {
+                leases.release(owner.leases, leaseId, ALL_SHARDS);
+            }
         }
         phase = Phase.DONE;
         owner = null;
         query = null;
-        lease = null;
+        lease = LeaseTable.NONE;
         ranges = null;
         records = null;
     }

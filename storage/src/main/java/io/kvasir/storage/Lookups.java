@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.budget.StoreLimits;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.SlicedLookup;
@@ -14,6 +15,7 @@ import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntConsumer;
 import java.util.function.Supplier;
 
 /**
@@ -24,7 +26,7 @@ final class Lookups {
     private static final int[] ALL_SHARDS = {};
 
     private final DramTier dram;
-    private final Leases leases;
+    private final LeaseTable leases;
     private final StoreContext context;
     private final StorageCounters counters;
     /** Of lookups in one piece. */
@@ -37,7 +39,7 @@ final class Lookups {
     Lookups(
             final Supplier<LookupTask> tasks,
             final DramTier dram,
-            final Leases leases,
+            final LeaseTable leases,
             final StoreContext context,
             final StorageCounters counters) {
         this.dram = dram;
@@ -51,7 +53,7 @@ final class Lookups {
     }
 
     /** See {@link EngineStore#lookup}. */
-    LookupAnswer lookup(final Leases.Holder owner, final LookupQuery query) {
+    LookupAnswer lookup(final SessionHolder owner, final LookupQuery query) {
         try {
             task.begin(owner, query, false, 0);
             while (!task.step(Integer.MAX_VALUE)) {
@@ -64,12 +66,13 @@ final class Lookups {
     }
 
     /** See {@link EngineStore#canSlice}. */
-    boolean canSlice(final Leases.Holder owner) {
+    boolean canSlice(final SessionHolder owner) {
         return !free.isEmpty() && !busy.contains(owner.tenant);
     }
 
     /** See {@link EngineStore#lookupInSlices}. */
-    SlicedLookup lookupInSlices(final Leases.Holder owner, final LookupQuery query, final long replacedLease) {
+    SlicedLookup lookupInSlices(
+            final SessionHolder owner, final LookupQuery query, final long replacedLease) {
         if (!canSlice(owner)) {
             return null;
         }
@@ -115,15 +118,16 @@ final class Lookups {
     }
 
     /** Every key in every shard, on its own, as far as it is on this node. */
-    LookupCells here(final Leases.Holder owner, final Hash256 namespace, final byte[] keys) {
-        final LookupQuery query = new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
+    LookupCells here(final SessionHolder owner, final Hash256 namespace, final byte[] keys) {
+        final LookupQuery query =
+                new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
         task.cells.begin(owner, query, false, false, context.nanoClock().nanoTime());
         task.cells.lookOn(Integer.MAX_VALUE);
         return task.cells;
     }
 
     /** See {@link EngineStore#answered}. */
-    void answered(final Leases.Holder owner, final LookupAnswer result) {
+    void answered(final SessionHolder owner, final LookupAnswer result) {
         for (final PlanRange range : result.plan()) {
             (range.status() == SlotStatus.HIT
                             ? counters.hits
@@ -133,18 +137,18 @@ final class Lookups {
         if (result.quotaRefused()) {
             counters.quotaRefused.increment();
         }
-        final Leases.Lease lease = result.lease() == 0 ? null : leases.of(owner, result.lease());
-        if (lease != null) {
-            for (final int entry : lease.entries) {
+        final int lease = leases.find(owner.leases, result.lease());
+        if (lease != LeaseTable.NONE) {
+            leases.each(lease, entry -> {
                 if (entry != DramTier.NONE) {
                     dram.originCounted(entry);
                 }
-            }
+            });
         }
     }
 
     /** See {@link EngineStore#whenSettled}. */
-    long whenSettled(final Leases.Holder owner, final LookupQuery query, final Runnable wake) {
+    long whenSettled(final SessionHolder owner, final LookupQuery query, final Runnable wake) {
         try {
             task.lookAndPlan(owner, query);
             return task.await(wake);
@@ -154,33 +158,45 @@ final class Lookups {
     }
 
     /** See {@link EngineStore#resolve}. */
-    LookupAnswer resolve(final Leases.Holder owner, final long lease, final int[] shardIndices) {
+    LookupAnswer resolve(final SessionHolder owner, final long lease, final int[] shardIndices) {
         final long nowNs = context.nanoClock().nanoTime();
-        final Leases.Lease found = leases.valid(owner, lease, nowNs);
-        if (found == null) {
+        final int found = leases.findValid(owner.leases, lease, nowNs);
+        if (found == LeaseTable.NONE) {
             return null;
         }
-        final int chunks = found.entries.length / found.shards;
-        final int asked = shardIndices.length == 0 ? found.shards : shardIndices.length;
+        final int shards = leases.shards(found);
+        final int chunks = leases.cells(found) / shards;
+        final int asked = shardIndices.length == 0 ? shards : shardIndices.length;
         final SlotRecords records = new SlotRecords(dram, chunks * asked);
-        for (int chunk = 0; chunk < chunks; chunk++) {
-            for (int a = 0; a < asked; a++) {
-                final int entry =
-                        found.entries[chunk * found.shards + (shardIndices.length == 0 ? a : shardIndices[a])];
-                records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
+        leases.each(found, new IntConsumer() {
+            private final int[] ofChunk = new int[shards];
+            private int count;
+
+            @Override
+            public void accept(final int entryOfNext) {
+                ofChunk[count++] = entryOfNext;
+                if (count == shards) {
+                    count = 0;
+                    for (int a = 0; a < asked; a++) {
+                        final int entry = ofChunk[shardIndices.length == 0 ? a : shardIndices[a]];
+                        records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
+                    }
+                }
             }
-        }
+        });
         return new LookupAnswer(
-                lease, found.expiresNs - nowNs, chunks, 0, records.bytes(), records.regions(), List.of(), false);
+                lease,
+                leases.expiresNs(found) - nowNs,
+                chunks,
+                0,
+                records.bytes(),
+                records.regions(),
+                List.of(),
+                false);
     }
 
-    boolean renew(final Leases.Holder owner, final long lease, final long leaseNs) {
+    boolean renew(final SessionHolder owner, final long lease, final long leaseNs) {
         final long nowNs = context.nanoClock().nanoTime();
-        final Leases.Lease found = leases.valid(owner, lease, nowNs);
-        if (found == null) {
-            return false;
-        }
-        found.expiresNs = nowNs + context.leaseNs(leaseNs);
-        return true;
+        return leases.renew(owner.leases, lease, nowNs + context.leaseNs(leaseNs), nowNs);
     }
 }

@@ -1,9 +1,11 @@
 package io.kvasir.storage;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.integrity.Verifier;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lease.TimerWheel;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
@@ -39,6 +41,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private static final long ROOM_NS = 50_000_000;
     private static final int COMPLETIONS_AT_ONCE = 256;
     private static final int TIMERS_AT_ONCE = 256;
+    private static final int RELEASED_AT_ONCE = 2048;
     private static final long CLOSE_NS = 5_000_000_000L;
     /** What the catalog has at least to write what is queued when the node stops. */
     private static final long FLUSH_NS = 100_000_000;
@@ -64,7 +67,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     /** Deadlines of leases, reservations and moves. */
     private final TimerWheel timers;
 
-    private final Leases leases;
+    private final LeaseTable leases;
     private final Lookups lookups;
     private final Reservations reservations;
     private final Pins pins;
@@ -117,7 +120,12 @@ public final class StoreAgent implements Agent, AutoCloseable {
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
         mover = new Mover(timers, Map.of(Channel.SSD, context.ssdBudget()));
         ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts);
-        leases = new Leases(dram, context.leaseQuotaBytes(), context.random().nextLong());
+        leases = new LeaseTable(
+                dram,
+                StoreLimits.leasedCells(context.dramCapacity()),
+                context.leasableBytes(),
+                context.leaseQuotaBytes(),
+                context.random().nextLong());
         if (context.ssd() != null) {
             tiers.add(ssd);
         }
@@ -172,6 +180,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
             remembered.close(CLOSE_NS);
             verifier.close();
             dram.close();
+            leases.close();
             table.close();
             throw failure;
         }
@@ -289,6 +298,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
             waiters.roomMade();
         }
         done += timers.poll(nowNs, TIMERS_AT_ONCE);
+        done += leases.doWork(RELEASED_AT_ONCE);
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);
@@ -336,6 +346,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         remembered.close(Math.max(FLUSH_NS, endNs - System.nanoTime()));
         if (stopped) {
             dram.close();
+            leases.close();
             table.close();
         } else {
             // The device may still write into a slot: the mapping stays until the process ends, and the slot is

@@ -153,6 +153,11 @@ public final class StoreContext {
         return (long) (leaseQuota * dramCapacity);
     }
 
+    /** All sessions together: half of what one may not lease always stays for stores and promotions. */
+    long leasableBytes() {
+        return (long) ((1 + leaseQuota) / 2 * dramCapacity);
+    }
+
     /** Bytes of slots that one attachment may have reserved or quarantined; 0: a quarter of DRAM. */
     public StoreContext reserveQuotaBytes(final long bytes) {
         reserveQuotaBytes = bytes;

@@ -158,7 +158,9 @@ class LookupQuotaTest {
         assertEquals(fit, planned(found, SlotStatus.HIT));
         assertEquals(fit * LENGTH, leasedBytes(fixture.holder, found));
         assertTrue(found.quotaRefused());
-        final LookupAnswer nothing = lookup(fixture.holder, true, 1, 2);
+        final LookupAnswer again = lookup(fixture.holder, true, 1, 2);
+        assertEquals(2, again.hitChunks(), "bytes that the session has leased count once");
+        final LookupAnswer nothing = lookup(fixture.holder, true, 62, 63);
         assertEquals(0, nothing.hitChunks());
         assertEquals(0, nothing.lease());
         assertEquals(0, count(nothing, SlotStatus.HIT));
@@ -208,7 +210,7 @@ class LookupQuotaTest {
         assertEquals(fit, arrived.hitChunks());
         assertEquals(0, arrived.pendingChunks());
         final LookupAnswer beside = lookup(fixture.holder, false, cold);
-        assertEquals(0, beside.hitChunks());
+        assertEquals(fit, beside.hitChunks(), "bytes that the session has leased count once");
         assertEquals(0, beside.pendingChunks(), "nothing to wait for while the quota is used up");
         assertFalse(beside.plan().isEmpty());
         assertArrayEquals(StoreFixture.content(0, LENGTH), fixture.read(arrived.slots(), 0));

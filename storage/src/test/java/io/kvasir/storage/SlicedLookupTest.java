@@ -110,6 +110,14 @@ class SlicedLookupTest {
         return result;
     }
 
+    /** All of it, however large. */
+    private void release(final LeaseHolder holder, final long lease) {
+        store.engines().release(holder, lease, NO_SHARDS);
+        while (!store.engines().letGo(holder)) {
+            // The next part.
+        }
+    }
+
     private static ObjectId id(final long number) {
         return new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
     }
@@ -131,7 +139,7 @@ class SlicedLookupTest {
             for (final boolean peek : new boolean[] {false, true}) {
                 final LookupQuery query = query(peek, sparse, all());
                 final LookupAnswer whole = store.engines().lookup(holder, query);
-                store.engines().release(holder, whole.lease(), NO_SHARDS);
+                release(holder, whole.lease());
                 final LookupAnswer sliced = finish(store.engines().lookupInSlices(holder, query, 0));
                 assertTrue(whole.hitChunks() > 1000);
                 assertEquals(whole.hitChunks(), sliced.hitChunks());
@@ -140,7 +148,7 @@ class SlicedLookupTest {
                 assertArrayEquals(whole.slots(), sliced.slots());
                 assertArrayEquals(whole.regions(), sliced.regions());
                 assertEquals(peek, sliced.lease() == 0);
-                store.engines().release(holder, sliced.lease(), NO_SHARDS);
+                release(holder, sliced.lease());
             }
         }
         store.engines().closeHolder(holder);
@@ -179,7 +187,7 @@ class SlicedLookupTest {
                         other += 500;
                     }
                     case 2 -> {
-                        store.engines().release(fixture.holder, beside, NO_SHARDS);
+                        release(fixture.holder, beside);
                         final long from = random.nextInt(OBJECTS - 400);
                         final long[] some = LongStream.range(from, from + 400).toArray();
                         beside = store.engines()
@@ -200,8 +208,8 @@ class SlicedLookupTest {
             }
             assertEquals(hits, result.hitChunks());
             assertTrue(store.admin().leasedBytes() <= 8 << 20, "within the quota");
-            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
-            store.engines().release(fixture.holder, beside, NO_SHARDS);
+            release(fixture.holder, result.lease());
+            release(fixture.holder, beside);
             assertEquals(0, store.admin().leases());
             nothingHeldBut(0);
         }
@@ -227,8 +235,8 @@ class SlicedLookupTest {
                 assertTrue(result.quotaRefused());
                 assertEquals(0, result.pendingChunks());
             }
-            store.engines().release(fixture.holder, beside.lease(), NO_SHARDS);
-            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
+            release(fixture.holder, beside.lease());
+            release(fixture.holder, result.lease());
         }
         assertTrue(cut > SLICES, "also when all was looked at before");
     }
@@ -241,7 +249,7 @@ class SlicedLookupTest {
             store.admin().remove(id(700));
             final LookupAnswer result = finish(lookup);
             assertEquals(700, result.hitChunks(), "after " + before + " steps");
-            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
+            release(fixture.holder, result.lease());
         }
     }
 
@@ -256,7 +264,7 @@ class SlicedLookupTest {
             assertEquals(OBJECTS - 1, result.hitChunks());
             // Once it waits it is answered by the wake of what has settled.
             assertTrue(result.pendingChunks() == 0 || before == SLICES, "after " + before + " steps");
-            store.engines().release(fixture.holder, result.lease(), NO_SHARDS);
+            release(fixture.holder, result.lease());
         }
     }
 
@@ -292,7 +300,7 @@ class SlicedLookupTest {
                 done = lookup.step();
             }
             if (done) {
-                store.engines().release(fixture.holder, lookup.result().lease(), NO_SHARDS);
+                release(fixture.holder, lookup.result().lease());
             }
             lookup.close();
             nothingHeldBut(0);

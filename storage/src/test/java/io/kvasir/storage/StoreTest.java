@@ -340,19 +340,21 @@ class StoreTest {
     }
 
     @Test
-    void shouldRefuseMoreThanTheQuotas() {
+    void shouldRefuseMoreThanTheQuotas() throws IOException {
         final long[] numbers = LongStream.range(0, 20).toArray();
         final ReservedSlots result = fixture.reserve(MIB, numbers);
         assertEquals(SlotStatus.GRANTED, result.slots()[15 * SlotRecord.BYTES]);
         assertEquals(SlotStatus.QUOTA, result.slots()[16 * SlotRecord.BYTES]);
         fixture.commit(java.util.Arrays.copyOf(result.slots(), 16 * SlotRecord.BYTES));
         assertEquals(16, fixture.lookup(numbers).hitChunks());
-        // Half of DRAM is leased now: a second lease of the same is refused as a miss.
+        // Half of DRAM is leased now: the same again costs nothing, and another object is refused as a miss.
+        assertEquals(16, fixture.lookup(LongStream.range(0, 16).toArray()).hitChunks());
+        assertEquals(SlotStatus.COMMITTED, fixture.store(20, MIB));
         assertEquals(
                 0,
                 fixture.store
                         .engines()
-                        .lookup(fixture.holder, fixture.query(false, numbers))
+                        .lookup(fixture.holder, fixture.query(false, 20))
                         .hitChunks());
     }
 

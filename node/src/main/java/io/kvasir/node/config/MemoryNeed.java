@@ -1,6 +1,8 @@
 package io.kvasir.node.config;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.transport.LinkContext;
 import java.lang.management.ManagementFactory;
 import java.lang.management.MemoryPoolMXBean;
@@ -11,7 +13,7 @@ import java.lang.management.MemoryType;
  *
  * @param heap of the JVM
  * @param jvm classes and compiled code
- * @param other direct buffers, stacks and native libraries
+ * @param other direct buffers, stacks, native libraries and leases
  * @param directory {@code cluster.directory_memory}; 0 for a node alone
  * @param index of objects on SSD; 0 without an SSD tier
  * @param links buffers of links to other nodes, in shared memory; 0 for a node alone
@@ -21,10 +23,11 @@ public record MemoryNeed(long heap, long jvm, long other, long index, long direc
     /** Classes and code where the JVM was given no bound for them; what a node's flags say. */
     private static final long JVM_BYTES = 144 * MIB;
 
-    private static final long OTHER_BYTES = 64 * MIB;
+    /** Direct buffers, stacks, native libraries, and the leases of a small arena. */
+    private static final long OTHER_BYTES = 64 * MIB + LeaseTable.bytes(StoreLimits.leasedCells(0));
 
-    /** Slot headers and the table's entries, 384 bytes: one part in so many of an arena of objects of 16 KiB. */
-    private static final int HEADERS = 42;
+    /** Slot headers, the table's entries and leases, 420 bytes: one part in so many of an arena of objects of 16 KiB. */
+    private static final int HEADERS = 39;
 
     public static MemoryNeed of(final NodeConfig.Cluster cluster, final NodeConfig.Ssd ssd) {
         long bounded = 0;

@@ -53,7 +53,6 @@ final class Budget {
                 + (long) CALL_FRAMES * maxFrameBytes
                 + StoreLimits.LOOKUP_BYTES
                 + StoreLimits.slicedAnswers(maxFrameBytes)
-                + StoreLimits.LEASE_BYTES
                 + StoreLimits.REMOTE_BYTES
                 + NODE_BYTES;
     }

@@ -89,8 +89,16 @@ final class ReadCalls {
                         request,
                         arrivedNs,
                         release.getLeasesCount(),
-                        Math.max(1, shards.length),
+                        // One in a step: a lease may have many objects.
+                        Integer.MAX_VALUE,
                         release.getLeasesCount() * Long.BYTES + shards.length * Integer.BYTES) {
+                    @Override
+                    boolean step() {
+                        // What was released counts no more when the connection's next request looks up.
+                        final boolean last = super.step();
+                        return store.letGo(session.holder) && last;
+                    }
+
                     @Override
                     void items(final int from, final int to) {
                         for (int i = from; i < to; i++) {

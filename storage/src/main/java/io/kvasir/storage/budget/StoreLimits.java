@@ -28,8 +28,16 @@ public final class StoreLimits {
     /** More are looked up in slices. */
     public static final int CELLS_IN_ONE_PIECE = 1024;
 
-    /** Bookkeeping of all leases: half a million leased objects take 2 MiB of it, a hundred thousand leases all. */
-    public static final long LEASE_BYTES = 16L << 20;
+    /** Bytes of DRAM for each cell that leases may have, so that not its number but {@code lease.quota} limits them. */
+    private static final long BYTES_OF_A_CELL = 16 << 10;
+
+    private static final int FEWEST_LEASED_CELLS = 2 * CELLS;
+    private static final int MOST_LEASED_CELLS = 1 << 20;
+
+    /** Cells of all leases: in the smallest case two of the widest lookups, of which one may be a session's. */
+    public static int leasedCells(final long dramCapacity) {
+        return Math.clamp(dramCapacity / BYTES_OF_A_CELL, FEWEST_LEASED_CELLS, MOST_LEASED_CELLS);
+    }
 
     /** Cells that one lookup asks the directory for; what lies behind them is asked for once these are found. */
     public static final int ASKED_AT_ONCE = 8192;

@@ -77,6 +77,11 @@ public final class Plan {
         return sparse ? leaseEnd : hits;
     }
 
+    /** What leasing its cells costs, at most. */
+    public long leasedBytes() {
+        return leasedBytes;
+    }
+
     /** The limit left out hits. */
     public boolean isCut() {
         return isCut;

@@ -14,6 +14,9 @@ public final class TenantAccount {
     private long reservedBytes;
     private long quarantinedBytes;
     private long ssdBytes;
+    private long leasedBytes;
+    private int leases;
+    private int leaseCells;
     private int connections;
 
     TenantAccount(
@@ -84,6 +87,15 @@ public final class TenantAccount {
         return reservedBytes + quarantinedBytes + more <= mostUnevictable;
     }
 
+    /**
+     * Bytes that it may still lease. What it is guaranteed it may always lease.
+     *
+     * @param leftByAll what all tenants together may still lease
+     */
+    public long leasable(final long leftByAll) {
+        return Math.max(guaranteed - leasedBytes, Math.min(mostUnevictable - leasedBytes, leftByAll));
+    }
+
     // ---- what it has
 
     /** Slots in DRAM that hold or await an object. */
@@ -124,6 +136,31 @@ public final class TenantAccount {
     public void quarantined(final long more) {
         quarantinedBytes += more;
         assert quarantinedBytes >= 0 : name + " has less than nothing quarantined";
+    }
+
+    /** Slots that its sessions have leased, each counted once, or are about to. */
+    public long leasedBytes() {
+        return leasedBytes;
+    }
+
+    public void leased(final long more) {
+        leasedBytes += more;
+        assert leasedBytes >= 0 : name + " has less than nothing leased";
+    }
+
+    public int leases() {
+        return leases;
+    }
+
+    /** Cells of its leases, with what these take beside. */
+    public int leaseCells() {
+        return leaseCells;
+    }
+
+    public void leases(final int more, final int moreCells) {
+        leases += more;
+        leaseCells += moreCells;
+        assert leases >= 0 && leaseCells >= 0 : name + " has fewer leases than none";
     }
 
     /** Slots on SSD of objects that lookups may find there, those that are being written included. */

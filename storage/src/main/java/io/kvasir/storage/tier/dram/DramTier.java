@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.dram;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
@@ -25,7 +26,7 @@ import org.slf4j.LoggerFactory;
  * The objects in shared memory: slots and their states; the node's object table finds them. The only place where a
  * slot's state changes; only the thread that owns the store calls it.
  */
-public final class DramTier implements AutoCloseable {
+public final class DramTier implements LeaseTable.Slots, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
     /** No entry. */
     public static final int NONE = Entries.NONE;
@@ -376,6 +377,7 @@ public final class DramTier implements AutoCloseable {
         return headers(entry).length(entries.slot[entry]);
     }
 
+    @Override
     public long slotBytes(final int entry) {
         return entries.region[entry].slotBytes;
     }
@@ -449,6 +451,7 @@ public final class DramTier implements AutoCloseable {
         }
     }
 
+    @Override
     public void hold(final int entry) {
         if (entries.holds[entry]++ == 0) {
             held++;
@@ -456,6 +459,7 @@ public final class DramTier implements AutoCloseable {
         }
     }
 
+    @Override
     public void unhold(final int entry) {
         assert entries.holds[entry] > 0 : "a hold was given back twice";
         if (--entries.holds[entry] == 0) {

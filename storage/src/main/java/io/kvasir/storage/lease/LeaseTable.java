@@ -1,0 +1,422 @@
+package io.kvasir.storage.lease;
+
+import io.kvasir.storage.object.StorageException;
+import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tenant.TenantAccount;
+import java.lang.foreign.Arena;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.IntConsumer;
+import org.agrona.collections.IntArrayList;
+
+/**
+ * Rights to read. A lease holds entries for one session until that gives them back; its time's end stops new reads only,
+ * because a reader may be in the middle of a copy. What a session leaves ends when all its processes have ended.
+ *
+ * <p>What is leased is bounded for all sessions together, for a tenant and for a session: in bytes, of which each counts
+ * once however many leases have it, and in leases and cells. All memory is off the heap and sized at start; when it is
+ * used up, {@link #hasSpace} says no. Ends are worked off in parts: a lease may have as many cells as the widest lookup.
+ * Owned by the store's thread.
+ */
+public final class LeaseTable implements AutoCloseable {
+    /** No entry, no lease. */
+    public static final int NONE = -1;
+
+    /** Leases at once, at most. */
+    public static final int LEASES = 65_536;
+
+    /** What a call gives back at once; more is for {@link #doWork}. */
+    private static final int SWEPT_AT_ONCE = 1024;
+
+    /** The slots behind the entries. */
+    public interface Slots {
+        long slotBytes(int entry);
+
+        /** Keeps the slot's object where it is. */
+        void hold(int entry);
+
+        /** Once for each {@link #hold}. */
+        void unhold(int entry);
+    }
+
+    private final Arena arena = Arena.ofShared();
+    private final Slots slots;
+    private final int capacity;
+    private final long allBytes;
+    private final long sessionBytes;
+    private final LeaseRecords records;
+    private final LeaseCounts counts;
+    private final List<SessionLeases> sessions = new ArrayList<>();
+    private final IntArrayList freeNumbers = new IntArrayList();
+    /** Sessions that processes joined, until they are closed and all of those have ended. */
+    private final Set<SessionLeases> joined = new LinkedHashSet<>();
+    /** Sessions with something to give back, in turns. */
+    private final ArrayDeque<SessionLeases> sweeps = new ArrayDeque<>();
+
+    private final IntConsumer unhold = this::unhold;
+    /** Whose leases are swept. */
+    private SessionLeases swept;
+
+    private int leases;
+    private int cells;
+    private long heldBytes;
+    private long claimed;
+
+    /**
+     * @param capacity cells of all leases together, at most
+     * @param allBytes that all sessions together may have leased
+     * @param sessionBytes that one session may have leased
+     * @param seed random, so that an id of another incarnation names nothing here
+     */
+    public LeaseTable(
+            final Slots slots, final int capacity, final long allBytes, final long sessionBytes, final long seed) {
+        this.slots = slots;
+        this.capacity = capacity;
+        this.allBytes = allBytes;
+        this.sessionBytes = sessionBytes;
+        // Number 0 is that of all.
+        sessions.add(null);
+        try {
+            records = new LeaseRecords(LEASES, capacity, seed, arena);
+            counts = new LeaseCounts(capacity, seed, arena);
+        } catch (final PosixException failure) {
+            arena.close();
+            throw new StorageException(
+                    "the leases need " + bytes(capacity) + " bytes of memory: " + failure.getMessage(), failure);
+        }
+    }
+
+    /** Bytes of memory that the leases of so many cells take when there are as many as may be. */
+    public static long bytes(final int capacity) {
+        return LeaseRecords.bytes(LEASES, capacity) + LeaseCounts.bytes(capacity);
+    }
+
+    // ---- sessions
+
+    public SessionLeases open(final TenantAccount tenant) {
+        final int number = freeNumbers.isEmpty() ? sessions.size() : freeNumbers.removeAt(freeNumbers.size() - 1);
+        final SessionLeases session = new SessionLeases(number, tenant);
+        if (number == sessions.size()) {
+            sessions.add(session);
+        } else {
+            sessions.set(number, session);
+        }
+        return session;
+    }
+
+    /** A process joins: what the session leaves unreleased is kept while one of these lives. */
+    public void join(final SessionLeases session, final long attachment) {
+        session.attachments.add(attachment);
+        joined.add(session);
+    }
+
+    /** The session's last connection is gone. */
+    public void close(final SessionLeases session) {
+        session.isClosed = true;
+        endIfGone(session);
+    }
+
+    /** A process ended or said that its copies have stopped. */
+    public void attachmentEnded(final long attachment) {
+        // Also before the session is closed: what has ended by then is not waited for.
+        final List<SessionLeases> left = new ArrayList<>(1);
+        for (final SessionLeases session : joined) {
+            if (session.attachments.remove(attachment)) {
+                left.add(session);
+            }
+        }
+        left.forEach(this::endIfGone);
+    }
+
+    private void endIfGone(final SessionLeases session) {
+        if (session.isClosed && !session.isEnding && (session.attachments.isEmpty() || session.leases == 0)) {
+            joined.remove(session);
+            session.isEnding = true;
+            letGo(session, SWEPT_AT_ONCE);
+        }
+    }
+
+    // ---- what may be leased
+
+    /** What the session may still lease: the least that the bounds of all, of its tenant and its own leave. */
+    public long leasableBytes(final SessionLeases session) {
+        final long own = sessionBytes - session.bytes - session.claimed;
+        return Math.max(0, Math.min(own, session.tenant.leasable(allBytes - heldBytes - claimed)));
+    }
+
+    /** What leasing the entry takes of {@link #leasableBytes}: nothing when the session has leased it already. */
+    public long chargedBytes(final SessionLeases session, final int entry) {
+        return counts.get(session.number, entry) > 0 ? 0 : slots.slotBytes(entry);
+    }
+
+    /**
+     * Whether there is memory for another lease. Half of what the others leave is a session's, and three quarters of what
+     * other tenants leave a tenant's: so there is always some for one that comes later.
+     */
+    public boolean hasSpace(final SessionLeases session, final int moreCells, final int shards) {
+        final int more = LeaseRecords.numbers(moreCells, shards);
+        return isShare(session.leases, leases, 1, LEASES, 1, 2)
+                && isShare(session.cells, cells, more, capacity, 1, 2)
+                && isShare(session.tenant.leases(), leases, 1, LEASES, 3, 4)
+                && isShare(session.tenant.leaseCells(), cells, more, capacity, 3, 4);
+    }
+
+    private static boolean isShare(
+            final int own, final int all, final int more, final int most, final int numerator, final int denominator) {
+        return all + more <= most && ((long) own + more) * denominator <= (long) (most - (all - own)) * numerator;
+    }
+
+    // ---- grants
+
+    /**
+     * Begins a lease: {@link #add} gives it its cells, in order, and {@link #seal} ends that. Until then it is nobody's;
+     * others may be granted and released meanwhile. There is {@link #hasSpace}.
+     *
+     * @param moreCells chunks x shards
+     * @param claim of {@link #leasableBytes}, which nobody else gets before it is sealed
+     * @return its number
+     */
+    public int begin(
+            final SessionLeases session,
+            final int moreCells,
+            final int shards,
+            final long claim,
+            final long expiresNs) {
+        final int lease = records.take(session, moreCells, shards, expiresNs);
+        final int more = records.numbers(lease);
+        session.leases++;
+        session.cells += more;
+        session.tenant.leases(1, more);
+        leases++;
+        cells += more;
+        claim(session, lease, claim);
+        return lease;
+    }
+
+    /** @param entry {@link #NONE} for a cell that the lease does not have */
+    public void add(final int lease, final int entry) {
+        records.add(lease, entry);
+        if (entry == NONE) {
+            return;
+        }
+        final SessionLeases session = sessions.get(records.session(lease));
+        final long bytes = slots.slotBytes(entry);
+        if (counts.increment(session.number, entry)) {
+            session.bytes += bytes;
+            claim(session, lease, -Math.min(bytes, records.claim(lease)));
+        }
+        if (counts.increment(LeaseCounts.ALL, entry)) {
+            slots.hold(entry);
+            heldBytes += bytes;
+            session.tenant.leased(bytes);
+        }
+    }
+
+    /** The lease has its cells. Returns its id, which is not 0. */
+    public long seal(final int lease) {
+        final SessionLeases session = sessions.get(records.session(lease));
+        claim(session, lease, -records.claim(lease));
+        records.seal(session, lease);
+        if (session.isEnding) {
+            queue(session);
+        }
+        return records.id(lease);
+    }
+
+    /** Gives back a lease that was not sealed. */
+    public void abandon(final int lease) {
+        final SessionLeases session = sessions.get(records.session(lease));
+        claim(session, lease, -records.claim(lease));
+        records.end(lease);
+        sweepSoon(session, lease);
+    }
+
+    private void claim(final SessionLeases session, final int lease, final long bytes) {
+        records.claim(lease, records.claim(lease) + bytes);
+        session.claimed += bytes;
+        session.tenant.leased(bytes);
+        claimed += bytes;
+    }
+
+    // ---- leases
+
+    /** The number of the session's lease; {@link #NONE} when it has ended, or is another session's. */
+    public int find(final SessionLeases session, final long id) {
+        final int lease = records.find(id);
+        return lease == NONE || records.session(lease) != session.number ? NONE : lease;
+    }
+
+    /** {@link #find}, of a lease whose time has not ended. */
+    public int findValid(final SessionLeases session, final long id, final long nowNs) {
+        final int lease = find(session, id);
+        return lease == NONE || records.expiresNs(lease) - nowNs <= 0 ? NONE : lease;
+    }
+
+    public long expiresNs(final int lease) {
+        return records.expiresNs(lease);
+    }
+
+    /** Cells, chunk-major. */
+    public int cells(final int lease) {
+        return records.cells(lease);
+    }
+
+    public int shards(final int lease) {
+        return records.shards(lease);
+    }
+
+    /** The entries of all cells in order; {@link #NONE} for what the lease does not have, or not any more. */
+    public void each(final int lease, final IntConsumer entry) {
+        records.each(lease, entry);
+    }
+
+    /** Prolongs the session's valid lease; one that ends later anyway stays as it is. False when it is none. */
+    public boolean renew(final SessionLeases session, final long id, final long expiresNs, final long nowNs) {
+        final int lease = findValid(session, id, nowNs);
+        if (lease != NONE && expiresNs - records.expiresNs(lease) > 0) {
+            records.expiresNs(lease, expiresNs);
+        }
+        return lease != NONE;
+    }
+
+    /**
+     * Gives back the named shards (empty: all), also after the lease's time. Of a large lease the rest goes with {@link
+     * #letGo} or {@link #doWork}; it is nobody's from now on.
+     */
+    public boolean release(final SessionLeases session, final long id, final int[] shardIndices) {
+        final int lease = find(session, id);
+        if (lease == NONE) {
+            return false;
+        }
+        if (records.release(lease, shardIndices)) {
+            sweepSoon(session, lease);
+        }
+        return true;
+    }
+
+    // ---- giving back
+
+    /** A part of it at once, the rest later. */
+    private void sweepSoon(final SessionLeases session, final int lease) {
+        toSweep(session, lease);
+        letGo(session, SWEPT_AT_ONCE);
+    }
+
+    private void toSweep(final SessionLeases session, final int lease) {
+        if (records.sweepAgain(lease)) {
+            return;
+        }
+        if (session.lastToSweep == NONE) {
+            session.firstToSweep = lease;
+        } else {
+            records.nextToSweep(session.lastToSweep, lease);
+        }
+        session.lastToSweep = lease;
+    }
+
+    private void queue(final SessionLeases session) {
+        if (!session.isQueued) {
+            session.isQueued = true;
+            sweeps.add(session);
+        }
+    }
+
+    /** Looks at about so many cells that the session gives back; true when there are no more. */
+    public boolean letGo(final SessionLeases session, final int most) {
+        final boolean done = sweep(session, most) > 0;
+        if (!done) {
+            queue(session);
+        }
+        return done;
+    }
+
+    /** Looks at about so many cells that sessions give back, each in its turn; returns how many that was. */
+    public int doWork(final int most) {
+        int left = most;
+        while (left > 0 && !sweeps.isEmpty()) {
+            final SessionLeases session = sweeps.remove();
+            session.isQueued = false;
+            left = sweep(session, left);
+            if (left == 0) {
+                queue(session);
+            }
+        }
+        return most - left;
+    }
+
+    /** Returns what is left of the limit: above 0 when the session has nothing more to give back. */
+    private int sweep(final SessionLeases session, final int most) {
+        int left = most;
+        swept = session;
+        while (left > 0) {
+            if (session.firstToSweep == NONE && session.isEnding && session.newest != NONE) {
+                records.end(session.newest);
+                toSweep(session, session.newest);
+            }
+            final int lease = session.firstToSweep;
+            if (lease == NONE) {
+                break;
+            }
+            left = records.sweep(lease, left, unhold);
+            if (left > 0) {
+                session.firstToSweep = records.nextToSweep(lease);
+                session.lastToSweep = session.firstToSweep == NONE ? NONE : session.lastToSweep;
+                if (records.swept(lease)) {
+                    ended(session, lease);
+                }
+            }
+        }
+        forget(session);
+        return left;
+    }
+
+    private void forget(final SessionLeases session) {
+        if (session.isEnding && session.leases == 0 && sessions.get(session.number) == session) {
+            sessions.set(session.number, null);
+            freeNumbers.addInt(session.number);
+        }
+    }
+
+    private void ended(final SessionLeases session, final int lease) {
+        final int fewer = records.numbers(lease);
+        records.give(session, lease);
+        session.leases--;
+        session.cells -= fewer;
+        session.tenant.leases(-1, -fewer);
+        leases--;
+        cells -= fewer;
+    }
+
+    private void unhold(final int entry) {
+        final SessionLeases session = swept;
+        final long bytes = slots.slotBytes(entry);
+        if (counts.decrement(session.number, entry)) {
+            session.bytes -= bytes;
+        }
+        if (counts.decrement(LeaseCounts.ALL, entry)) {
+            heldBytes -= bytes;
+            session.tenant.leased(-bytes);
+            slots.unhold(entry);
+        }
+    }
+
+    // ---- what there is
+
+    /** Leases, those included of which something is still to be given back. */
+    public int count() {
+        return leases;
+    }
+
+    /** Bytes of leased slots, each counted once. */
+    public long heldBytes() {
+        return heldBytes;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

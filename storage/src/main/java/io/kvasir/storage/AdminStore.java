@@ -1,7 +1,7 @@
 package io.kvasir.storage;
 
-import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.move.Mover;

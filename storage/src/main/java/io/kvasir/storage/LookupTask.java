@@ -108,11 +108,7 @@ final class LookupTask {
      * @param inSlices others may use the store between its steps
      * @param replacedLease is given back when this lookup holds what it covers, so that its quota is free; 0: none
      */
-    void begin(
-            final SessionHolder holder,
-            final LookupQuery lookup,
-            final boolean inSlices,
-            final long replacedLease) {
+    void begin(final SessionHolder holder, final LookupQuery lookup, final boolean inSlices, final long replacedLease) {
         owner = holder;
         query = lookup;
         sliced = inSlices;

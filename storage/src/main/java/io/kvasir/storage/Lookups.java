@@ -71,8 +71,7 @@ final class Lookups {
     }
 
     /** See {@link EngineStore#lookupInSlices}. */
-    SlicedLookup lookupInSlices(
-            final SessionHolder owner, final LookupQuery query, final long replacedLease) {
+    SlicedLookup lookupInSlices(final SessionHolder owner, final LookupQuery query, final long replacedLease) {
         if (!canSlice(owner)) {
             return null;
         }
@@ -119,8 +118,7 @@ final class Lookups {
 
     /** Every key in every shard, on its own, as far as it is on this node. */
     LookupCells here(final SessionHolder owner, final Hash256 namespace, final byte[] keys) {
-        final LookupQuery query =
-                new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
+        final LookupQuery query = new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
         task.cells.begin(owner, query, false, false, context.nanoClock().nanoTime());
         task.cells.lookOn(Integer.MAX_VALUE);
         return task.cells;

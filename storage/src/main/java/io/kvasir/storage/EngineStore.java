@@ -18,6 +18,7 @@ import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.Attachment;
 import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
@@ -33,6 +34,7 @@ public final class EngineStore {
     private final EpochClock clock;
     private final StorageCounters counters;
     private final TenantAccounts accounts;
+    private final AddressableTiers slots;
     private final DramTier dram;
     private final LeaseTable leases;
     private final Lookups lookups;
@@ -48,6 +50,7 @@ public final class EngineStore {
             final EpochClock clock,
             final StorageCounters counters,
             final TenantAccounts accounts,
+            final AddressableTiers slots,
             final DramTier dram,
             final LeaseTable leases,
             final Lookups lookups,
@@ -61,6 +64,7 @@ public final class EngineStore {
         this.clock = clock;
         this.counters = counters;
         this.accounts = accounts;
+        this.slots = slots;
         this.dram = dram;
         this.leases = leases;
         this.lookups = lookups;
@@ -112,7 +116,7 @@ public final class EngineStore {
     }
 
     public RegionInfo region(final int region) {
-        return dram.regionInfo(region);
+        return slots.regionInfo(region);
     }
 
     public List<RegionInfo> regions(final Tenant tenant) {

@@ -13,10 +13,10 @@ import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Question;
 import io.kvasir.storage.tier.Tier;
-import io.kvasir.storage.tier.dram.DramTier;
 import java.util.List;
 
 /**
@@ -27,7 +27,7 @@ final class LookupCells implements Costs, Question {
     private static final int PROBED_AT_ONCE = 512;
 
     final Presence presence = new Presence();
-    /** {@link DramTier#NONE} where nothing is in DRAM. */
+    /** As {@link AddressableTiers} numbers them; its NONE where nothing is addressable. */
     int[] entries = {};
 
     /** By which the table is searched. */
@@ -39,7 +39,7 @@ final class LookupCells implements Costs, Question {
     int looked;
 
     private final ObjectTable table;
-    private final DramTier dram;
+    private final AddressableTiers slots;
     private final List<Tier> tiers;
     /** By their codes. */
     private final Tier[] byCode = new Tier[TierKind.values().length + 1];
@@ -53,6 +53,7 @@ final class LookupCells implements Costs, Question {
     private boolean sparse;
     private boolean asks;
     private boolean keeps;
+    private boolean onlyMain;
     private long nowNs;
     /** Of each entry, as it was found. */
     private int[] serials = {};
@@ -73,9 +74,10 @@ final class LookupCells implements Costs, Question {
     private final long[] busyNs = new long[byCode.length];
 
     /** @param tiers from which objects are fetched, the fastest first */
-    LookupCells(final ObjectTable table, final DramTier dram, final List<Tier> tiers, final LeaseTable leases) {
+    LookupCells(
+            final ObjectTable table, final AddressableTiers slots, final List<Tier> tiers, final LeaseTable leases) {
         this.table = table;
-        this.dram = dram;
+        this.slots = slots;
         this.tiers = tiers;
         this.leases = leases;
         tiers.forEach(tier -> byCode[tier.kind().code()] = tier);
@@ -121,12 +123,14 @@ final class LookupCells implements Costs, Question {
      * @param query sparse: looks at every key; else no further than a prefix can reach
      * @param asksOthers what other nodes might have counts as on its way; else as a miss, until it is known
      * @param keepsFound what is readable stays where it is until {@link #unhold}
+     * @param onlyInMain second copies in other addressable tiers do not count
      */
     void begin(
             final SessionHolder newHolder,
             final LookupQuery query,
             final boolean asksOthers,
             final boolean keepsFound,
+            final boolean onlyInMain,
             final long timeNs) {
         assert heldCount == 0 : "a lookup began before another one had ended";
         holder = newHolder;
@@ -135,6 +139,7 @@ final class LookupCells implements Costs, Question {
         sparse = query.sparse();
         asks = asksOthers;
         keeps = keepsFound;
+        onlyMain = onlyInMain;
         nowNs = timeNs;
         final ShardSet set = holder.shards;
         parts = set.shards();
@@ -185,11 +190,11 @@ final class LookupCells implements Costs, Question {
         for (int s = 0; s < shards; s++) {
             final int cell = chunk * shards + s;
             final int object = table.confirm(objects[cell], hashes[cell], namespace, key, parts.get(s));
-            final int entry = dram.entry(object);
+            final int entry = onlyMain ? slots.findMain(object) : slots.find(object);
             objects[cell] = object;
             entries[cell] = entry;
             byte where = Presence.ABSENT;
-            if (entry != DramTier.NONE) {
+            if (entry != AddressableTiers.NONE) {
                 where = present(cell);
             } else if (!tiers.isEmpty()) {
                 where = below(at(cell));
@@ -205,7 +210,7 @@ final class LookupCells implements Costs, Question {
         }
     }
 
-    /** Of an object that is not in DRAM. */
+    /** Of an object that is not addressable. */
     private byte below(final ObjectRef object) {
         for (int t = 0; t < tiers.size(); t++) {
             final Tier tier = tiers.get(t);
@@ -218,18 +223,18 @@ final class LookupCells implements Costs, Question {
         return Presence.ABSENT;
     }
 
-    /** Of a cell that is in DRAM. */
+    /** Of a cell that is addressable. */
     private byte present(final int cell) {
         final int entry = entries[cell];
-        serials[cell] = dram.serial(entry);
-        if (dram.isCondemned(entry)) {
+        serials[cell] = slots.serial(entry);
+        if (slots.isCondemned(entry)) {
             return Presence.ABSENT;
         }
-        if (!dram.isReadable(entry)) {
+        if (!slots.isReadable(entry)) {
             return Presence.ARRIVING;
         }
         if (keeps) {
-            dram.hold(entry);
+            slots.hold(entry);
             held[heldCount++] = entry;
         }
         return Presence.READABLE;
@@ -242,17 +247,17 @@ final class LookupCells implements Costs, Question {
     void lookAgain() {
         for (int cell = 0; cell < seen(); cell++) {
             final int entry = entries[cell];
-            if (entry == DramTier.NONE || presence.get(cell) == Presence.ABSENT) {
+            if (entry == AddressableTiers.NONE || presence.get(cell) == Presence.ABSENT) {
                 continue;
             }
             if (presence.get(cell) == Presence.READABLE) {
-                if (!dram.isReadable(entry)) {
+                if (!slots.isReadable(entry)) {
                     presence.set(cell, Presence.ABSENT);
                 }
             } else if (!isStill(cell)) {
-                entries[cell] = DramTier.NONE;
+                entries[cell] = AddressableTiers.NONE;
                 presence.set(cell, Presence.ABSENT);
-            } else if (dram.isReadable(entry)) {
+            } else if (slots.isReadable(entry)) {
                 presence.set(cell, present(cell));
             }
         }
@@ -265,13 +270,13 @@ final class LookupCells implements Costs, Question {
 
     /** The cell's entry stands for its object still. */
     boolean isStill(final int cell) {
-        return dram.is(entries[cell], serials[cell]);
+        return slots.is(entries[cell], serials[cell]);
     }
 
     /** The object of this cell is written to this entry from now on. */
     void arrives(final int cell, final int entry) {
         entries[cell] = entry;
-        serials[cell] = dram.serial(entry);
+        serials[cell] = slots.serial(entry);
     }
 
     /**
@@ -295,17 +300,29 @@ final class LookupCells implements Costs, Question {
         for (int cell = 0; cell < seen(); cell++) {
             final byte where = presence.get(cell);
             final int entry = entries[cell];
-            if ((where == Presence.READABLE || where == Presence.ARRIVING) && !dram.isWriting(entry)) {
-                dram.hold(entry);
+            if ((where == Presence.READABLE || where == Presence.ARRIVING) && !slots.isWriting(entry)) {
+                slots.hold(entry);
                 held[heldCount++] = entry;
             }
         }
     }
 
+    /** What was found readable and has left since is absent; true when there is any. In DRAM what is held does not leave. */
+    boolean losesCondemned() {
+        boolean any = false;
+        for (int i = 0; i < (slots.isAlone() ? 0 : seen()); i++) {
+            if (presence.get(i) == Presence.READABLE && !slots.isReadable(entries[i])) {
+                presence.set(i, Presence.ABSENT);
+                any = true;
+            }
+        }
+        return any;
+    }
+
     /** Lets go of about so many; true when there are no more. */
     boolean unhold(final int most) {
         for (int left = most; heldCount > 0 && left > 0; left--) {
-            dram.unhold(held[--heldCount]);
+            slots.unhold(held[--heldCount]);
         }
         return heldCount == 0;
     }
@@ -318,7 +335,7 @@ final class LookupCells implements Costs, Question {
 
     @Override
     public long bytes(final int cell) {
-        if (entries[cell] != DramTier.NONE) {
+        if (entries[cell] != AddressableTiers.NONE) {
             return leases.chargedBytes(holder.leases, entries[cell]);
         }
         final Tier tier = tierOf(cell);
@@ -339,7 +356,7 @@ final class LookupCells implements Costs, Question {
 
     @Override
     public int origin(final int cell) {
-        return dram.origin(entries[cell]).code();
+        return slots.origin(entries[cell]).code();
     }
 
     /** From which the cell is fetched; null when it is not. */

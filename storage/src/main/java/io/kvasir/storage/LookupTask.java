@@ -12,6 +12,7 @@ import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.SlotRecords;
@@ -46,15 +47,17 @@ final class LookupTask {
         DONE
     }
 
+    private final AddressableTiers slots;
     private final DramTier dram;
     private final SsdShelf ssd;
+    private final SecondCopies copies;
     private final List<Tier> tiers;
     private final Arrivals arrivals;
     private final LeaseTable leases;
     private final Waiters waiters;
     private final IntConsumer verify;
     private final StoreContext context;
-    private final Planner planner = new Planner(TierKind.DRAM.code());
+    private final Planner planner;
     final LookupCells cells;
 
     private Phase phase = Phase.DONE;
@@ -85,23 +88,28 @@ final class LookupTask {
     /** @param tiers from which objects are fetched, the fastest first */
     LookupTask(
             final ObjectTable table,
+            final AddressableTiers slots,
             final DramTier dram,
             final SsdShelf ssd,
+            final SecondCopies copies,
             final List<Tier> tiers,
             final Arrivals arrivals,
             final LeaseTable leases,
             final Waiters waiters,
             final IntConsumer verify,
             final StoreContext context) {
+        this.slots = slots;
         this.dram = dram;
         this.ssd = ssd;
+        this.copies = copies;
         this.tiers = tiers;
         this.arrivals = arrivals;
         this.leases = leases;
         this.waiters = waiters;
         this.verify = verify;
         this.context = context;
-        cells = new LookupCells(table, dram, tiers, leases);
+        planner = new Planner(slots.kind().code());
+        cells = new LookupCells(table, slots, tiers, leases);
     }
 
     /**
@@ -120,7 +128,7 @@ final class LookupTask {
         later = false;
         if (query.peek() && tiers.stream().anyMatch(Tier::isAsked)) {
             phase = Phase.ASK;
-            cells.begin(owner, query, true, false, nowNs);
+            cells.begin(owner, query, true, false, false, nowNs);
         } else {
             look(!query.peek());
         }
@@ -128,7 +136,7 @@ final class LookupTask {
 
     private void look(final boolean asks) {
         phase = Phase.LOOK;
-        cells.begin(owner, query, asks, sliced, nowNs);
+        cells.begin(owner, query, asks, sliced, false, nowNs);
     }
 
     /** Works on about so many cells; true when there is nothing more to do. */
@@ -158,6 +166,10 @@ final class LookupTask {
             case FETCH -> {
                 if (fetch(most)) {
                     if (!sliced) {
+                        // What a promotion evicted may have been the first copy of what was found elsewhere.
+                        if (cells.losesCondemned()) {
+                            plan(plans < MOST_PLANS);
+                        }
                         cells.unhold(Integer.MAX_VALUE);
                     }
                     phase = Phase.LEASE;
@@ -243,7 +255,7 @@ final class LookupTask {
             }
             final int entry = cells.entries[cell];
             if (entry != DramTier.NONE) {
-                if (cells.isStill(cell) && dram.isUnverified(entry)) {
+                if (slots.isMain(entry) && cells.isStill(cell) && dram.isUnverified(entry)) {
                     verify.accept(entry);
                 }
             } else if (!later && !start(cell)) {
@@ -278,7 +290,7 @@ final class LookupTask {
                     continue;
                 }
                 if (cells.entries[cell] != DramTier.NONE) {
-                    if (cells.isStill(cell) && !dram.isReadable(cells.entries[cell])) {
+                    if (cells.isStill(cell) && !slots.isReadable(cells.entries[cell])) {
                         entries[count++] = cells.entries[cell];
                     }
                     continue;
@@ -319,7 +331,7 @@ final class LookupTask {
         ranges = ranges();
         final int[] asked = query.shardIndices();
         final int packed = query.sparse() ? cells.chunks : plan.hits();
-        records = new SlotRecords(dram, packed * (asked.length == 0 ? cells.shards : asked.length));
+        records = new SlotRecords(slots, packed * (asked.length == 0 ? cells.shards : asked.length));
         at = 0;
         phase = Phase.PACK;
         if (!query.peek() && plan.leasedChunks() > 0) {
@@ -361,15 +373,29 @@ final class LookupTask {
         for (int left = most; at > 0 && left > 0; left--) {
             at--;
             if (plan.isLeased(at / cells.shards, at % cells.shards)) {
-                final int entry = cells.entries[at];
-                dram.touch(entry);
-                ssd.used(dram.object(entry), dram.hash(entry));
-                arrivals.leased(entry);
+                used(at, cells.entries[at]);
             }
         }
         if (at == 0) {
             phase = Phase.PACK;
         }
+    }
+
+    private void used(final int cell, final int number) {
+        final int object = slots.object(number);
+        slots.touch(number);
+        if (slots.isMain(number)) {
+            ssd.used(object, dram.hash(number));
+            arrivals.leased(number);
+            copies.used(number);
+            return;
+        }
+        // The copies below stay as warm as this one, which goes with the last of them.
+        final int below = slots.findMain(object);
+        if (below != DramTier.NONE && dram.isReadable(below)) {
+            dram.touch(below);
+        }
+        ssd.used(object, cells.id(cell / cells.shards, cell % cells.shards).hash64());
     }
 
     private void pack(final int most) {

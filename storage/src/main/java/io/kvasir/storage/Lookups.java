@@ -10,7 +10,7 @@ import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
-import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -25,7 +25,7 @@ import java.util.function.Supplier;
 final class Lookups {
     private static final int[] ALL_SHARDS = {};
 
-    private final DramTier dram;
+    private final AddressableTiers slots;
     private final LeaseTable leases;
     private final StoreContext context;
     private final StorageCounters counters;
@@ -38,11 +38,11 @@ final class Lookups {
 
     Lookups(
             final Supplier<LookupTask> tasks,
-            final DramTier dram,
+            final AddressableTiers slots,
             final LeaseTable leases,
             final StoreContext context,
             final StorageCounters counters) {
-        this.dram = dram;
+        this.slots = slots;
         this.leases = leases;
         this.context = context;
         this.counters = counters;
@@ -116,10 +116,10 @@ final class Lookups {
         }
     }
 
-    /** Every key in every shard, on its own, as far as it is on this node. */
+    /** Every key in every shard, on its own, as far as it is in DRAM. */
     LookupCells here(final SessionHolder owner, final Hash256 namespace, final byte[] keys) {
         final LookupQuery query = new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
-        task.cells.begin(owner, query, false, false, context.nanoClock().nanoTime());
+        task.cells.begin(owner, query, false, false, true, context.nanoClock().nanoTime());
         task.cells.lookOn(Integer.MAX_VALUE);
         return task.cells;
     }
@@ -138,8 +138,8 @@ final class Lookups {
         final int lease = leases.find(owner.leases, result.lease());
         if (lease != LeaseTable.NONE) {
             leases.each(lease, entry -> {
-                if (entry != DramTier.NONE) {
-                    dram.originCounted(entry);
+                if (entry != AddressableTiers.NONE) {
+                    slots.originCounted(entry);
                 }
             });
         }
@@ -165,7 +165,7 @@ final class Lookups {
         final int shards = leases.shards(found);
         final int chunks = leases.cells(found) / shards;
         final int asked = shardIndices.length == 0 ? shards : shardIndices.length;
-        final SlotRecords records = new SlotRecords(dram, chunks * asked);
+        final SlotRecords records = new SlotRecords(slots, chunks * asked);
         leases.each(found, new IntConsumer() {
             private final int[] ofChunk = new int[shards];
             private int count;
@@ -177,7 +177,7 @@ final class Lookups {
                     count = 0;
                     for (int a = 0; a < asked; a++) {
                         final int entry = ofChunk[shardIndices.length == 0 ? a : shardIndices[a]];
-                        records.add(entry == DramTier.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
+                        records.add(entry == AddressableTiers.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
                     }
                 }
             }

@@ -9,6 +9,7 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
@@ -28,6 +29,7 @@ final class Reservations {
 
     private static final int GRANT_STEPS = 12;
 
+    private final AddressableTiers slots;
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Verifier verifier;
@@ -37,12 +39,14 @@ final class Reservations {
     private final TooLarge tooLarge;
 
     Reservations(
+            final AddressableTiers slots,
             final DramTier dram,
             final SsdShelf ssd,
             final Verifier verifier,
             final TimerWheel timers,
             final StoreContext context,
             final StorageCounters counters) {
+        this.slots = slots;
         this.dram = dram;
         this.ssd = ssd;
         this.verifier = verifier;
@@ -121,7 +125,7 @@ final class Reservations {
             this.lengths = lengths;
             this.codec = codec;
             retries = before != null;
-            records = retries ? new SlotRecords(dram, before) : new SlotRecords(dram, keys.length / Hash256.BYTES);
+            records = retries ? new SlotRecords(slots, before) : new SlotRecords(slots, keys.length / Hash256.BYTES);
         }
 
         ReservedSlots run() {

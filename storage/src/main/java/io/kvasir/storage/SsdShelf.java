@@ -576,7 +576,10 @@ final class SsdShelf implements Tier, SsdListener {
             counters.demoted.increment();
             counters.demotedBytes.add(length);
         } else if (!outcome.isStored()) {
-            drop(id);
+            if (drop(id) && dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
+                // It left DRAM meanwhile, as one that is here.
+                listener.leaving(TierKind.SSD, null, id, 0);
+            }
             if (ruined) {
                 // Not the disk failed: the objects of other regions go on.
                 return;

@@ -14,6 +14,8 @@ import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tenant.TenantAccounts;
+import io.kvasir.storage.tier.AddressableTier;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramContext;
@@ -57,6 +59,10 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final DramTier dram;
     private final Mover mover;
     private final SsdShelf ssd;
+    /** Above DRAM; null: there is none. */
+    private final AddressableTier device;
+
+    private final SecondCopies copies;
     /** From which lookups fetch, the fastest first. */
     private final List<Tier> tiers = new ArrayList<>();
 
@@ -120,8 +126,17 @@ public final class StoreAgent implements Agent, AutoCloseable {
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
         mover = new Mover(timers, Map.of(Channel.SSD, context.ssdBudget()));
         ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts);
-        leases = new LeaseTable(
+        device = context.device() == null ? null : context.device().apply(table, tierEvents);
+        final AddressableTiers slots = device == null ? new AddressableTiers(dram) : new AddressableTiers(dram, device);
+        copies = new SecondCopies(
+                table,
                 dram,
+                device,
+                device == null ? null : context.worker("kvasir-second-copies"),
+                this::execute,
+                verifier::verifyNow);
+        leases = new LeaseTable(
+                slots,
                 StoreLimits.leasedCells(context.dramCapacity()),
                 context.leasableBytes(),
                 context.leaseQuotaBytes(),
@@ -136,12 +151,23 @@ public final class StoreAgent implements Agent, AutoCloseable {
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
         lookups = new Lookups(
-                () -> new LookupTask(table, dram, ssd, tiers, arrivals, leases, waiters, verifier::verifyNow, context),
-                dram,
+                () -> new LookupTask(
+                        table,
+                        slots,
+                        dram,
+                        ssd,
+                        copies,
+                        tiers,
+                        arrivals,
+                        leases,
+                        waiters,
+                        verifier::verifyNow,
+                        context),
+                slots,
                 leases,
                 context,
                 counters);
-        reservations = new Reservations(dram, ssd, verifier, timers, context, counters);
+        reservations = new Reservations(slots, dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(
                 context.catalogDirectory(),
                 context.catalogDirectory() == null ? null : context.worker("kvasir-catalog"),
@@ -149,13 +175,14 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 counters,
                 this::namespacesFound,
                 this::pinsFound);
-        tierEvents.catalog(remembered);
+        tierEvents.open(remembered, copies);
         pins = new Pins(dram, remembered, context.leaseQuotaBytes());
         engines = new EngineStore(
                 this,
                 context.clock(),
                 counters,
                 accounts,
+                slots,
                 dram,
                 leases,
                 lookups,
@@ -178,6 +205,10 @@ public final class StoreAgent implements Agent, AutoCloseable {
             }
         } catch (final RuntimeException failure) {
             remembered.close(CLOSE_NS);
+            copies.close();
+            if (device != null) {
+                device.close();
+            }
             verifier.close();
             dram.close();
             leases.close();
@@ -339,11 +370,15 @@ public final class StoreAgent implements Agent, AutoCloseable {
         mover.close();
         final boolean stopped = ssd.tier() == null || ssd.tier().close(Math.max(1, boundNs));
         verifier.close();
+        copies.close();
         Runnable completion;
         while ((completion = completions.poll()) != null) {
             completion.run();
         }
         remembered.close(Math.max(FLUSH_NS, endNs - System.nanoTime()));
+        if (device != null) {
+            device.close();
+        }
         if (stopped) {
             dram.close();
             leases.close();

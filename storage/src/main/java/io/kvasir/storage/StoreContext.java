@@ -9,7 +9,9 @@ import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.AddressableTier;
 import io.kvasir.storage.tier.Holdings;
+import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.remote.RemoteTier;
 import io.kvasir.storage.tier.ssd.SsdTier;
@@ -21,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.function.IntPredicate;
 import java.util.function.Supplier;
@@ -55,6 +58,7 @@ public final class StoreContext {
     private Map<String, TenantShare> tenantShares = Map.of();
     private Supplier<EvictionPolicy> policy = PolicyKind.STANDARD::create;
     private Holdings holdings = Holdings.NONE;
+    private BiFunction<ObjectTable, TierListener, AddressableTier> device;
     private RemoteTier remote;
     private IntPredicate copyGivesWay = uses -> true;
     private Runnable wakeup = () -> {};
@@ -206,6 +210,19 @@ public final class StoreContext {
 
     Holdings holdings() {
         return holdings;
+    }
+
+    /**
+     * Makes the tier that has second copies of what is in DRAM or on SSD, and that engines map as they map DRAM; null:
+     * there is none. It gets the node's table of objects, and whom it tells what happens in it.
+     */
+    public StoreContext device(final BiFunction<ObjectTable, TierListener, AddressableTier> value) {
+        device = value;
+        return this;
+    }
+
+    BiFunction<ObjectTable, TierListener, AddressableTier> device() {
+        return device;
     }
 
     /** Null: a node alone. */

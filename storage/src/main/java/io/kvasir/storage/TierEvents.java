@@ -15,7 +15,8 @@ import org.agrona.concurrent.EpochClock;
 
 /**
  * Passes on what all tiers tell, in one order: to the directory of the cluster first, then to the streams of events. The
- * catalog keeps the history of what has left the node, and requests that wait are woken. The table was changed before.
+ * catalog keeps the history of what has left the node, second copies leave with the first ones, and requests that wait are
+ * woken. The table was changed before. The directory knows nothing of second copies: peers are sent the first ones.
  */
 final class TierEvents implements TierListener {
     private final ObjectTable table;
@@ -27,6 +28,7 @@ final class TierEvents implements TierListener {
     private final Set<TierKind> cold;
 
     private Remembered catalog;
+    private SecondCopies copies;
 
     /** @param kept tiers that tell what they had, and then that they are warm */
     TierEvents(
@@ -45,14 +47,21 @@ final class TierEvents implements TierListener {
     }
 
     /** Set once, before anything leaves a tier. */
-    void catalog(final Remembered value) {
-        catalog = value;
+    void open(final Remembered newCatalog, final SecondCopies newCopies) {
+        catalog = newCatalog;
+        copies = newCopies;
     }
 
     @Override
     public void found(
             final TierKind tier, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
-        holdings.held(id, tier, length, parent, chunkIndex);
+        if (isFirst(tier)) {
+            holdings.held(id, tier, length, parent, chunkIndex);
+        }
+    }
+
+    private static boolean isFirst(final TierKind tier) {
+        return tier != TierKind.DEVICE;
     }
 
     @Override
@@ -65,7 +74,9 @@ final class TierEvents implements TierListener {
 
     @Override
     public void lost(final TierKind tier) {
-        holdings.lost(tier);
+        if (isFirst(tier)) {
+            holdings.lost(tier);
+        }
         events.emit(ObjectEvent.cleared(tier));
         isKnown(tier);
     }
@@ -84,16 +95,24 @@ final class TierEvents implements TierListener {
             final long length,
             final Hash256 parent,
             final int chunkIndex) {
-        holdings.held(id, tier, length, parent, chunkIndex);
+        if (isFirst(tier)) {
+            holdings.held(id, tier, length, parent, chunkIndex);
+        }
         events.emit(new ObjectEvent(ObjectEvent.Kind.STORED, tenant, id, tier));
     }
 
     @Override
     public void leaving(final TierKind tier, final String tenant, final ObjectId id, final int uses) {
-        holdings.gone(id, tier);
+        if (isFirst(tier)) {
+            holdings.gone(id, tier);
+        }
         events.emit(new ObjectEvent(ObjectEvent.Kind.REMOVED, tenant, id, tier));
-        if (!isElsewhere(tier, table.find(id))) {
-            catalog.gone(id.hash64(), clock.time(), uses);
+        if (isFirst(tier)) {
+            final int object = table.find(id);
+            if (!isElsewhere(tier, object)) {
+                catalog.gone(id.hash64(), clock.time(), uses);
+            }
+            copies.left(object);
         }
     }
 
@@ -108,6 +127,8 @@ final class TierEvents implements TierListener {
 
     @Override
     public void spaceFreed(final TierKind tier) {
-        waiters.roomMade();
+        if (tier == TierKind.DRAM) {
+            waiters.roomMade();
+        }
     }
 }

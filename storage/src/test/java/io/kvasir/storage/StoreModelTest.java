@@ -78,14 +78,19 @@ class StoreModelTest {
         final Long given = Long.getLong("kvasir.simulation.seed");
         final SplittableRandom seeds = new SplittableRandom();
         int faults = 0;
+        int deviceHits = 0;
         for (int done = 0; done < operations; done += STEPS) {
-            faults += simulate(given != null ? given : seeds.nextLong());
+            final int[] counts = simulate(given != null ? given : seeds.nextLong());
+            faults += counts[0];
+            deviceHits += counts[1];
         }
-        LOG.info("{} operations, {} of them faults", operations, faults);
+        LOG.info("{} operations, {} of them faults, {} copies from the device", operations, faults, deviceHits);
+        assertTrue(given != null || deviceHits > operations / 1_000, "copies from the device: " + deviceHits);
         assertTrue(faults > operations / 50, "faults: " + faults);
     }
 
-    private static int simulate(final long seed) throws IOException {
+    /** Faults, and copies from the device tier. */
+    private static int[] simulate(final long seed) throws IOException {
         final Path directory = StoreFixture.arenaDirectory();
         try (StoreSimulation simulation = new StoreSimulation(seed, directory)) {
             int step = 0;
@@ -100,7 +105,7 @@ class StoreModelTest {
                         "seed " + seed + ", step " + step + ": run again with -Dkvasir.simulation.seed=" + seed,
                         broken);
             }
-            return simulation.faults();
+            return new int[] {simulation.faults(), simulation.deviceHits()};
         } finally {
             StoreFixture.deleteAll(directory);
         }

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
@@ -13,10 +14,13 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.PolicyKind;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantShare;
+import io.kvasir.storage.tier.AddressableTier;
 import io.kvasir.storage.tier.ReservedSlots;
+import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.AccountShadow;
 import io.kvasir.storage.tier.dram.IndexShadow;
 import java.io.IOException;
@@ -58,6 +62,7 @@ final class StoreSimulation implements AutoCloseable {
         TOO_LATE,
         LOOKUP,
         LEASE,
+        HEAT,
         RENEW,
         RELEASE,
         REMOVE,
@@ -80,6 +85,9 @@ final class StoreSimulation implements AutoCloseable {
     private static final List<Step> USUAL = List.copyOf(EnumSet.complementOf(EnumSet.copyOf(FAULTS)));
     private static final int KIB = 1024;
     private static final long CAPACITY = 1 << 20;
+    /** Space for a few of the objects, so that they drive each other out. */
+    private static final long DEVICE_CAPACITY = 384L * KIB;
+
     private static final int OBJECTS = 60;
     private static final int ENGINES = 3;
     private static final int[] LENGTHS = {1, 4 * KIB, 5 * KIB, 64 * KIB, 100 * KIB, 48 * KIB};
@@ -108,6 +116,11 @@ final class StoreSimulation implements AutoCloseable {
     private final Set<Integer> summed = new HashSet<>();
     private final Map<Long, Long> lastStamp = new HashMap<>();
     private final List<HandDrivenWorker> workers = new ArrayList<>();
+    /** Every other seed has a tier above DRAM. */
+    private final boolean hasDevice;
+
+    private FakeDeviceTier device;
+    private int deviceHits;
     private StoreAgent store;
     private Tenant tenant;
     private int waits;
@@ -117,6 +130,7 @@ final class StoreSimulation implements AutoCloseable {
     StoreSimulation(final long seed, final Path directory) throws IOException {
         this.directory = directory;
         random = new SplittableRandom(seed);
+        hasDevice = (seed & 1) != 0;
         policy = List.of(PolicyKind.values()).get(random.nextInt(PolicyKind.values().length));
         shares = switch (random.nextInt(3)) {
             case 0 -> Map.of();
@@ -143,6 +157,7 @@ final class StoreSimulation implements AutoCloseable {
                 .clock(clock)
                 .nanoClock(nanoClock)
                 .random(random.split())
+                .device(hasDevice ? this::openDevice : null)
                 .workers(name -> {
                     final HandDrivenWorker worker = new HandDrivenWorker();
                     workers.add(worker);
@@ -152,6 +167,16 @@ final class StoreSimulation implements AutoCloseable {
         for (int i = 0; i < ENGINES; i++) {
             engines.add(new SimulatedEngine(store, tenant));
         }
+    }
+
+    private AddressableTier openDevice(final ObjectTable table, final TierListener listener) {
+        device = new FakeDeviceTier(table, listener, clock, DEVICE_CAPACITY);
+        return device;
+    }
+
+    /** Engines that have copied from the device tier. */
+    int deviceHits() {
+        return deviceHits;
     }
 
     /** Faults so far: deaths, silences, restarts and damages. */
@@ -177,6 +202,7 @@ final class StoreSimulation implements AutoCloseable {
             case TOO_LATE -> tooLate(engine);
             case LOOKUP -> load(engine, object);
             case LEASE -> lease(engine, object);
+            case HEAT -> heat(engine, object);
             case RENEW -> renew(engine);
             case RELEASE -> release(engine);
             case REMOVE -> remove(object);
@@ -196,7 +222,11 @@ final class StoreSimulation implements AutoCloseable {
         }
         faults += FAULTS.contains(step) ? 1 : 0;
         assertTrue(store.admin().dramUsedBytes() <= store.admin().dramCapacityBytes(), "capacity");
-        IndexShadow.compare(store.dram(), ids);
+        IndexShadow.compare(store.dram(), ids, hasDevice ? device.onlyHere() : 0);
+        if (hasDevice) {
+            device.check();
+            assertTrue(device.regionBytes() <= DEVICE_CAPACITY, "the device's capacity");
+        }
         AccountShadow.compare(store.dram(), store.admin().accounts());
         assertEquals(engines.size(), store.admin().accounts().of("tests").connections(), "connections");
         assertTrue(
@@ -408,6 +438,22 @@ final class StoreSimulation implements AutoCloseable {
         }
     }
 
+    /** An object is used often enough for a second copy, and then once more. */
+    private void heat(final SimulatedEngine engine, final int object) throws IOException {
+        work();
+        work();
+        for (int use = 0; use < SecondCopies.USES; use++) {
+            load(engine, object);
+        }
+        work();
+        work();
+        if (random.nextBoolean()) {
+            lease(engine, object);
+        } else {
+            load(engine, object);
+        }
+    }
+
     private void renew(final SimulatedEngine engine) {
         if (!engine.leased.isEmpty()) {
             final SimulatedEngine.Leased one = engine.leased.removeFirst();
@@ -435,7 +481,12 @@ final class StoreSimulation implements AutoCloseable {
     }
 
     private void assertBytes(final SimulatedEngine engine, final int object, final byte[] slots) throws IOException {
+        deviceHits += isOnDevice(slots) ? 1 : 0;
         assertArrayEquals(contents[object], engine.read(region(slots), slots), "wrong bytes for object " + object);
+    }
+
+    private static boolean isOnDevice(final byte[] slots) {
+        return slots[SlotRecord.TIER] == TierKind.DEVICE.code();
     }
 
     private RegionInfo region(final byte[] slots) {
@@ -520,7 +571,7 @@ final class StoreSimulation implements AutoCloseable {
         store.shutdown(TimeUnit.SECONDS.toNanos(5));
         final Set<Integer> lost = new HashSet<>();
         for (final int object : damaged) {
-            if (there.containsKey(object) && summed.contains(object)) {
+            if (there.containsKey(object) && summed.contains(object) && !isOnDevice(there.get(object))) {
                 flip(Path.of(path, places.get(object).dataFile()), places.get(object), there.get(object));
                 lost.add(object);
             }
@@ -602,10 +653,12 @@ final class StoreSimulation implements AutoCloseable {
         assertEquals(0, store.admin().leasedBytes(), "leaked leases");
         assertEquals(0, store.admin().quarantinedBytes(), "leaked quarantine");
         assertEquals(0, store.admin().heldObjects(), "leaked holds");
+        assertEquals(0, hasDevice ? device.heldObjects() : 0, "leaked holds on the device");
         for (int object = 0; object < OBJECTS; object++) {
             store.admin().remove(id(object));
         }
         assertEquals(0, store.admin().dramUsedBytes(), "leaked slots");
+        assertEquals(0, hasDevice ? device.objects() : 0, "second copies without first ones");
         for (int object = 0; object < OBJECTS; object++) {
             final SimulatedEngine engine = engines.get(object % engines.size());
             ReservedSlots result = tryReserve(engine, object);
@@ -620,7 +673,8 @@ final class StoreSimulation implements AutoCloseable {
     }
 
     private boolean isInUse() {
-        return store.admin().heldObjects() > 0
+        return (hasDevice && device.heldObjects() > 0)
+                || store.admin().heldObjects() > 0
                 || store.admin().leases() > 0
                 || store.admin().quarantinedBytes() > 0;
     }

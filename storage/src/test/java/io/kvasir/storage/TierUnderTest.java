@@ -24,6 +24,21 @@ public interface TierUnderTest extends AutoCloseable {
 
     long capacityBytes();
 
+    /** False: it has no capacity of its own on this node. */
+    default boolean isBounded() {
+        return true;
+    }
+
+    /** Whether {@link #damage} is found out. */
+    default boolean findsDamage() {
+        return true;
+    }
+
+    /** Whether what is stored is there after {@link #reopen}; else nothing is. */
+    default boolean survives() {
+        return true;
+    }
+
     /** As after an orderly end and a new start of the node. */
     void reopen();
 

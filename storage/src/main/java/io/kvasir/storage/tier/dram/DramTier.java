@@ -1,7 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
 import io.kvasir.storage.index.ObjectTable;
-import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
@@ -12,7 +11,9 @@ import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.policy.CopiesFirst;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.TenantOrder;
+import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tenant.TenantAccount;
+import io.kvasir.storage.tier.AddressableTier;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -26,7 +27,7 @@ import org.slf4j.LoggerFactory;
  * The objects in shared memory: slots and their states; the node's object table finds them. The only place where a
  * slot's state changes; only the thread that owns the store calls it.
  */
-public final class DramTier implements LeaseTable.Slots, AutoCloseable {
+public final class DramTier implements AddressableTier, AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(DramTier.class);
     /** No entry. */
     public static final int NONE = Entries.NONE;
@@ -254,6 +255,16 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
 
     // ---- index
 
+    @Override
+    public TierKind kind() {
+        return TierKind.DRAM;
+    }
+
+    @Override
+    public int entryLimit() {
+        return ObjectTable.MAX_CAPACITY;
+    }
+
     /** The entry of an object that is here or being written here, or {@link #NONE}. Drops it when it has expired. */
     public int find(final Hash256 namespace, final Hash256 key, final Shard shard) {
         return find(tableHash(namespace, key, shard), namespace, key, shard);
@@ -268,11 +279,13 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
      * The entry here of the object that has this entry in the table, or {@link #NONE}. Drops it when it has expired; then
      * the table's entry may be nobody's.
      */
+    @Override
     public int entry(final int object) {
         return dropIfExpired(entryOf(object));
     }
 
     /** The entry of this entry's object in the table. */
+    @Override
     public int object(final int entry) {
         return entries.object[entry];
     }
@@ -325,14 +338,17 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
         return entry;
     }
 
+    @Override
     public boolean isReadable(final int entry) {
         return entries.state[entry] == Entries.COMMITTED;
     }
 
+    @Override
     public boolean isWriting(final int entry) {
         return entries.state[entry] == Entries.WRITING;
     }
 
+    @Override
     public boolean isCondemned(final int entry) {
         return entries.state[entry] == Entries.CONDEMNED;
     }
@@ -346,18 +362,22 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
         return entries.state[entry] == Entries.UNVERIFIED;
     }
 
+    @Override
     public int serial(final int entry) {
         return entries.serial[entry];
     }
 
+    @Override
     public boolean is(final int entry, final int serial) {
         return entries.is(entry, serial);
     }
 
+    @Override
     public int region(final int entry) {
         return entries.region[entry].id;
     }
 
+    @Override
     public int slot(final int entry) {
         return entries.slot[entry];
     }
@@ -369,10 +389,12 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
         return () -> headers.stamp(slot);
     }
 
+    @Override
     public long stamp(final int entry) {
         return headers(entry).stamp(entries.slot[entry]);
     }
 
+    @Override
     public long length(final int entry) {
         return headers(entry).length(entries.slot[entry]);
     }
@@ -419,6 +441,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
     }
 
     /** The payload, or the first {@code bytes} of its slot. Valid while the entry is held. */
+    @Override
     public Payload payload(final int entry, final long bytes) {
         return entries.region[entry].payload(entries.slot[entry], bytes);
     }
@@ -440,6 +463,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
 
     // ---- reading
 
+    @Override
     public void touch(final int entry) {
         entries.uses[entry]++;
         policy.touch(entry);
@@ -572,6 +596,29 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
                 && region.headers.stamp(slot) == stamp;
     }
 
+    @Override
+    public int reserve(final Tenant tenant, final ObjectId id, final long length, final int codec) {
+        return reserve(
+                (TenantArena) tenant, null, id.namespace(), id.key(), id.shard(), length, codec, Eviction.ANYTHING);
+    }
+
+    @Override
+    public void commit(
+            final int entry,
+            final int crc32c,
+            final Hash256 parent,
+            final int chunkIndex,
+            final int priority,
+            final long expiryUnixMs) {
+        setCrc32c(entry, crc32c);
+        commit(null, entry, parent, chunkIndex, priority, expiryUnixMs);
+    }
+
+    @Override
+    public void abort(final int entry) {
+        abort(null, entry);
+    }
+
     /** Makes a reserved object readable, in one step. */
     public void commit(
             final Attachments.Entry attachment,
@@ -624,6 +671,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
     }
 
     /** The tier from which it came, until a hit of it was counted; {@link TierKind#DRAM} from then on. */
+    @Override
     public TierKind origin(final int entry) {
         final byte code = entries.origin[entry];
         return code == TierKind.SSD.code()
@@ -632,6 +680,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
     }
 
     /** The hit of the tier from which it came was counted. */
+    @Override
     public void originCounted(final int entry) {
         entries.origin[entry] = 0;
     }
@@ -643,6 +692,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
     }
 
     /** Nobody gets it any more; while somebody holds it, it keeps its slot. */
+    @Override
     public void dropOrCondemn(final int entry) {
         if (entries.holds[entry] == 0) {
             drop(entry);
@@ -850,6 +900,7 @@ public final class DramTier implements LeaseTable.Slots, AutoCloseable {
 
     // ---- what there is
 
+    @Override
     public RegionInfo regionInfo(final int id) {
         final Region region = regions.get(id);
         return region == null ? null : region.info();

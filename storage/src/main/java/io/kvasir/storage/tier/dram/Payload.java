@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.dram;
 
 import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.SlotBytes;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -11,7 +12,7 @@ import java.util.zip.CRC32C;
  * The bytes of one slot. Engines may take them away at any time, by truncating the file or by punching holes in it: then
  * every method throws, and {@link DramTier#inspect} finds out. Valid while the entry is held; any thread.
  */
-public final class Payload {
+public final class Payload implements SlotBytes {
     /** Small enough to stay in a processor's own cache between the copy and the sum. */
     private static final int PIECE = 64 << 10;
 
@@ -38,22 +39,24 @@ public final class Payload {
         return new Payload(file, offset + position, length);
     }
 
+    @Override
     public long byteSize() {
         return bytes;
     }
 
-    /** Fills {@code into} from {@code position} on. */
+    @Override
     public void read(final long position, final MemorySegment into) throws PosixException {
         check(position, into.byteSize());
         file.read(offset + position, into);
     }
 
+    @Override
     public void write(final long position, final MemorySegment from) throws PosixException {
         check(position, from.byteSize());
         file.write(offset + position, from);
     }
 
-    /** CRC32C of the first {@code length} bytes. */
+    @Override
     public int crc32c(final long length) throws PosixException {
         check(0, length);
         final CRC32C crc = new CRC32C();

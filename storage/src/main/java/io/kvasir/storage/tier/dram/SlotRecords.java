@@ -3,6 +3,7 @@ package io.kvasir.storage.tier.dram;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
+import io.kvasir.storage.tier.AddressableTiers;
 import io.kvasir.storage.tier.ReservedSlots;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -11,14 +12,14 @@ import org.agrona.collections.IntHashSet;
 
 /** Packs the slot records of one answer and gathers the regions that they name. */
 public final class SlotRecords {
-    private final DramTier dram;
+    private final AddressableTiers slots;
     private final ByteBuffer buffer;
     private final IntHashSet seen = new IntHashSet(-1);
     private final IntArrayList regions = new IntArrayList();
     private int last = -1;
 
-    public SlotRecords(final DramTier dram, final int count) {
-        this.dram = dram;
+    public SlotRecords(final AddressableTiers slots, final int count) {
+        this.slots = slots;
         buffer = ByteBuffer.allocate(count * SlotRecord.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     }
 
@@ -39,25 +40,25 @@ public final class SlotRecords {
 
     /** The next record; only a hit and a granted slot name their entry. */
     public void add(final byte status, final int entry) {
-        if (entry == DramTier.NONE || (status != SlotStatus.HIT && status != SlotStatus.GRANTED)) {
+        if (entry == AddressableTiers.NONE || (status != SlotStatus.HIT && status != SlotStatus.GRANTED)) {
             none(status, (byte) 0);
             return;
         }
-        final int region = dram.region(entry);
+        final int region = slots.region(entry);
         names(region);
         buffer.put(status)
-                .put(TierKind.DRAM.code())
+                .put(slots.tier(entry).kind().code())
                 .putShort((short) 0)
                 .putInt(region)
-                .putInt(dram.slot(entry))
+                .putInt(slots.slot(entry))
                 .putInt(0)
-                .putLong(dram.stamp(entry))
-                .putLong(dram.length(entry));
+                .putLong(slots.stamp(entry))
+                .putLong(slots.length(entry));
     }
 
     /** The records of an earlier answer to the same request, to be changed in place. */
-    public SlotRecords(final DramTier dram, final ReservedSlots before) {
-        this.dram = dram;
+    public SlotRecords(final AddressableTiers slots, final ReservedSlots before) {
+        this.slots = slots;
         buffer = ByteBuffer.wrap(before.slots()).order(ByteOrder.LITTLE_ENDIAN);
         for (final int region : before.regions()) {
             names(region);

@@ -146,18 +146,4 @@ class RegionToMoveTest {
             removed.add(id.key().a());
         }
     }
-
-    private static final class NoEngines implements DramContext.Listener {
-        @Override
-        public void pinnedIsGone(final int entry) {}
-
-        @Override
-        public void regionRetired(final int region) {}
-
-        @Override
-        public void attachmentEnded(final long attachment) {}
-
-        @Override
-        public void processEnded(final Attachments.Entry attachment) {}
-    }
 }

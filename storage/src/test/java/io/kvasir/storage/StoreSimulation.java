@@ -23,6 +23,7 @@ import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.AccountShadow;
 import io.kvasir.storage.tier.dram.IndexShadow;
+import io.kvasir.storage.tier.dram.SlotShadow;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -228,6 +229,7 @@ final class StoreSimulation implements AutoCloseable {
             assertTrue(device.regionBytes() <= DEVICE_CAPACITY, "the device's capacity");
         }
         AccountShadow.compare(store.dram(), store.admin().accounts());
+        SlotShadow.compare(store.dram());
         assertEquals(engines.size(), store.admin().accounts().of("tests").connections(), "connections");
         assertTrue(
                 store.admin().accounts().of("tests").regionBytes()

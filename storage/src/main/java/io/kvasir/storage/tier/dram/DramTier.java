@@ -882,6 +882,10 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         return entries;
     }
 
+    Regions regions() {
+        return regions;
+    }
+
     ObjectTable table() {
         return table;
     }

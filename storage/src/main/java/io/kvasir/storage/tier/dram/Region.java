@@ -27,6 +27,9 @@ final class Region {
     private final Arena memory;
     private final RegionFile data;
     private final int[] free;
+    /** Says again what {@link #free} says, so that a slot that is free twice, or free and some object's, is noticed. */
+    private final boolean[] isFree;
+
     private int freeCount;
     private int reserved;
     private int quarantined;
@@ -57,6 +60,7 @@ final class Region {
         entryOf = new int[slots];
         Arrays.fill(entryOf, NO_ENTRY);
         free = new int[slots];
+        isFree = new boolean[slots];
     }
 
     RegionInfo info() {
@@ -96,13 +100,38 @@ final class Region {
         return ruined;
     }
 
-    /** A slot from the free ones, or -1. */
+    /**
+     * The only way to get a slot. A slot with two owners would serve the bytes of one object as those of another, so this
+     * fails instead.
+     */
     int takeFree() {
-        return freeCount == 0 ? -1 : free[--freeCount];
+        if (!hasFree()) {
+            throw new IllegalStateException("region " + id + " has no free slot to give");
+        }
+        final int slot = free[--freeCount];
+        if (!isFree[slot] || entryOf[slot] != NO_ENTRY) {
+            throw new IllegalStateException("slot " + slot + " of region " + id + " was free and is not");
+        }
+        isFree[slot] = false;
+        return slot;
     }
 
+    /** The slot is nobody's. */
     void putFree(final int slot) {
+        if (isFree[slot] || entryOf[slot] != NO_ENTRY) {
+            throw new IllegalStateException("slot " + slot + " of region " + id + " is given back, but is "
+                    + (isFree[slot] ? "free" : "an object's"));
+        }
+        isFree[slot] = true;
         free[freeCount++] = slot;
+    }
+
+    boolean isFree(final int slot) {
+        return isFree[slot];
+    }
+
+    int freeCount() {
+        return freeCount;
     }
 
     /** The slot may be given to somebody else; records of what it held are void from here on. */

@@ -8,6 +8,7 @@ import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tier.dram.DramTier;
+import io.kvasir.storage.tier.ssd.SsdAccounts;
 import io.kvasir.storage.tier.ssd.SsdMetrics;
 import io.kvasir.storage.tier.ssd.SsdTier;
 

@@ -24,6 +24,7 @@ import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;
+import io.kvasir.storage.tier.ssd.SsdAccounts;
 import java.util.List;
 import java.util.function.Consumer;
 import org.agrona.concurrent.EpochClock;

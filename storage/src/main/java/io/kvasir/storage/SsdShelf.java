@@ -23,6 +23,7 @@ import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.ssd.ReadOutcome;
 import io.kvasir.storage.tier.ssd.ReadRequest;
+import io.kvasir.storage.tier.ssd.SsdAccounts;
 import io.kvasir.storage.tier.ssd.SsdListener;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;

@@ -22,6 +22,7 @@ import io.kvasir.storage.tier.dram.DramContext;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.remote.RemoteShelf;
+import io.kvasir.storage.tier.ssd.SsdAccounts;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
 import java.util.EnumSet;

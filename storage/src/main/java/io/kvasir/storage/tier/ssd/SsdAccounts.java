@@ -1,4 +1,4 @@
-package io.kvasir.storage;
+package io.kvasir.storage.tier.ssd;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.object.Hash256;
@@ -12,9 +12,9 @@ import java.util.function.Function;
 
 /**
  * Charges what is on SSD to tenants. The SSD tier knows objects by their namespaces; whose a namespace is is not known
- * after a start until the catalog is open, and what was found before is charged then. Owned by {@link SsdShelf}.
+ * after a start until the catalog is open, and what was found before is charged then. Owned by the store's thread.
  */
-final class SsdAccounts {
+public final class SsdAccounts {
     /** Namespaces that have something on SSD; the bytes of further ones are charged to nobody. */
     private static final int MOST = StoreLimits.NAMESPACES;
 
@@ -35,7 +35,7 @@ final class SsdAccounts {
      * @param tenantOf null while it is not known
      * @param known told whose a namespace is that has something on SSD
      */
-    SsdAccounts(
+    public SsdAccounts(
             final TenantAccounts accounts,
             final Function<Hash256, String> tenantOf,
             final BiConsumer<Hash256, String> known) {
@@ -44,7 +44,7 @@ final class SsdAccounts {
         this.tenantOf = tenantOf;
     }
 
-    void add(final Hash256 namespace, final long length) {
+    public void add(final Hash256 namespace, final long length) {
         final long bytes = SizeClass.slotBytes(length);
         Charged charged = byNamespace.get(namespace);
         if (charged == null) {
@@ -63,7 +63,7 @@ final class SsdAccounts {
         charge(charged, bytes);
     }
 
-    void remove(final Hash256 namespace, final long length) {
+    public void remove(final Hash256 namespace, final long length) {
         final long bytes = SizeClass.slotBytes(length);
         final Charged charged = byNamespace.get(namespace);
         if (charged == null) {
@@ -93,7 +93,7 @@ final class SsdAccounts {
     }
 
     /** The namespace's tenant is known now. */
-    void namespaceFound(final Hash256 namespace) {
+    public void namespaceFound(final Hash256 namespace) {
         final Charged charged = anyUnknown ? byNamespace.get(namespace) : null;
         if (charged != null && charged.tenant == null) {
             findTenant(namespace, charged);
@@ -101,7 +101,7 @@ final class SsdAccounts {
     }
 
     /** More namespaces may be known now. */
-    void namespacesFound() {
+    public void namespacesFound() {
         if (anyUnknown) {
             anyUnknown = false;
             byNamespace.forEach((namespace, charged) -> {
@@ -114,7 +114,7 @@ final class SsdAccounts {
     }
 
     /** The tier is out of use. */
-    void clear() {
+    public void clear() {
         for (final Charged charged : byNamespace.values()) {
             if (charged.tenant != null) {
                 charged.tenant.ssd(-charged.bytes);
@@ -125,7 +125,7 @@ final class SsdAccounts {
     }
 
     /** Slots that are charged to no tenant, or to none yet. */
-    long unknownBytes() {
+    public long unknownBytes() {
         long bytes = others;
         for (final Charged charged : byNamespace.values()) {
             bytes += charged.tenant == null ? charged.bytes : 0;

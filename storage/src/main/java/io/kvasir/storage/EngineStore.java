@@ -4,8 +4,11 @@ import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.catalog.Remembered;
 import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.lease.LeaseTable;
+import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupCells;
 import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.Lookups;
 import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
@@ -157,7 +160,7 @@ public final class EngineStore {
 
     /** Ends all leases; slots whose readers may still copy are not reused while an attachment's lock is held. */
     public void closeHolder(final LeaseHolder holder) {
-        ((SessionHolder) holder).shards = null;
+        ((SessionHolder) holder).close();
         leases.close(((SessionHolder) holder).leases);
     }
 

@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.catalog.Remembered;
+import io.kvasir.storage.lookup.LookupCells;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tier.dram.DramTier;
 import java.util.HashMap;

@@ -7,6 +7,8 @@ import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lease.TimerWheel;
+import io.kvasir.storage.lookup.LookupTask;
+import io.kvasir.storage.lookup.Lookups;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.move.Channel;
@@ -151,22 +153,23 @@ public final class StoreAgent implements Agent, AutoCloseable {
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::execute);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
         coldest = new ColdestFirst(dram, ssd);
+        final Uses uses = new Uses(slots, dram, ssd, copies, arrivals);
         lookups = new Lookups(
                 () -> new LookupTask(
                         table,
                         slots,
                         dram,
-                        ssd,
-                        copies,
                         tiers,
-                        arrivals,
                         leases,
                         waiters,
                         verifier::verifyNow,
-                        context),
+                        uses,
+                        context.nanoClock(),
+                        context::leaseNs),
                 slots,
                 leases,
-                context,
+                context.nanoClock(),
+                context::leaseNs,
                 counters);
         reservations = new Reservations(slots, dram, ssd, verifier, timers, context, counters);
         remembered = new Remembered(

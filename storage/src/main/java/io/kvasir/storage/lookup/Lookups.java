@@ -1,10 +1,8 @@
-package io.kvasir.storage;
+package io.kvasir.storage.lookup;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lease.LeaseTable;
-import io.kvasir.storage.lookup.LookupAnswer;
-import io.kvasir.storage.lookup.LookupQuery;
-import io.kvasir.storage.lookup.SlicedLookup;
+import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.PlanRange;
@@ -16,18 +14,21 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.function.LongUnaryOperator;
 import java.util.function.Supplier;
+import org.agrona.concurrent.NanoClock;
 
 /**
  * How engines read: lookups in one piece or in slices, each by a {@link LookupTask}; and what is done with their leases.
- * Owned by {@link StoreAgent}.
+ * Owned by the store's thread.
  */
-final class Lookups {
+public final class Lookups {
     private static final int[] ALL_SHARDS = {};
 
     private final AddressableTiers slots;
     private final LeaseTable leases;
-    private final StoreContext context;
+    private final NanoClock clock;
+    private final LongUnaryOperator leaseNs;
     private final StorageCounters counters;
     /** Of lookups in one piece. */
     private final LookupTask task;
@@ -36,15 +37,17 @@ final class Lookups {
     /** Tenants that have one under way: each has one, so that none takes all. */
     private final List<Tenant> busy = new ArrayList<>(StoreLimits.LOOKUPS_IN_SLICES);
 
-    Lookups(
+    public Lookups(
             final Supplier<LookupTask> tasks,
             final AddressableTiers slots,
             final LeaseTable leases,
-            final StoreContext context,
+            final NanoClock clock,
+            final LongUnaryOperator leaseNs,
             final StorageCounters counters) {
         this.slots = slots;
         this.leases = leases;
-        this.context = context;
+        this.clock = clock;
+        this.leaseNs = leaseNs;
         this.counters = counters;
         task = tasks.get();
         for (int i = 0; i < StoreLimits.LOOKUPS_IN_SLICES; i++) {
@@ -52,8 +55,8 @@ final class Lookups {
         }
     }
 
-    /** See {@link EngineStore#lookup}. */
-    LookupAnswer lookup(final SessionHolder owner, final LookupQuery query) {
+    /** See {@code EngineStore#lookup}. */
+    public LookupAnswer lookup(final SessionHolder owner, final LookupQuery query) {
         try {
             task.begin(owner, query, false, 0);
             while (!task.step(Integer.MAX_VALUE)) {
@@ -65,13 +68,13 @@ final class Lookups {
         }
     }
 
-    /** See {@link EngineStore#canSlice}. */
-    boolean canSlice(final SessionHolder owner) {
+    /** See {@code EngineStore#canSlice}. */
+    public boolean canSlice(final SessionHolder owner) {
         return !free.isEmpty() && !busy.contains(owner.tenant);
     }
 
-    /** See {@link EngineStore#lookupInSlices}. */
-    SlicedLookup lookupInSlices(final SessionHolder owner, final LookupQuery query, final long replacedLease) {
+    /** See {@code EngineStore#lookupInSlices}. */
+    public SlicedLookup lookupInSlices(final SessionHolder owner, final LookupQuery query, final long replacedLease) {
         if (!canSlice(owner)) {
             return null;
         }
@@ -117,15 +120,15 @@ final class Lookups {
     }
 
     /** Every key in every shard, on its own, as far as it is in DRAM. */
-    LookupCells here(final SessionHolder owner, final Hash256 namespace, final byte[] keys) {
+    public LookupCells here(final SessionHolder owner, final Hash256 namespace, final byte[] keys) {
         final LookupQuery query = new LookupQuery(namespace, keys, ALL_SHARDS, 0, true, true, 0, 0);
-        task.cells.begin(owner, query, false, false, true, context.nanoClock().nanoTime());
+        task.cells.begin(owner, query, false, false, true, clock.nanoTime());
         task.cells.lookOn(Integer.MAX_VALUE);
         return task.cells;
     }
 
-    /** See {@link EngineStore#answered}. */
-    void answered(final SessionHolder owner, final LookupAnswer result) {
+    /** See {@code EngineStore#answered}. */
+    public void answered(final SessionHolder owner, final LookupAnswer result) {
         for (final PlanRange range : result.plan()) {
             (range.status() == SlotStatus.HIT
                             ? counters.hits
@@ -145,8 +148,8 @@ final class Lookups {
         }
     }
 
-    /** See {@link EngineStore#whenSettled}. */
-    long whenSettled(final SessionHolder owner, final LookupQuery query, final Runnable wake) {
+    /** See {@code EngineStore#whenSettled}. */
+    public long whenSettled(final SessionHolder owner, final LookupQuery query, final Runnable wake) {
         try {
             task.lookAndPlan(owner, query);
             return task.await(wake);
@@ -155,9 +158,9 @@ final class Lookups {
         }
     }
 
-    /** See {@link EngineStore#resolve}. */
-    LookupAnswer resolve(final SessionHolder owner, final long lease, final int[] shardIndices) {
-        final long nowNs = context.nanoClock().nanoTime();
+    /** See {@code EngineStore#resolve}. */
+    public LookupAnswer resolve(final SessionHolder owner, final long lease, final int[] shardIndices) {
+        final long nowNs = clock.nanoTime();
         final int found = leases.findValid(owner.leases, lease, nowNs);
         if (found == LeaseTable.NONE) {
             return null;
@@ -193,8 +196,8 @@ final class Lookups {
                 false);
     }
 
-    boolean renew(final SessionHolder owner, final long lease, final long leaseNs) {
-        final long nowNs = context.nanoClock().nanoTime();
-        return leases.renew(owner.leases, lease, nowNs + context.leaseNs(leaseNs), nowNs);
+    public boolean renew(final SessionHolder owner, final long lease, final long wantedNs) {
+        final long nowNs = clock.nanoTime();
+        return leases.renew(owner.leases, lease, nowNs + leaseNs.applyAsLong(wantedNs), nowNs);
     }
 }

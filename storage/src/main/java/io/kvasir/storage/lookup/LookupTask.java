@@ -1,14 +1,9 @@
-package io.kvasir.storage;
+package io.kvasir.storage.lookup;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lease.LeaseTable;
-import io.kvasir.storage.lookup.LookupAnswer;
-import io.kvasir.storage.lookup.LookupQuery;
-import io.kvasir.storage.lookup.Plan;
-import io.kvasir.storage.lookup.Planner;
-import io.kvasir.storage.lookup.Presence;
-import io.kvasir.storage.lookup.Waiters;
+import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
@@ -19,6 +14,8 @@ import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
+import java.util.function.LongUnaryOperator;
+import org.agrona.concurrent.NanoClock;
 
 /**
  * One lookup at a time, in steps of bounded work: finds out where the objects are, has the {@link Planner} plan it, starts
@@ -26,7 +23,7 @@ import java.util.function.IntConsumer;
  * until the end, and before each plan {@link LookupCells#lookAgain} sees to the rest. The arrays are reused by the next
  * lookup. Owned by {@link Lookups}.
  */
-final class LookupTask {
+public final class LookupTask {
     /** Plans of one lookup: each but the first because something could not be fetched. */
     private static final int MOST_PLANS = 8;
 
@@ -49,14 +46,13 @@ final class LookupTask {
 
     private final AddressableTiers slots;
     private final DramTier dram;
-    private final SsdShelf ssd;
-    private final SecondCopies copies;
     private final List<Tier> tiers;
-    private final Arrivals arrivals;
     private final LeaseTable leases;
     private final Waiters waiters;
     private final IntConsumer verify;
-    private final StoreContext context;
+    private final LeaseListener listener;
+    private final NanoClock clock;
+    private final LongUnaryOperator leaseNs;
     private final Planner planner;
     final LookupCells cells;
 
@@ -85,29 +81,31 @@ final class LookupTask {
     private List<PlanRange> ranges;
     private SlotRecords records;
 
-    /** @param tiers from which objects are fetched, the fastest first */
-    LookupTask(
+    /**
+     * @param tiers from which objects are fetched, the fastest first
+     * @param verify of an entry that nobody has verified yet
+     * @param leaseNs the length of a lease for the one that was asked for
+     */
+    public LookupTask(
             final ObjectTable table,
             final AddressableTiers slots,
             final DramTier dram,
-            final SsdShelf ssd,
-            final SecondCopies copies,
             final List<Tier> tiers,
-            final Arrivals arrivals,
             final LeaseTable leases,
             final Waiters waiters,
             final IntConsumer verify,
-            final StoreContext context) {
+            final LeaseListener listener,
+            final NanoClock clock,
+            final LongUnaryOperator leaseNs) {
         this.slots = slots;
         this.dram = dram;
-        this.ssd = ssd;
-        this.copies = copies;
         this.tiers = tiers;
-        this.arrivals = arrivals;
         this.leases = leases;
         this.waiters = waiters;
         this.verify = verify;
-        this.context = context;
+        this.listener = listener;
+        this.clock = clock;
+        this.leaseNs = leaseNs;
         planner = new Planner(slots.kind().code());
         cells = new LookupCells(table, slots, tiers, leases);
     }
@@ -121,7 +119,7 @@ final class LookupTask {
         query = lookup;
         sliced = inSlices;
         replaced = replacedLease;
-        nowNs = context.nanoClock().nanoTime();
+        nowNs = clock.nanoTime();
         lease = LeaseTable.NONE;
         leaseId = 0;
         plans = 0;
@@ -277,7 +275,7 @@ final class LookupTask {
         return started != Tier.NOT_HERE;
     }
 
-    /** See {@link EngineStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
+    /** See {@code EngineStore#whenSettled}; of a lookup that has ended, or has looked and planned. */
     long await(final Runnable wake) {
         final int[] entries = new int[Math.min(plan.end() * cells.shards, StoreLimits.WAITS)];
         int count = 0;
@@ -335,7 +333,7 @@ final class LookupTask {
         at = 0;
         phase = Phase.PACK;
         if (!query.peek() && plan.leasedChunks() > 0) {
-            expiresNs = nowNs + context.leaseNs(query.leaseNs());
+            expiresNs = nowNs + leaseNs.applyAsLong(query.leaseNs());
             lease = leases.begin(
                     owner.leases, plan.leasedChunks() * cells.shards, cells.shards, plan.leasedBytes(), expiresNs);
             isEmpty = true;
@@ -373,29 +371,12 @@ final class LookupTask {
         for (int left = most; at > 0 && left > 0; left--) {
             at--;
             if (plan.isLeased(at / cells.shards, at % cells.shards)) {
-                used(at, cells.entries[at]);
+                listener.leased(cells, at);
             }
         }
         if (at == 0) {
             phase = Phase.PACK;
         }
-    }
-
-    private void used(final int cell, final int number) {
-        final int object = slots.object(number);
-        slots.touch(number);
-        if (slots.isMain(number)) {
-            ssd.used(object, dram.hash(number));
-            arrivals.leased(number);
-            copies.used(number);
-            return;
-        }
-        // The copies below stay as warm as this one, which goes with the last of them.
-        final int below = slots.findMain(object);
-        if (below != DramTier.NONE && dram.isReadable(below)) {
-            dram.touch(below);
-        }
-        ssd.used(object, cells.id(cell / cells.shards, cell % cells.shards).hash64());
     }
 
     private void pack(final int most) {
@@ -460,7 +441,7 @@ final class LookupTask {
     LookupAnswer result() {
         return new LookupAnswer(
                 leaseId,
-                leaseId == 0 ? 0 : expiresNs - context.nanoClock().nanoTime(),
+                leaseId == 0 ? 0 : expiresNs - clock.nanoTime(),
                 plan.hits(),
                 plan.pending(),
                 records.bytes(),

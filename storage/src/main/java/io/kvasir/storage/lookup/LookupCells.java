@@ -1,11 +1,9 @@
-package io.kvasir.storage;
+package io.kvasir.storage.lookup;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lease.LeaseTable;
-import io.kvasir.storage.lookup.Costs;
-import io.kvasir.storage.lookup.LookupQuery;
-import io.kvasir.storage.lookup.Presence;
+import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
 import io.kvasir.storage.object.ObjectId;
@@ -23,18 +21,18 @@ import java.util.List;
  * The cells of one lookup: finds out in which tier each is, and what it costs. Chunk-major by the session's shards. The
  * arrays are longer than the cells, and the next look overwrites them. Owned by {@link LookupTask}.
  */
-final class LookupCells implements Costs, Question {
+public final class LookupCells implements Costs, Question {
     private static final int PROBED_AT_ONCE = 512;
 
-    final Presence presence = new Presence();
+    public final Presence presence = new Presence();
     /** As {@link AddressableTiers} numbers them; its NONE where nothing is addressable. */
-    int[] entries = {};
+    public int[] entries = {};
 
     /** By which the table is searched. */
     private long[] hashes = {};
 
-    int chunks;
-    int shards;
+    public int chunks;
+    public int shards;
     /** Chunks that were looked at: what lies behind a gap was not, and is a miss. */
     int looked;
 
@@ -141,7 +139,7 @@ final class LookupCells implements Costs, Question {
         keeps = keepsFound;
         onlyMain = onlyInMain;
         nowNs = timeNs;
-        final ShardSet set = holder.shards;
+        final ShardSet set = holder.shards();
         parts = set.shards();
         chunks = keys.length / Hash256.BYTES;
         shards = parts.size();
@@ -327,7 +325,7 @@ final class LookupCells implements Costs, Question {
         return heldCount == 0;
     }
 
-    ObjectId id(final int chunk, final int shard) {
+    public ObjectId id(final int chunk, final int shard) {
         return new ObjectId(namespace, Hash256.read(keys, chunk * Hash256.BYTES), parts.get(shard));
     }
 

@@ -20,15 +20,15 @@ _ID_BYTES = 80
 """Namespace, key, shard: the key of a place."""
 
 
-def removed_keys(places: Path) -> set[bytes]:
-    """Keys of objects whose last change, as far as the logs of this RocksDB reach back, is a removal."""
-    removed: set[bytes] = set()
+def last_changes(places: Path) -> dict[bytes, bool]:
+    """By key, as far as the logs of this RocksDB reach back: whether the last change of an object is its removal."""
+    changes: dict[bytes, bool] = {}
     for log in sorted(places.glob("*.log"), key=lambda path: int(path.stem)):
         for batch in _batches(log.read_bytes()):
             for is_removal, place in _changes(batch):
                 if len(place) == _ID_BYTES:
-                    (removed.add if is_removal else removed.discard)(place[32:64])
-    return removed
+                    changes[place[32:64]] = is_removal
+    return changes
 
 
 def _batches(data: bytes) -> Iterator[bytes]:

@@ -7,7 +7,8 @@ import pytest
 
 from kvasir_ops.arena_headers import COMMITTED, HEADER_BYTES, MAGIC, PREAMBLE_BYTES, committed_keys, occupied_keys
 from kvasir_ops.bench.kill_load import BATCH, ENTRY, SIZES, Names, acknowledged
-from kvasir_ops.places_log import BLOCK_BYTES, removed_keys
+from kvasir_ops.bench.lost_objects import ANSWERS_KEPT, KEPT, Asked, DeadFiles, counters, describe
+from kvasir_ops.places_log import BLOCK_BYTES, last_changes
 
 
 def table(slots: list[tuple[int, bytes, int]], region_stamp: int = 2) -> bytes:
@@ -80,6 +81,10 @@ def keys_of(*numbers: int) -> set[bytes]:
     return {number.to_bytes(32, "big") for number in numbers}
 
 
+def removed_keys(places: Path) -> set[bytes]:
+    return {key for key, is_removal in last_changes(places).items() if is_removal}
+
+
 def test_the_last_change_of_a_place_says_whether_it_was_removed(tmp_path: Path) -> None:
     accounting = b"\1\x0aaccounting\x10" + bytes(16)
     (tmp_path / "000009.log").write_bytes(log_of(stored(1) + stored(2) + accounting, removed(1) + removed(2)))
@@ -124,3 +129,48 @@ def test_keys_differ_between_runs_workers_and_numbers() -> None:
     keys = {Names(run, worker).key(number) for run in (1, 2) for worker in (0, 1) for number in (0, 1)}
     assert len(keys) == 8
     assert Names(1, 0).key(5) == Names(1, 0).key(5)
+
+
+def extent(slots: list[tuple[int, int | None]], cut: int = 3) -> bytes:
+    """An extent of slots of a page; each has the cut number of its header, and the key or none."""
+    data = bytearray((1 + len(slots)) * 4096 + 4096 * -(-len(slots) * 256 // 4096))
+    struct.pack_into("<II", data, 20, cut, 1)
+    for slot, (of_cut, number) in enumerate(slots):
+        if number is not None:
+            at = 4096 + slot * 256
+            struct.pack_into("<III", data, at + 4, 0x4856534B, of_cut, slot)
+            data[at + 48 : at + 80] = number.to_bytes(32, "big")
+    return bytes(data)
+
+
+def test_a_dead_node_says_where_an_object_was(tmp_path: Path) -> None:
+    places, extents = tmp_path / "places", tmp_path / "extents"
+    places.mkdir()
+    extents.mkdir()
+    (places / "000001.log").write_bytes(log_of(stored(1) + stored(2), removed(2)))
+    (extents / "00000001.extent").write_bytes(extent([(3, 1), (3, None), (2, 4), (3, 3)]))
+    (extents / "00000002.extent").write_bytes(bytes(8192))
+    (extents / "00000003.extent").write_bytes(b"short")
+    dead = DeadFiles(places, extents)
+    assert dead.removed() == keys_of(2)
+    one, two, three, four = (number.to_bytes(32, "big") for number in (1, 2, 3, 4))
+    assert dead.says(one) == {"log": "stored", "in_extents": True}
+    assert dead.says(two) == {"log": "removed", "in_extents": False}
+    assert dead.says(three) == {"log": "not named", "in_extents": True}
+    assert dead.says(four) == {"log": "not named", "in_extents": False}
+
+
+def test_what_is_kept_of_lost_objects_is_bounded(tmp_path: Path) -> None:
+    asked = Asked()
+    for number in range(100):
+        asked.add(number / 10, f"PENDING {number}")
+    lost = sorted(keys_of(*range(1, 100)))
+    kept = describe(lost, lambda key: 4096, DeadFiles(tmp_path, tmp_path), {lost[0]: asked}, lambda key: "MISS SSD")
+    assert len(kept) == KEPT
+    assert (kept[0]["asked"], len(kept[0]["answers"]), kept[1]["asked"]) == (100, ANSWERS_KEPT, 0)
+    assert (kept[0]["answers"][0], kept[0]["answers"][-1]) == ((0.0, "PENDING 0"), (9.9, "PENDING 99"))
+    assert (kept[0]["peek"], kept[0]["size"], kept[0]["log"]) == ("MISS SSD", 4096, "not named")
+
+
+def test_counters_that_a_node_does_not_have_are_left_out() -> None:
+    assert counters(lambda name: 3.0 if "no_room" in name else None) == {"no_room": 3.0}

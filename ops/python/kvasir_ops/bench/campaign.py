@@ -45,6 +45,10 @@ class Kill:
     spent_s: dict[str, float] = field(default_factory=dict)
     """Of ``seconds``: load before the kill, the dead node's files, the start to the first hits, the check."""
     first_hit_s: dict[str, float] = field(default_factory=dict)
+    lost_objects: list[dict[str, Any]] = field(default_factory=list)
+    """What is known of the first of those that were lost (``kvasir_ops.bench.lost_objects``)."""
+    counters: dict[str, float] = field(default_factory=dict)
+    """Of the node that did not give them back, since its start; empty when nothing was lost."""
 
     @property
     def lost_dram(self) -> int:

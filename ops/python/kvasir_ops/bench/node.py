@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from kvasir_ops.node_process import NodePlaces, NodeProcess
 NAMESPACE = Namespace(model="kvasir-bench", chunk_tokens=256, layout="opaque bytes, version 1", kv_dtype="uint8")
 START_BOUND_S = 60.0
 MIB = 1 << 20
+_HTTP_ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class NodeError(Exception):
@@ -45,6 +47,7 @@ class Node:
         places = NodePlaces(shared_memory, directory)
         self.arena = shared_memory / "arena"
         self.ssd_places = directory / "ssd" / "places"
+        self.ssd_extents = directory / "ssd" / "extents"
         self.socket = str(places.socket)
         self._process = NodeProcess(home, places, self._settings(directory, settings))
 
@@ -102,6 +105,12 @@ class Node:
     def close(self) -> None:
         """SIGTERM, and SIGKILL when that takes too long. Idempotent."""
         self._process.stop()
+
+    def http_port(self) -> int | None:
+        """Where the process that runs serves HTTP on 127.0.0.1, as its log says; None when it does not say so."""
+        log = self._process.places.log.read_text(encoding="utf-8", errors="replace")
+        ports = _HTTP_ADDRESS.findall(log)
+        return int(ports[-1]) if ports else None
 
     def damaged_objects(self) -> int:
         """Objects that the node has dropped, since its first start, because their bytes did not fit their checksum."""

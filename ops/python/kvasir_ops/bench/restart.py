@@ -12,7 +12,7 @@ What must be there after a kill is known in three ways, none of which believes t
 A node that dies cannot report its last evictions, and by age alone nothing is safe from them: a tier evicts by use and
 by size, and whole regions and extents at once. So its files are asked, as it left them: an object was evicted from SSD
 when RocksDB's log removes its place, and from DRAM when it was reported stored there and no slot is committed or
-reserved for it. Those are counted apart.
+reserved for it. Those are counted apart. Of what counts as lost, the record of the kill says what tells the cause.
 
 An object counts as lost when it is none of leased, loaded and equal to its content. Every byte loaded, here and by the
 load itself, is compared.
@@ -28,18 +28,19 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from kvasir import Client, KvasirError
+from kvasir import Client, KvasirError, SlotStatus, Tier
 
 from kvasir_ops.arena_headers import committed_keys, occupied_keys
 from kvasir_ops.bench.campaign import Campaign, Kill, commit_of, records
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.event_watch import EventWatch
 from kvasir_ops.bench.kill_load import SIZES, Assignment, Names, acknowledged, contents, work
-from kvasir_ops.bench.node import MIB, Node, NodeError
+from kvasir_ops.bench.lost_objects import Asked, DeadFiles, counters, describe
+from kvasir_ops.bench.node import MIB, Node, NodeError, read_metric
 from kvasir_ops.bench.objects import Bytes, buffer
 from kvasir_ops.bench.records import Record
-from kvasir_ops.places_log import removed_keys
 
 DRAM_BYTES = 192 * MIB
 SSD_BYTES = 512 * MIB
@@ -86,6 +87,7 @@ class KillTest:
             "dram": {"capacity": f"{DRAM_BYTES}B", "region": f"{REGION_BYTES}B"},
             "ssd": {"capacity": f"{SSD_BYTES}B", "extent": f"{EXTENT_BYTES}B"},
             "engine": {"events_kept": 1 << 20},
+            "http": {"address": "127.0.0.1:0"},
         }
         self.node = Node(home, directory / "node", shared_memory / "node", settings)
         self._contents = contents()
@@ -111,12 +113,15 @@ class KillTest:
         self._watch: EventWatch | None = None
         self._damaged = 0
         self._known: dict[bytes, Known] = {}
+        self._asked: dict[bytes, Asked] = {}
+        """Of the node that runs: those that did not come at the first time."""
+        self._started = 0.0
         self._read = [0] * WORKERS
         self._acknowledged = 0
 
     def start(self) -> float:
         """Starts everything; seconds until the empty node gave back what was stored in it."""
-        begin = self.node.start()
+        begin = self._started = self.node.start()
         with self.node.client() as client:
             key, content = b"\0" * 32, self._contents[SIZES[0]]
             content.write(key, self._rows[SIZES[0]][0])
@@ -174,21 +179,34 @@ class KillTest:
         in_headers = [key for key in committed_keys(self.node.arena) if key in known]
         newest = [key for key in self._newest(known) if key not in evicted]
         on_ssd = [key for key in durable[int(len(durable) * (1 - SSD_SHARE)) :] if key in known]
-        newest, on_ssd, result.evicted_untold = self._without_evicted(newest, on_ssd, in_headers)
+        dead = DeadFiles(self.node.ssd_places, self.node.ssd_extents)
+        newest, on_ssd, result.evicted_untold = self._without_evicted(newest, on_ssd, in_headers, dead)
         result.expected_dram, result.expected_newest = len(in_headers), len(newest)
         result.expected_ssd = len(set(on_ssd) - set(in_headers))
         self._watch.forget_removed()
-        begin = self.node.start()
+        self._asked.clear()
+        begin = self._started = self.node.start()
         with self.node.client(deadline=10.0) as client:
             self._first_hits(client, result, known, in_headers, on_ssd, begin)
             # A load process may be in a call that waits for the node: what it stores in the new one is not known yet.
             self._await_pause()
             answered = time.monotonic()
             checked = set(in_headers)
-            result.lost_headers = self._lost(client, known, in_headers, result)
-            result.lost_newest = self._lost(client, known, [key for key in newest if key not in checked], result)
+            lost = self._lost(client, known, in_headers, result)
+            result.lost_headers = len(lost)
+            missing = self._lost(client, known, [key for key in newest if key not in checked], result)
+            result.lost_newest = len(missing)
+            lost += missing
             checked.update(newest)
-            result.lost_ssd = self._lost(client, known, [key for key in on_ssd if key not in checked], result)
+            missing = self._lost(client, known, [key for key in on_ssd if key not in checked], result)
+            result.lost_ssd = len(missing)
+            lost += missing
+            if lost:
+                result.lost_objects = describe(
+                    lost, lambda key: known[key].size, dead, self._asked, lambda key: self._peek(client, key)
+                )
+                port = self.node.http_port()
+                result.counters = counters(lambda name: read_metric(port, name) if port else None)
         result.damaged = self.node.damaged_objects() - self._damaged
         self._damaged += result.damaged
         result.wrong_under_load = self.wrong_under_load.value - wrong_before
@@ -204,12 +222,12 @@ class KillTest:
         return result
 
     def _without_evicted(
-        self, newest: Sequence[bytes], on_ssd: Sequence[bytes], in_headers: Sequence[bytes]
+        self, newest: Sequence[bytes], on_ssd: Sequence[bytes], in_headers: Sequence[bytes], dead: DeadFiles
     ) -> tuple[list[bytes], list[bytes], int]:
         """What had to be in either tier, less what its files say the dead node had evicted, and how many those are."""
         assert self._watch is not None
         committed, came = set(in_headers), self._watch.came_to_dram()
-        left_ssd = removed_keys(self.node.ssd_places)
+        left_ssd = dead.removed()
         left_dram = came - occupied_keys(self.node.arena)
         stay_in_dram = [key for key in newest if key not in left_dram]
         stay_on_ssd = [key for key in on_ssd if key not in left_ssd]
@@ -290,7 +308,7 @@ class KillTest:
     def _at_once(size: int) -> int:
         return min(CHECKED_MOST, CHECKED_BYTES // size)
 
-    def _lost(self, client: Client, known: dict[bytes, Known], keys: Sequence[bytes], result: Kill) -> int:
+    def _lost(self, client: Client, known: dict[bytes, Known], keys: Sequence[bytes], result: Kill) -> list[bytes]:
         missing: set[bytes] = set()
         for size in SIZES:
             mine = [key for key in keys if known[key].size == size]
@@ -324,7 +342,16 @@ class KillTest:
             time.sleep(EVENTS_S / 10 if missing else 0)
         if missing:
             self._watch.forget_durable(missing)
-        return len(missing)
+        return sorted(missing)
+
+    @staticmethod
+    def _peek(client: Client, key: bytes) -> str:
+        """Where the node says that an object is, when nothing is fetched for the answer."""
+        try:
+            with client.lookup([key], sparse=True, peek=True) as found:
+                return _answer(found.slots[0, 0])
+        except KvasirError as error:
+            return f"{type(error).__name__}: {error}"
 
     def _check(self, client: Client, batch: Sequence[tuple[bytes, int]], wait: float) -> tuple[list[bytes], int]:
         """The keys of objects of one size that came back, and how many of their bytes are wrong."""
@@ -336,6 +363,10 @@ class KillTest:
             try:
                 with client.lookup(keys, sparse=True, wait=wait) as lease:
                     loaded = client.load(lease, rows).loaded[:, 0]
+                    at = time.monotonic() - self._started
+                    for key, slot, there in zip(keys, lease.slots[:, 0], loaded, strict=True):
+                        if not there:
+                            self._asked.setdefault(key, Asked()).add(at, _answer(slot))
                 break
             except KvasirError:
                 if time.monotonic() > end:
@@ -343,6 +374,11 @@ class KillTest:
                 self.node.check_alive()
         arrived = [(key, row) for key, row, there in zip(keys, rows, loaded, strict=True) if there]
         return [key for key, _ in arrived], sum(self._contents[size].wrong_bytes(key, row) for key, row in arrived)
+
+
+def _answer(slot: Any) -> str:
+    """A record of a lookup, for people."""
+    return f"{SlotStatus(int(slot['status'])).name} {Tier(int(slot['tier'])).name}"
 
 
 def run(context: Context) -> Generator[Record, None, None]:

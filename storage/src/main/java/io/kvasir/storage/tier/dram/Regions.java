@@ -154,15 +154,29 @@ final class Regions implements AutoCloseable {
         final boolean thorough = victims.left() >= Victims.THOROUGH;
         final int victim = victims.find(tenant, slotBytes, writer, evicts);
         // A search that other keys of the call left little for proves nothing: a later turn has the whole budget.
-        if (victim == Victims.WAIT || (victim == Entries.NONE && victims.left() <= 0 && !thorough)) {
+        if ((victim == Victims.WAIT && evicts != Eviction.AT_ONCE)
+                || (victim == Entries.NONE && victims.left() <= 0 && !thorough)) {
             return null;
         }
-        if (victim != Entries.NONE) {
+        if (victim >= 0) {
             final Region region = entries.region[victim];
             evictor.evict(victim);
             return region;
         }
         final Region region = victims.regionToMove(tenant, evicts, mayGrow ? Victims.From.ALL : Victims.From.ITSELF);
+        return region != null ? move(region, tenant, slotBytes) : fromHidden(tenant, writer, slotBytes, evicts);
+    }
+
+    /** What the searches in the order of eviction did not come to. */
+    private Region fromHidden(
+            final TenantArena tenant, final long writer, final long slotBytes, final Eviction evicts) {
+        final int victim = victims.hidden(tenant, slotBytes, writer, evicts);
+        if (victim != Entries.NONE) {
+            final Region region = entries.region[victim];
+            evictor.evict(victim);
+            return region;
+        }
+        final Region region = victims.hiddenRegion(tenant, evicts);
         return region == null ? null : move(region, tenant, slotBytes);
     }
 

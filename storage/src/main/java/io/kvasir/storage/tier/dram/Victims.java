@@ -46,6 +46,9 @@ final class Victims {
     /** Null: no tenant has a minimum or a maximum. */
     private final TenantOrder.Walk own;
 
+    /** Behind the slot that {@link #hidden} gave last. */
+    private int hiddenTaken;
+
     /** The best region that {@link #regionToMove} has seen, and the bytes that would be lost with it. */
     private Region least;
 
@@ -87,6 +90,35 @@ final class Victims {
         return search.find(own.of(tenant.account.number()), candidates, () -> mayLose(evicts));
     }
 
+    /**
+     * An object of this size of the tenant's own regions, in no order, for when thousands of colder objects of other sizes
+     * come before all of them and stay; {@link Entries#NONE} when none can go.
+     */
+    int hidden(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
+        int lost = NONE;
+        int looked = 0;
+        for (final Region region : tenant.regions) {
+            if (region.slotBytes != slotBytes || region.isRuined() || search.left() <= 0) {
+                continue;
+            }
+            search.spend(region.slots / SLOTS_OF_A_STEP);
+            for (int i = 0; i < region.slots && looked < LOOKED_AT; i++, looked++) {
+                // From another slot each time: what was put into the last one is not taken for the next.
+                final int entry = region.entryOf[(i + hiddenTaken) % region.slots];
+                if (entry == NONE || entries.state[entry] == Entries.WRITING) {
+                    continue;
+                }
+                final Verdict verdict = judge(entry, tenant, slotBytes, writer, evicts);
+                if (verdict.compareTo(Verdict.FITS) >= 0) {
+                    hiddenTaken = entries.slot[entry] + 1;
+                    return entry;
+                }
+                lost = lost == NONE && verdict == Verdict.LOST ? entry : lost;
+            }
+        }
+        return lost != NONE && mayLose(evicts) ? lost : NONE;
+    }
+
     /** For the searches of one call, {@link #regionToMove} included. */
     void budget(final int steps) {
         search.budget(steps);
@@ -97,7 +129,8 @@ final class Victims {
     }
 
     private boolean mayLose(final Eviction evicts) {
-        return evicts == Eviction.ANYTHING && context.mayDropUndemoted().getAsBoolean();
+        return evicts == Eviction.AT_ONCE
+                || (evicts == Eviction.ANYTHING && context.mayDropUndemoted().getAsBoolean());
     }
 
     /** Its bytes are somewhere else too. */
@@ -119,11 +152,11 @@ final class Victims {
         if (!region.admits(writer) || !mayGo(entry)) {
             return Verdict.LATER;
         }
-        if (evicts == Eviction.ANYTHING && !context.demotes().getAsBoolean()) {
+        if (evicts.isAnything() && !context.demotes().getAsBoolean()) {
             // No tier below: whatever goes is gone, so the first that can go is taken.
             return Verdict.BEST;
         }
-        if (!isSafe(entry) && !(evicts == Eviction.ANYTHING && isNeverSaved(region))) {
+        if (!isSafe(entry) && !(evicts.isAnything() && isNeverSaved(region))) {
             return Verdict.LOST;
         }
         return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
@@ -158,27 +191,40 @@ final class Victims {
         return least;
     }
 
+    /** As {@link #regionToMove}, of all regions of the tenant: those of the coldest objects may all have to stay. */
+    Region hiddenRegion(final TenantArena tenant, final Eviction evicts) {
+        least = null;
+        leastLost = mayLose(evicts) ? Long.MAX_VALUE : 1;
+        seen.clear();
+        for (final Region region : tenant.regions) {
+            weigh(region, tenant, evicts, From.ITSELF);
+        }
+        return least;
+    }
+
     private void lookForRegion(
             final EvictionPolicy.Scan order, final TenantArena tenant, final Eviction evicts, final From from) {
         // No tier below: whatever goes is gone, so the coldest is taken.
-        final boolean coldest =
-                evicts == Eviction.ANYTHING && !context.demotes().getAsBoolean();
+        final boolean coldest = evicts.isAnything() && !context.demotes().getAsBoolean();
         order.restart();
         int entry = order.next();
         for (int looked = 0; entry != NONE && looked < LOOKED_AT && search.left() > 0; entry = order.next(), looked++) {
             search.spend(1);
-            final Region region = entries.region[entry];
-            if (!seen.add(region.id) || !region.isIdle() || !mayTake(region, tenant, from)) {
-                continue;
-            }
-            final long lost = lostWith(region, evicts, leastLost);
-            if (lost < leastLost) {
-                least = region;
-                leastLost = lost;
-            }
-            if (least != null && (lost == 0 || coldest)) {
+            weigh(entries.region[entry], tenant, evicts, from);
+            if (least != null && (leastLost == 0 || coldest)) {
                 break;
             }
+        }
+    }
+
+    private void weigh(final Region region, final TenantArena tenant, final Eviction evicts, final From from) {
+        if (search.left() <= 0 || !seen.add(region.id) || !region.isIdle() || !mayTake(region, tenant, from)) {
+            return;
+        }
+        final long lost = lostWith(region, evicts, leastLost);
+        if (lost < leastLost) {
+            least = region;
+            leastLost = lost;
         }
     }
 
@@ -190,7 +236,7 @@ final class Victims {
 
     /** Bytes of slots whose objects are nowhere else; {@code bound} when it is that much or something may not go. */
     private long lostWith(final Region region, final Eviction evicts, final long bound) {
-        final boolean neverSaved = evicts == Eviction.ANYTHING && isNeverSaved(region);
+        final boolean neverSaved = evicts.isAnything() && isNeverSaved(region);
         search.spend(region.slots / SLOTS_OF_A_STEP);
         long lost = 0;
         for (final int entry : region.entryOf) {

@@ -1,0 +1,93 @@
+package io.kvasir.storage;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.object.SlotRecord;
+import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.policy.LruPolicy;
+import java.io.IOException;
+import java.nio.file.Path;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Thousands of cold objects of one size come before those of another, and an engine keeps their regions where they are. */
+class HiddenSizeTest {
+    private static final int MIB = 1 << 20;
+    private static final int TINY = 4096;
+    /** What slots of these sizes take of a region. */
+    private static final int REGION_BYTES = 960 << 10;
+
+    private static final int TINY_IN_REGION = REGION_BYTES / TINY;
+    private static final int TINY_REGIONS = 9;
+    private static final int WANTED = 64 << 10;
+
+    private Path directory;
+    private StoreFixture fixture;
+
+    @BeforeEach
+    void open() throws IOException {
+        directory = StoreFixture.arenaDirectory();
+        fixture = new StoreFixture(new StoreContext()
+                .dramDirectory(directory.resolve("arena"))
+                .dramCapacity((TINY_REGIONS + 1) * MIB)
+                .regionBytes(MIB)
+                .policy(LruPolicy::new));
+    }
+
+    @AfterEach
+    void close() throws IOException {
+        fixture.close();
+        StoreFixture.deleteAll(directory);
+    }
+
+    private void fill(final int lastRegion) throws IOException {
+        for (int number = 0; number < TINY_REGIONS * TINY_IN_REGION; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(number, TINY));
+        }
+        for (int number = 0; number < REGION_BYTES / lastRegion; number++) {
+            assertEquals(SlotStatus.COMMITTED, fixture.store(100_000 + number, lastRegion));
+        }
+        for (int region = 0; region < TINY_REGIONS; region++) {
+            final LookupAnswer leased = fixture.store
+                    .engines()
+                    .lookup(fixture.holder, fixture.query(false, (long) region * TINY_IN_REGION));
+            assertEquals(
+                    1, leased.hitChunks(), region + ": " + fixture.store.admin().describe());
+        }
+    }
+
+    private void storeAtOnce(final long number) throws IOException {
+        final byte[] slot = fixture.store
+                .engines()
+                .reserve(
+                        fixture.attachment,
+                        StoreFixture.NAMESPACE,
+                        StoreFixture.SHARD,
+                        StoreFixture.keys(number),
+                        new long[] {WANTED},
+                        0)
+                .slots();
+        assertEquals(SlotStatus.GRANTED, slot[SlotRecord.STATUS], "object " + number);
+        fixture.write(slot, 0, StoreFixture.content(number, WANTED));
+        assertEquals(SlotStatus.COMMITTED, fixture.commit(slot)[0]);
+    }
+
+    @Test
+    void shouldFindAnObjectThatCanGoBehindThem() throws IOException {
+        fill(WANTED);
+        for (int number = 0; number < REGION_BYTES / WANTED; number++) {
+            storeAtOnce(200_000 + number);
+        }
+        for (int number = 0; number < REGION_BYTES / WANTED; number++) {
+            assertEquals(1, fixture.lookup(200_000 + number).hitChunks(), "none went for the next");
+        }
+    }
+
+    @Test
+    void shouldFindARegionThatCanGoBehindThem() throws IOException {
+        fill(WANTED / 2);
+        storeAtOnce(200_000);
+    }
+}

@@ -295,6 +295,11 @@ final class StoreMetrics extends Collector {
                 counters.noRoom);
         counter(
                 families,
+                "kvasir_storage_fetches_without_space_total",
+                "Objects on SSD that were told as a miss, since DRAM had no space for them.",
+                counters.fetchesWithoutSpace);
+        counter(
+                families,
                 "kvasir_storage_history_dropped_total",
                 "Evicted objects whose past was not kept, since the catalog's disk was too far behind.",
                 counters.historyDropped);

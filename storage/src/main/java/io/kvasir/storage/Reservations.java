@@ -97,6 +97,7 @@ final class Reservations {
         private final long[] lengths;
         private final int codec;
         private final boolean retries;
+        private final long nowNs = context.nanoClock().nanoTime();
         private final SlotRecords records;
         /** What the keys have cost; searches keep their own account. */
         private int steps;
@@ -195,8 +196,8 @@ final class Reservations {
                 records.add(SlotStatus.EXISTS, DramTier.NONE);
                 return;
             }
-            // Once one found no room the others of this call would only look again.
-            final int entry = full
+            // Once one found no room the others of this call would only look again; and what is fetched goes first.
+            final int entry = full || ssd.precedes(writer.arena(), length(i), nowNs)
                     ? DramTier.NO_ROOM
                     : dram.reserve(writer.arena(), granted, namespace, key, shard, length(i), codec, Eviction.ANYTHING);
             switch (entry) {

@@ -18,7 +18,6 @@ import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.TierListener;
 import io.kvasir.storage.tier.dram.DramTier;
-import io.kvasir.storage.tier.dram.Eviction;
 import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.ssd.ReadOutcome;
@@ -42,9 +41,6 @@ import org.slf4j.LoggerFactory;
  */
 final class SsdShelf implements Tier, SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
-    /** Room that does not come for so long is not waited for: the lookup is a miss. */
-    private static final long NO_ROOM_NS = 1_000_000_000;
-
     /** What a promotion waits for its turn at most; a lookup that knows less time than that waits less. */
     private static final long PROMOTION_NS = 10_000_000_000L;
 
@@ -53,6 +49,9 @@ final class SsdShelf implements Tier, SsdListener {
     private static final long PAUSE_NS = 1_000_000_000;
     private static final long STALLED_NS = 200_000_000;
     private static final long WARMING_NS = 5_000_000_000L;
+    /** What becomes durable and yet gives nobody a slot is no progress: it may be evicted from SSD as fast. */
+    private static final long NOTHING_FREED_NS = 1_000_000_000L;
+
     private static final long ASKED_ANEW_NS = 500_000_000;
     private static final long HURRIED_BYTES = 64L << 20;
     private static final int USES_AT_ONCE = 256;
@@ -79,8 +78,9 @@ final class SsdShelf implements Tier, SsdListener {
     private SsdTier tier;
     private boolean warm;
     private String failure;
-    private long noRoomSinceNs;
-    private long noRoomLastNs;
+    /** Where what is fetched gets its slots. */
+    private final FetchSpace space;
+
     private double readBytesPerNs = 0.5;
     private final EvictionPolicy.Scan cold;
     private boolean scanning;
@@ -90,6 +90,10 @@ final class SsdShelf implements Tier, SsdListener {
     private long progressNs = System.nanoTime();
     private long askedNs = progressNs - ASKED_ANEW_NS;
     private long askedFirstNs = progressNs;
+    /** What had left DRAM for the SSD's sake when that was last seen to move on, and when that was. */
+    private long freed;
+
+    private long freedNs = progressNs;
 
     SsdShelf(
             final ObjectTable table,
@@ -103,6 +107,7 @@ final class SsdShelf implements Tier, SsdListener {
         this.mover = mover;
         this.accounts = accounts;
         cold = dram.scan();
+        space = new FetchSpace(dram, counters);
         this.counters = counters;
         this.listener = listener;
     }
@@ -301,8 +306,8 @@ final class SsdShelf implements Tier, SsdListener {
      * Brings an object into DRAM when its turn comes.
      *
      * @param untilNs a read that has not begun by then is not worth it any more
-     * @return the entry that is being written; {@link #LATER} when there is no room for it just now, or enough is on its
-     *     way; else {@link DramTier#NONE}
+     * @return the entry that is being written; {@link #LATER} when there is no space for it just now, or enough is on its
+     *     way; else {@link #NOT_HERE}
      */
     int promote(
             final TenantArena tenant,
@@ -313,7 +318,7 @@ final class SsdShelf implements Tier, SsdListener {
             final long nowNs) {
         final long length = length(object);
         if (length == 0 || isUnreadable(id, nowNs)) {
-            return DramTier.NONE;
+            return NOT_HERE;
         }
         final int there = dram.find(id.namespace(), id.key(), id.shard());
         if (there != DramTier.NONE) {
@@ -323,19 +328,18 @@ final class SsdShelf implements Tier, SsdListener {
         if (!mover.takes(MoveKind.PROMOTE, priority, length)) {
             return LATER;
         }
-        final int entry =
-                dram.reserve(tenant, null, id.namespace(), id.key(), id.shard(), length, 0, Eviction.ANYTHING);
+        final int entry = space.reserve(tenant, id, length, nowNs);
         if (entry < 0) {
-            if (noRoomSinceNs == 0 || nowNs - noRoomLastNs > ASKED_ANEW_NS) {
-                noRoomSinceNs = nowNs;
-            }
-            noRoomLastNs = nowNs;
-            return nowNs - noRoomSinceNs > NO_ROOM_NS ? DramTier.NONE : LATER;
+            return entry;
         }
-        noRoomSinceNs = 0;
         final boolean taken = mover.submit(new Promotion(entry, id, length, priority), untilNs);
         assert taken : "nothing has happened since the mover was asked";
         return entry;
+    }
+
+    /** Whether a fetch waits for a slot that a store of this tenant would take. */
+    boolean precedes(final TenantArena tenant, final long length, final long nowNs) {
+        return space.precedes(tenant, length, nowNs);
     }
 
     private final class Promotion extends Move {
@@ -431,11 +435,16 @@ final class SsdShelf implements Tier, SsdListener {
 
     /**
      * Somebody needs the slot of an object that is nowhere else: demotion hurries. True when waiting for it is in vain:
-     * there is no usable tier, or nothing became durable for a while since it was first asked.
+     * there is no usable tier, nothing became durable for a while since it was first asked, or what did freed no slot.
      */
     boolean isStalled(final long nowNs) {
         if (tier == null || failure != null) {
             return true;
+        }
+        final long freedNow = counters.evictedClean.sum();
+        if (nowNs - askedNs > ASKED_ANEW_NS || freedNow != freed) {
+            freed = freedNow;
+            freedNs = nowNs;
         }
         if (nowNs - askedNs > ASKED_ANEW_NS || progressNs - askedFirstNs > 0) {
             askedFirstNs = nowNs;
@@ -444,7 +453,7 @@ final class SsdShelf implements Tier, SsdListener {
             }
         }
         askedNs = nowNs;
-        return nowNs - askedFirstNs > (warm ? STALLED_NS : WARMING_NS);
+        return nowNs - askedFirstNs > (warm ? STALLED_NS : WARMING_NS) || (warm && nowNs - freedNs > NOTHING_FREED_NS);
     }
 
     /** True while what is about to leave DRAM gets here first. */
@@ -489,13 +498,15 @@ final class SsdShelf implements Tier, SsdListener {
         if (!warm || failure != null || nowNs - notBeforeNs < 0) {
             return 0;
         }
-        // The colder half of DRAM, but no more than half of the SSD: else each rescan would write anew what the tier
-        // evicted for the last one.
+        // The colder half of DRAM, all of it while a fetch waits for a slot of some size; but no more than half of the
+        // SSD:
+        // else each rescan would write anew what the tier evicted for the last one.
         final boolean hurried = nowNs - askedNs < STALLED_NS;
         final MovePriority priority = hurried ? MovePriority.STORE : MovePriority.BACKGROUND_STORE;
-        final long margin = Math.min(
-                Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0),
-                tier.capacityBytes() / 2);
+        final long wanted = space.isWanted(nowNs)
+                ? dram.usedBytes()
+                : Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0);
+        final long margin = Math.min(wanted, tier.capacityBytes() / 2);
         if (!scanning) {
             cold.restart();
             scanning = true;

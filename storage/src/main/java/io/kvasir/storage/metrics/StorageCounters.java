@@ -56,6 +56,8 @@ public final class StorageCounters {
     public final LongAdder reservationsOverdue = new LongAdder();
 
     public final LongAdder noRoom = new LongAdder();
+    /** Objects that are on SSD and were told as a miss, since all of DRAM was leased or being written for a while. */
+    public final LongAdder fetchesWithoutSpace = new LongAdder();
     /** Evicted objects whose past was not kept, since the catalog's disk was too far behind. */
     public final LongAdder historyDropped = new LongAdder();
     /** Operations of the file system or a tier that failed. */

@@ -196,6 +196,7 @@ public final class Node implements AutoCloseable {
                 .policy(config.dram().policy()::create)
                 .ssd(disk)
                 .ssdInFlight(ssd.inFlightBytes())
+                .linkInFlight(config.cluster().inFlightBytes())
                 .catalogDirectory(disk == null ? null : ssd.directory().resolve("catalog"))
                 .defaultLease(config.lease().standard())
                 .maxLease(config.lease().max())

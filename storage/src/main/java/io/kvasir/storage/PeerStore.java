@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lookup.Waiters;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.Tenant;
@@ -20,6 +21,7 @@ import org.agrona.concurrent.NanoClock;
 public final class PeerStore {
     private final StoreAgent agent;
     private final NanoClock nanoClock;
+    private final Mover mover;
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Lending lending;
@@ -32,6 +34,7 @@ public final class PeerStore {
     PeerStore(
             final StoreAgent agent,
             final NanoClock nanoClock,
+            final Mover mover,
             final DramTier dram,
             final SsdShelf ssd,
             final Lending lending,
@@ -42,6 +45,7 @@ public final class PeerStore {
             final Function<Hash256, TenantArena> tenants) {
         this.agent = agent;
         this.nanoClock = nanoClock;
+        this.mover = mover;
         this.dram = dram;
         this.ssd = ssd;
         this.lending = lending;
@@ -58,6 +62,11 @@ public final class PeerStore {
     }
 
     // ---- objects that come and go
+
+    /** Says when what goes to other nodes, or comes from them, may begin. */
+    public Mover mover() {
+        return mover;
+    }
 
     /**
      * Holds an object for another node. Answers once, on the owner's thread: null when it is not here, or could not be

@@ -11,7 +11,6 @@ import io.kvasir.storage.lookup.LookupTask;
 import io.kvasir.storage.lookup.Lookups;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
-import io.kvasir.storage.move.Channel;
 import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
@@ -29,7 +28,6 @@ import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import org.agrona.concurrent.Agent;
@@ -66,6 +64,8 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final AddressableTier device;
 
     private final SecondCopies copies;
+    /** Null on a node alone. */
+    private final RemoteShelf remote;
     /** From which lookups fetch, the fastest first. */
     private final List<Tier> tiers = new ArrayList<>();
 
@@ -127,7 +127,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 this::execute,
                 context.nanoClock().nanoTime());
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
-        mover = new Mover(timers, Map.of(Channel.SSD, context.ssdBudget()));
+        mover = new Mover(timers, context.budgets());
         ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts);
         device = context.device() == null ? null : context.device().apply(table, tierEvents);
         final AddressableTiers slots = device == null ? new AddressableTiers(dram) : new AddressableTiers(dram, device);
@@ -148,7 +148,10 @@ public final class StoreAgent implements Agent, AutoCloseable {
             tiers.add(ssd);
         }
         if (context.remote() != null) {
-            tiers.add(new RemoteShelf(table, dram, context.remote(), waiters, context.nanoClock(), counters));
+            remote = new RemoteShelf(table, mover, context.remote(), waiters, context.nanoClock(), counters);
+            tiers.add(remote);
+        } else {
+            remote = null;
         }
         lending = new Lending(dram, ssd, verifier::verifyNow, this::arena, this::execute);
         arrivals = new Arrivals(dram, ssd, context.nanoClock(), counters);
@@ -197,7 +200,17 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 ssdAccounts,
                 events);
         peers = new PeerStore(
-                this, context.nanoClock(), dram, ssd, lending, arrivals, coldest, verifier, waiters, this::arena);
+                this,
+                context.nanoClock(),
+                mover,
+                dram,
+                ssd,
+                lending,
+                arrivals,
+                coldest,
+                verifier,
+                waiters,
+                this::arena);
         admin = new AdminStore(counters, accounts, table, dram, ssd, mover, leases, waiters, ssdAccounts);
         try {
             if (context.ssd() != null) {
@@ -339,8 +352,8 @@ public final class StoreAgent implements Agent, AutoCloseable {
         done += verifier.doWork(nowNs);
         done += lending.doWork(nowNs);
         done += arrivals.doWork(nowNs);
-        if (context.remote() != null) {
-            done += context.remote().doWork(nowNs);
+        if (remote != null) {
+            done += remote.doWork() + context.remote().doWork(nowNs);
         }
         done += waiters.run();
         return done;

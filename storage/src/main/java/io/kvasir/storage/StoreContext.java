@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.move.Channel;
 import io.kvasir.storage.move.MoveBudget;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.StorageException;
@@ -44,11 +45,19 @@ public final class StoreContext {
     /** Enough for the next batch, few enough that what becomes urgent is not behind many. */
     private static final int SSD_STORES_WAITING = 16;
 
+    private static final int LINK_LOADS = 4096;
+    private static final int LINK_STORES = 1024;
+    /** Hand-offs of a few long prompts, 12 MiB of heap; what would be more is not sent. */
+    private static final int LINK_STORES_WAITING = 1 << 15;
+    /** As many as the link takes offers. */
+    private static final int REPLICAS = 4096;
+
     private Path dramDirectory;
     private long dramCapacity;
     private long regionBytes = 256L << 20;
     private SsdTier.Context ssd;
     private long ssdInFlight;
+    private long linkInFlight;
     private Path catalogDirectory;
     private Duration defaultLease = Duration.ofSeconds(30);
     private Duration maxLease = Duration.ofMinutes(10);
@@ -112,14 +121,27 @@ public final class StoreContext {
         return this;
     }
 
-    MoveBudget ssdBudget() {
+    /**
+     * Bytes on their way to and from other nodes at a time that this node asked for or sends, and as many that others send; 0: a
+     * quarter of DRAM to DRAM, and 128 MiB from it.
+     */
+    public StoreContext linkInFlight(final long bytes) {
+        linkInFlight = bytes;
+        return this;
+    }
+
+    Map<Channel, MoveBudget> budgets() {
         final long arriving = Math.max(1, dramCapacity / ARRIVING_PART);
-        return MoveBudget.of(
-                ssdInFlight == 0 ? MoveBudget.usualBytes(arriving) : ssdInFlight,
-                SSD_STORES,
-                SSD_STORES_WAITING,
-                arriving,
-                SSD_LOADS);
+        final long usual = MoveBudget.usualBytes(arriving);
+        final long ssdBytes = ssdInFlight == 0 ? usual : ssdInFlight;
+        final long linkBytes = linkInFlight == 0 ? usual : linkInFlight;
+        return Map.of(
+                Channel.SSD,
+                MoveBudget.of(ssdBytes, SSD_STORES, SSD_STORES_WAITING, arriving, SSD_LOADS),
+                Channel.LINK,
+                MoveBudget.of(linkBytes, LINK_STORES, LINK_STORES_WAITING, arriving, LINK_LOADS),
+                Channel.REPLICAS,
+                MoveBudget.ofStores(linkBytes, REPLICAS));
     }
 
     /** Null: nothing is remembered beyond what the tiers hold. */
@@ -335,8 +357,9 @@ public final class StoreContext {
             throw new StorageException("reserve.quota is " + reserveQuotaBytes
                     + " bytes; it must be 0 (a quarter of dram.capacity) to dram.capacity (" + dramCapacity + ")");
         }
-        if (ssdInFlight < 0) {
-            throw new StorageException("ssd.in_flight is " + ssdInFlight + " bytes; it must be at least 0");
+        if (ssdInFlight < 0 || linkInFlight < 0) {
+            throw new StorageException("ssd.in_flight is " + ssdInFlight + " bytes and cluster.in_flight "
+                    + linkInFlight + "; both must be at least 0");
         }
         if (reserveDeadline.isNegative() || reserveDeadline.isZero()) {
             throw new StorageException("reserve.deadline is " + reserveDeadline + "; it must be above 0");

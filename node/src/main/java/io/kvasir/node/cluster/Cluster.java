@@ -104,7 +104,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                 final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
             announcer.held(id, tier, length, parent, chunkIndex);
             if (handoffs != null && tier == TierKind.DRAM) {
-                handoffs.held(id);
+                handoffs.held(id, length);
             }
         }
 
@@ -137,8 +137,9 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
                         .aeronDirectory(privateDirectory().resolve("driver"))
                         .secret(secret.bytes())
                         .silence(config.failureTimeout()));
-        handoffs = new Handoffs(transfers);
-        lastCopies = new LastCopies(store, figures, transfers, whereabouts, rooms, config.moveRateBytes(), clock);
+        handoffs = new Handoffs(transfers.pushes(), clock);
+        lastCopies =
+                new LastCopies(store, figures, transfers.pushes(), whereabouts, rooms, config.moveRateBytes(), clock);
         membership = Membership.start(new ClusterContext()
                 .name(name)
                 .incarnation(incarnation)
@@ -313,7 +314,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         } else if (isOpen()) {
             work += lastCopies.doWork(nowNs);
         }
-        return work + announcer.doWork() + locator.doWork() + handoffs.doWork(nowNs);
+        return work + announcer.doWork() + locator.doWork() + handoffs.doWork(nowNs) + transfers.doWork();
     }
 
     /** True while it has to be asked for work every few milliseconds. */
@@ -326,7 +327,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
     /** Begins to move what only this node has; {@link #isDrained} says when it is over. The store's thread. */
     public void drain(final long untilNs) {
         if (drain == null && isOpen()) {
-            drain = new Drain(store, transfers, whereabouts, rooms, untilNs);
+            drain = new Drain(store, transfers.pushes(), whereabouts, rooms, untilNs);
         }
     }
 
@@ -404,7 +405,7 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
             final Hash256 key = Hash256.read(keys, at);
             for (final Shard shard : shards) {
                 final ObjectId id = new ObjectId(namespace, key, shard);
-                handoffs.add(id, store.holds(id), peer, untilNs);
+                handoffs.add(id, store.holds(id) ? store.bytesOf(id) : 0, peer, untilNs);
             }
         }
     }

@@ -2,15 +2,13 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.cluster.Whereabouts.Place;
 import io.kvasir.storage.PeerStore;
+import io.kvasir.storage.move.MoveKind;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.transport.Outcome;
-import io.kvasir.transport.Priority;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -21,6 +19,7 @@ import org.slf4j.LoggerFactory;
 final class Drain {
     private static final Logger LOG = LoggerFactory.getLogger(Drain.class);
     private static final int BATCH = 64;
+    /** Objects of which the directory is asked, or that wait for their turn: enough to keep a link busy. */
     private static final int UNDER_WAY = 256;
     /** Of one object, where peers refuse it or none has room. */
     private static final int TRIES = 4;
@@ -32,25 +31,25 @@ final class Drain {
         static final Progress NONE = new Progress(0, 0, 0, 0);
     }
 
-    private static final class Move {
+    private static final class Remaining {
         final ObjectId id;
         final long bytes;
         int tries;
         long notBeforeNs;
 
-        Move(final ObjectId id, final long bytes) {
+        Remaining(final ObjectId id, final long bytes) {
             this.id = id;
             this.bytes = bytes;
         }
     }
 
-    private final Transfers transfers;
+    private final Pushes pushes;
     private final Whereabouts whereabouts;
     private final Rooms rooms;
     private final long untilNs;
-    private final ArrayDeque<Move> left = new ArrayDeque<>();
+    private final ArrayDeque<Remaining> left = new ArrayDeque<>();
     /** Tried in vain, in the order in which they are tried again. */
-    private final ArrayDeque<Move> again = new ArrayDeque<>();
+    private final ArrayDeque<Remaining> again = new ArrayDeque<>();
 
     private final PeerStore store;
     private int underWay;
@@ -63,12 +62,12 @@ final class Drain {
 
     Drain(
             final PeerStore store,
-            final Transfers transfers,
+            final Pushes pushes,
             final Whereabouts whereabouts,
             final Rooms rooms,
             final long untilNs) {
         this.store = store;
-        this.transfers = transfers;
+        this.pushes = pushes;
         this.whereabouts = whereabouts;
         this.rooms = rooms;
         this.untilNs = untilNs;
@@ -82,7 +81,7 @@ final class Drain {
     }
 
     private void add(final ObjectId id) {
-        left.add(new Move(id, SizeClass.slotBytes(Math.max(1, store.bytesOf(id)))));
+        left.add(new Remaining(id, SizeClass.slotBytes(Math.max(1, store.bytesOf(id)))));
     }
 
     /** True when there is nothing left to do, or no time. */
@@ -118,7 +117,7 @@ final class Drain {
         }
         int work = 0;
         while (!left.isEmpty() && underWay < UNDER_WAY) {
-            final List<Move> batch = new ArrayList<>();
+            final List<Remaining> batch = new ArrayList<>();
             while (!left.isEmpty() && batch.size() < BATCH) {
                 batch.add(left.poll());
             }
@@ -129,10 +128,9 @@ final class Drain {
         return work;
     }
 
-    private void decide(final List<Move> batch, final Place[] places, final long nowNs) {
-        final Map<Peer, Map<ObjectId, Move>> pushes = new HashMap<>();
+    private void decide(final List<Remaining> batch, final Place[] places, final long nowNs) {
         for (int i = 0; i < places.length; i++) {
-            final Move move = batch.get(i);
+            final Remaining move = batch.get(i);
             if (places[i] == Place.IN_DRAM || places[i] == Place.ON_SSD) {
                 underWay--;
                 elsewhere++;
@@ -142,18 +140,18 @@ final class Drain {
             if (taker == null) {
                 failed(move, "no node has room", nowNs);
             } else {
-                pushes.computeIfAbsent(taker, ignored -> new HashMap<>()).put(move.id, move);
+                pushes.push(
+                        MoveKind.DRAIN,
+                        taker,
+                        move.id,
+                        move.bytes,
+                        untilNs,
+                        (id, outcome) -> ended(taker, move, outcome));
             }
         }
-        pushes.forEach((peer, moves) -> transfers.push(
-                peer,
-                List.copyOf(moves.keySet()),
-                untilNs,
-                Priority.STORE,
-                (id, outcome) -> ended(peer, moves.get(id), outcome)));
     }
 
-    private void ended(final Peer peer, final Move move, final Outcome outcome) {
+    private void ended(final Peer peer, final Remaining move, final Outcome outcome) {
         rooms.ended(peer, move.bytes, outcome);
         switch (outcome) {
             case STORED, ALREADY_THERE -> {
@@ -176,7 +174,7 @@ final class Drain {
         }
     }
 
-    private void failed(final Move move, final String reason, final long nowNs) {
+    private void failed(final Remaining move, final String reason, final long nowNs) {
         underWay--;
         if (++move.tries < TRIES) {
             move.notBeforeNs = nowNs + AGAIN_NS;

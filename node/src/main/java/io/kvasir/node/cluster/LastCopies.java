@@ -6,13 +6,11 @@ import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.Leaving;
 import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.MoveKind;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.Outcome;
-import io.kvasir.transport.Priority;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.atomic.LongAdder;
 import org.agrona.collections.Long2LongHashMap;
 import org.agrona.concurrent.NanoClock;
@@ -42,7 +40,7 @@ final class LastCopies {
 
     private final PeerStore store;
     private final AdminStore figures;
-    private final Transfers transfers;
+    private final Pushes pushes;
     private final Whereabouts whereabouts;
     private final Rooms rooms;
     private final long bytesPerSecond;
@@ -68,14 +66,14 @@ final class LastCopies {
     LastCopies(
             final PeerStore store,
             final AdminStore figures,
-            final Transfers transfers,
+            final Pushes pushes,
             final Whereabouts whereabouts,
             final Rooms rooms,
             final long bytesPerSecond,
             final NanoClock clock) {
         this.store = store;
         this.figures = figures;
-        this.transfers = transfers;
+        this.pushes = pushes;
         this.whereabouts = whereabouts;
         this.rooms = rooms;
         this.bytesPerSecond = bytesPerSecond;
@@ -134,7 +132,6 @@ final class LastCopies {
     }
 
     private void decide(final List<Leaving> batch, final Place[] places) {
-        final Map<Peer, Map<ObjectId, Long>> pushes = new HashMap<>();
         final boolean saved = store.isSavedToSsd();
         for (int i = 0; i < places.length; i++) {
             final Leaving leaving = batch.get(i);
@@ -149,18 +146,18 @@ final class LastCopies {
                 final Peer taker = tokens < leaving.slotBytes() ? null : rooms.taker(leaving.slotBytes());
                 if (taker != null) {
                     tokens -= leaving.slotBytes();
-                    pushes.computeIfAbsent(taker, ignored -> new HashMap<>()).put(leaving.id(), leaving.slotBytes());
+                    pushes.push(
+                            MoveKind.LAST_COPY,
+                            taker,
+                            leaving.id(),
+                            leaving.slotBytes(),
+                            clock.nanoTime() + PUSH_NS,
+                            (id, outcome) -> ended(taker, id, leaving.slotBytes(), outcome));
                 } else if (tokens < leaving.slotBytes()) {
                     decidedNs.remove(leaving.id().hash64());
                 }
             }
         }
-        pushes.forEach((peer, bytes) -> transfers.push(
-                peer,
-                List.copyOf(bytes.keySet()),
-                clock.nanoTime() + PUSH_NS,
-                Priority.STORE,
-                (id, outcome) -> ended(peer, id, bytes.get(id), outcome)));
     }
 
     private void ended(final Peer peer, final ObjectId id, final long bytes, final Outcome outcome) {

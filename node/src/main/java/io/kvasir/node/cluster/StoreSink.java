@@ -3,6 +3,9 @@ package io.kvasir.node.cluster;
 import io.kvasir.storage.Incoming;
 import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.Reception;
+import io.kvasir.storage.move.Move;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
@@ -53,7 +56,7 @@ final class StoreSink implements ObjectSink {
         }
         final long untilNs = tenant == null ? Math.min(deadlineNs, clock.nanoTime() + PUSH_ROOM_NS) : deadlineNs;
         final Offer offer = new Offer(id, Names.object(version), untilNs, priority, answer);
-        tasks.add(() -> place(offer));
+        tasks.add(tenant == null ? () -> admit(offer) : () -> place(offer, null));
     }
 
     /** Several commits in one turn of the store's thread: it is woken once. */
@@ -66,35 +69,78 @@ final class StoreSink implements ObjectSink {
         }
     }
 
-    private void place(final Offer offer) {
+    /** What a peer sends has its turn in the mover before it gets a slot. What this node pulls had it before it asked. */
+    private void admit(final Offer offer) {
+        if (!store.mover().submit(new Replica(offer), offer.deadlineNs)) {
+            offer.answer.refuse(Outcome.REFUSED);
+        }
+    }
+
+    private final class Replica extends Move {
+        private final Offer offer;
+
+        Replica(final Offer offer) {
+            super(
+                    MoveKind.REPLICA,
+                    offer.priority == Priority.LOAD ? MovePriority.STORE : MovePriority.BACKGROUND_STORE,
+                    offer.object.length());
+            this.offer = offer;
+        }
+
+        @Override
+        protected void start() {
+            place(offer, this);
+        }
+
+        @Override
+        protected void dropped() {
+            offer.answer.refuse(Outcome.REFUSED);
+        }
+    }
+
+    private void refuse(final Offer offer, final Move move, final Outcome outcome) {
+        offer.answer.refuse(outcome);
+        over(move);
+    }
+
+    private void over(final Move move) {
+        if (move != null) {
+            store.mover().ended(move);
+        }
+    }
+
+    /** @param move what ends with it; null for a pull, whose move is that of its lookup */
+    private void place(final Offer offer, final Move move) {
         final Tenant owner = tenant == null ? store.tenantOf(offer.id.namespace()) : tenant;
         if (owner == null) {
-            offer.answer.refuse(Outcome.REFUSED);
+            refuse(offer, move, Outcome.REFUSED);
             return;
         }
         // A pull makes a copy. A move takes only room that nobody has; what an engine waits for may take more.
         final Reception reception = store.receive(
                 owner, offer.id, offer.object, tenant != null, tenant != null || offer.priority == Priority.LOAD);
         switch (reception.status()) {
-            case SlotStatus.GRANTED -> offer.answer.accept(new Slot(reception.slot()));
-            case SlotStatus.EXISTS -> offer.answer.refuse(Outcome.ALREADY_THERE);
+            case SlotStatus.GRANTED -> offer.answer.accept(new Slot(reception.slot(), move));
+            case SlotStatus.EXISTS -> refuse(offer, move, Outcome.ALREADY_THERE);
             case SlotStatus.NO_ROOM -> {
                 // A region may be on its way; a push waits no longer than for that.
                 if (clock.nanoTime() - offer.deadlineNs >= 0) {
-                    offer.answer.refuse(Outcome.REFUSED);
+                    refuse(offer, move, Outcome.REFUSED);
                 } else {
-                    store.whenRoom(() -> place(offer));
+                    store.whenRoom(() -> place(offer, move));
                 }
             }
-            default -> offer.answer.refuse(Outcome.REFUSED);
+            default -> refuse(offer, move, Outcome.REFUSED);
         }
     }
 
     private final class Slot implements Reservation {
         private final Incoming incoming;
+        private final Move move;
 
-        Slot(final Incoming incoming) {
+        Slot(final Incoming incoming, final Move move) {
             this.incoming = incoming;
+            this.move = move;
         }
 
         @Override
@@ -104,12 +150,18 @@ final class StoreSink implements ObjectSink {
 
         @Override
         public void complete() {
-            tasks.add(incoming::commit);
+            tasks.add(() -> {
+                incoming.commit();
+                over(move);
+            });
         }
 
         @Override
         public void failed(final Outcome reason) {
-            tasks.add(incoming::abort);
+            tasks.add(() -> {
+                incoming.abort();
+                over(move);
+            });
         }
     }
 }

@@ -2,18 +2,15 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.node.placement.Placement;
 import io.kvasir.storage.PeerStore;
-import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.remote.RemoteTier;
 import io.kvasir.transport.LinkContext;
 import io.kvasir.transport.LinkCounters;
-import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectVersion;
 import io.kvasir.transport.Outcome;
 import io.kvasir.transport.PeerLink;
 import io.kvasir.transport.Priority;
 import io.kvasir.transport.PullRequest;
-import io.kvasir.transport.PushRequest;
 import io.kvasir.transport.TransferListener;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -24,7 +21,6 @@ import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.concurrent.locks.LockSupport;
-import java.util.function.BiConsumer;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
@@ -53,6 +49,7 @@ final class Transfers implements AutoCloseable {
     private final PeerLink link;
     private final SplittableRandom random = new SplittableRandom();
     private final StoreSource source;
+    private final Pushes pushes;
     private final AgentRunner runner;
     /** Objects that no holder had although the directory said so. */
     final LongAdder stale = new LongAdder();
@@ -78,6 +75,7 @@ final class Transfers implements AutoCloseable {
                 .errors(message -> LOG.info("Peer link: {}", message))
                 .counters(linkCounters)
                 .wakeup(idle::wake));
+        pushes = new Pushes(store.mover(), store::execute, request -> link.push(request) != null);
         runner = new AgentRunner(idle, failure -> LOG.error("The peer link failed in a turn", failure), null, link);
         idle.thread = AgentRunner.startOnThread(runner);
     }
@@ -135,7 +133,7 @@ final class Transfers implements AutoCloseable {
 
     /** Transfers under way. */
     int underWay() {
-        return underWay;
+        return underWay + pushes.transfers();
     }
 
     /** Bytes of pulls under way, and of objects that peers get. */
@@ -266,36 +264,13 @@ final class Transfers implements AutoCloseable {
 
     // ---- pushes
 
-    /**
-     * Sends objects to a node.
-     *
-     * @param ended hears, on the store's thread, how each object ended: true when it is there now
-     */
-    void push(
-            final Peer peer,
-            final List<ObjectId> objects,
-            final long byNs,
-            final Priority priority,
-            final BiConsumer<ObjectId, Outcome> ended) {
-        underWay++;
-        final List<ObjectName> names = objects.stream().map(Names::name).toList();
-        final TransferListener listener = new TransferListener() {
-            @Override
-            public void onObject(final int index, final Outcome outcome) {
-                store.execute(() -> ended.accept(objects.get(index), outcome));
-            }
+    Pushes pushes() {
+        return pushes;
+    }
 
-            @Override
-            public void onEnd() {
-                store.execute(() -> underWay--);
-            }
-        };
-        if (link.push(new PushRequest(Names.peer(peer), names, byNs, priority, listener)) == null) {
-            for (int i = 0; i < names.size(); i++) {
-                listener.onObject(i, Outcome.BUSY);
-            }
-            listener.onEnd();
-        }
+    /** Called every duty cycle. */
+    int doWork() {
+        return pushes.doWork();
     }
 
     /** Ends everything; the slots are given back in the store's queue when this returns. */

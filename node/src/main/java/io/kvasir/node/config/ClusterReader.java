@@ -26,16 +26,19 @@ final class ClusterReader {
     private final ObjectNode document;
     private final Function<String, Duration> duration;
     private final ToLongFunction<String> size;
+    private final ToLongFunction<String> inFlight;
     private final BiConsumer<String, String> problem;
 
     ClusterReader(
             final ObjectNode document,
             final Function<String, Duration> duration,
             final ToLongFunction<String> size,
+            final ToLongFunction<String> inFlight,
             final BiConsumer<String, String> problem) {
         this.document = document;
         this.duration = duration;
         this.size = size;
+        this.inFlight = inFlight;
         this.problem = problem;
     }
 
@@ -90,6 +93,7 @@ final class ClusterReader {
                 at("announce_rate").asInt(),
                 duration.apply("cluster.drain_limit"),
                 size.applyAsLong("cluster.move_rate"),
+                inFlight.applyAsLong("cluster.in_flight"),
                 positive("cluster.pull_deadline"));
     }
 

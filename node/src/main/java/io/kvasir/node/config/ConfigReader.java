@@ -59,7 +59,7 @@ final class ConfigReader {
         final String name = text("node.name");
         final NodeConfig.Engine engine = engine(name);
         final NodeConfig.Cluster cluster =
-                new ClusterReader(document, this::duration, this::size, this::problem).read();
+                new ClusterReader(document, this::duration, this::size, this::inFlight, this::problem).read();
         final NodeConfig.Ssd ssd = ssd(name);
         final NodeConfig.Dram dram = dram(name, cluster, ssd);
         final NodeConfig.Lease lease = new NodeConfig.Lease(

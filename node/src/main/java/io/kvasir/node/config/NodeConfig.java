@@ -70,6 +70,7 @@ public record NodeConfig(
      * @param seeds HOST:PORT each; empty: no cluster
      * @param host under which other nodes reach this one
      * @param port the first of the node's four
+     * @param inFlightBytes on their way to and from other nodes at a time; 0: what DRAM's capacity makes usual
      */
     public record Cluster(
             List<String> seeds,
@@ -82,6 +83,7 @@ public record NodeConfig(
             int announceRate,
             Duration drainLimit,
             long moveRateBytes,
+            long inFlightBytes,
             Duration pullDeadline) {
         public boolean isEnabled() {
             return !seeds.isEmpty();

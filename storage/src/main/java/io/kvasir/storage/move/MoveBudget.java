@@ -32,6 +32,11 @@ public record MoveBudget(long bytes, long storeBytes, int stores, int storesWait
                 bytes, Math.max(1, Math.min(bytes / 2, MOST_STORE_BYTES)), stores, storesWaiting, arrivingBytes, loads);
     }
 
+    /** Of a channel without loads. */
+    public static MoveBudget ofStores(final long bytes, final int stores) {
+        return new MoveBudget(bytes, bytes, stores, stores, 1, 1);
+    }
+
     /** As much as loads and stores may have on their way, so that neither waits for the other. */
     public static long usualBytes(final long arrivingBytes) {
         return arrivingBytes + MOST_STORE_BYTES;

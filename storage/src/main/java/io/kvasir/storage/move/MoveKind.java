@@ -5,7 +5,17 @@ public enum MoveKind {
     /** SSD to DRAM. */
     PROMOTE(Channel.SSD),
     /** DRAM to SSD. */
-    DEMOTE(Channel.SSD);
+    DEMOTE(Channel.SSD),
+    /** From another node, for a lookup. */
+    PULL(Channel.LINK),
+    /** To the node that a prefill is handed to. */
+    HANDOFF(Channel.LINK),
+    /** To a peer with space, before it is evicted here. */
+    LAST_COPY(Channel.LINK),
+    /** To a peer with space, before this node leaves. */
+    DRAIN(Channel.LINK),
+    /** From another node that sends it. */
+    REPLICA(Channel.REPLICAS);
 
     private final Channel channel;
 

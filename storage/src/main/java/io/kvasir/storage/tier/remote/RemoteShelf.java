@@ -4,6 +4,10 @@ import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.Move;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.MovePriority;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
@@ -11,10 +15,12 @@ import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Question;
 import io.kvasir.storage.tier.Tier;
-import io.kvasir.storage.tier.dram.DramTier;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -22,30 +28,31 @@ import org.agrona.concurrent.NanoClock;
  * that briefly, so that a miss is cheap and a chain is asked for once. Owned by the store's thread.
  */
 public final class RemoteShelf implements Tier {
-    private static final int PULLS_IN_FLIGHT = 4096;
+    /** What a pull waits for its turn at most; a lookup that knows less time than that waits less. */
+    private static final long PULL_NS = TimeUnit.SECONDS.toNanos(10);
     /** Old answers that are forgotten for one lookup, beyond as many as it asks for. */
     private static final int FORGOTTEN_AT_ONCE = 256;
 
-    private final DramTier dram;
+    private final Mover mover;
     private final RemoteTier remote;
     private final Waiters waiters;
     private final StorageCounters counters;
     private final NanoClock clock;
     private final ReplicaRecords records;
-    private final List<Pull> batch = new ArrayList<>();
+    /** Have started, and are asked for together. */
+    private final Map<Tenant, List<Pull>> batch = new LinkedHashMap<>();
+
     private int nextWait = Waiters.FIRST_EVENT;
-    private int pulls;
-    private long pulledBytes;
 
     public RemoteShelf(
             final ObjectTable table,
-            final DramTier dram,
+            final Mover mover,
             final RemoteTier remote,
             final Waiters waiters,
             final NanoClock clock,
             final StorageCounters counters) {
         records = new ReplicaRecords(table, StoreLimits.REMEMBERED);
-        this.dram = dram;
+        this.mover = mover;
         this.clock = clock;
         this.remote = remote;
         this.waiters = waiters;
@@ -228,44 +235,51 @@ public final class RemoteShelf implements Tier {
         }
         final RemoteTier.Copies copies = records.copies(record);
         final long bytes = copies.bytes();
-        if (pulls >= PULLS_IN_FLIGHT || (pulls > 0 && pulledBytes + bytes > dram.capacity() / 4)) {
+        if (!mover.takes(MoveKind.PULL, MovePriority.LOAD, bytes)) {
             return LATER;
         }
         records.pull(record, nextWait());
-        pulls++;
-        pulledBytes += bytes;
-        batch.add(new Pull(record, object.id(), copies, bytes, worthNs));
+        mover.submit(
+                new Pull(tenant, record, object.id(), copies, bytes, worthNs), nowNs + Math.min(worthNs, PULL_NS));
         return UNDER_WAY;
     }
 
     @Override
     public void flush(final Tenant tenant) {
-        if (!batch.isEmpty()) {
-            final List<Pull> objects = List.copyOf(batch);
-            batch.clear();
+        final List<Pull> objects = batch.remove(tenant);
+        if (objects != null) {
             remote.pull(tenant, objects);
         }
     }
 
-    private final class Pull implements RemoteTier.Wanted {
+    /** Asks for what has started since, as others ended; called every duty cycle. */
+    public int doWork() {
+        final List<Tenant> tenants = List.copyOf(batch.keySet());
+        tenants.forEach(this::flush);
+        return tenants.size();
+    }
+
+    private final class Pull extends Move implements RemoteTier.Wanted {
+        private final Tenant tenant;
         private final int record;
         private final ObjectId id;
         private final RemoteTier.Copies copies;
-        private final long bytes;
         private final long worthNs;
         private final long startedNs = clock.nanoTime();
         private boolean over;
 
         Pull(
+                final Tenant tenant,
                 final int record,
                 final ObjectId id,
                 final RemoteTier.Copies copies,
                 final long bytes,
                 final long worthNs) {
+            super(MoveKind.PULL, MovePriority.LOAD, bytes);
+            this.tenant = tenant;
             this.record = record;
             this.id = id;
             this.copies = copies;
-            this.bytes = bytes;
             this.worthNs = worthNs;
         }
 
@@ -280,16 +294,28 @@ public final class RemoteShelf implements Tier {
         }
 
         @Override
+        protected void start() {
+            batch.computeIfAbsent(tenant, ignored -> new ArrayList<>()).add(this);
+        }
+
+        @Override
+        protected void dropped() {
+            settle(false);
+        }
+
+        @Override
         public void ended(final boolean here) {
-            if (over) {
-                return;
+            if (!over) {
+                over = true;
+                mover.ended(this);
+                settle(here);
             }
-            over = true;
-            pulls--;
-            pulledBytes -= bytes;
+        }
+
+        private void settle(final boolean here) {
             (here ? counters.pulled : counters.pullsFailed).increment();
             if (here) {
-                counters.pulledBytes.add(bytes);
+                counters.pulledBytes.add(bytes());
             }
             final long tookNs = clock.nanoTime() - startedNs;
             counters.pullNanos.accept(tookNs);

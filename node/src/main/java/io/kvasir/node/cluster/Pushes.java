@@ -11,8 +11,10 @@ import io.kvasir.transport.PushRequest;
 import io.kvasir.transport.TransferListener;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Executor;
 import java.util.function.BiConsumer;
 import java.util.function.Predicate;
@@ -28,6 +30,7 @@ final class Pushes {
     private final Mover mover;
     private final Executor owner;
     private final Predicate<PushRequest> link;
+    private final Map<Peer, Set<Push>> waiting = new HashMap<>();
     private final Map<Target, List<Push>> started = new HashMap<>();
     private int transfers;
 
@@ -59,8 +62,23 @@ final class Pushes {
             final long bytes,
             final long byNs,
             final BiConsumer<ObjectId, Outcome> ended) {
-        if (!mover.submit(new Push(kind, peer, id, bytes, byNs, ended), byNs)) {
-            owner.execute(() -> ended.accept(id, Outcome.BUSY));
+        final Push push = new Push(kind, peer, id, bytes, byNs, ended);
+        if (!mover.submit(push, byNs)) {
+            push.neverStarted(Outcome.BUSY);
+        } else if (!push.hasStarted) {
+            waiting.computeIfAbsent(peer, ignored -> new HashSet<>()).add(push);
+        }
+    }
+
+    /** It has left the cluster: what waits for it is taken back. */
+    void gone(final Peer peer) {
+        final Set<Push> pushes = waiting.remove(peer);
+        if (pushes != null) {
+            for (final Push push : pushes) {
+                if (mover.cancel(push)) {
+                    push.neverStarted(Outcome.UNREACHABLE);
+                }
+            }
         }
     }
 
@@ -69,6 +87,7 @@ final class Pushes {
         private final ObjectId id;
         private final long byNs;
         private final BiConsumer<ObjectId, Outcome> ended;
+        private boolean hasStarted;
 
         Push(
                 final MoveKind kind,
@@ -87,12 +106,26 @@ final class Pushes {
 
         @Override
         protected void start() {
+            hasStarted = true;
+            waitsNoLonger();
             started.computeIfAbsent(target, ignored -> new ArrayList<>()).add(this);
         }
 
         @Override
         protected void dropped() {
+            waitsNoLonger();
             ended.accept(id, Outcome.DEADLINE);
+        }
+
+        private void waitsNoLonger() {
+            final Set<Push> others = waiting.get(target.peer);
+            if (others != null && others.remove(this) && others.isEmpty()) {
+                waiting.remove(target.peer);
+            }
+        }
+
+        private void neverStarted(final Outcome outcome) {
+            owner.execute(() -> ended.accept(id, outcome));
         }
 
         private void end(final Outcome outcome) {

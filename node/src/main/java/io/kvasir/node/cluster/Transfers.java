@@ -257,6 +257,7 @@ final class Transfers implements AutoCloseable {
 
     /** It has left the cluster: what is on its way from it goes on with other holders now. */
     void gone(final Peer peer) {
+        pushes.gone(peer);
         if (!link.gone(Names.peer(peer))) {
             LOG.debug("The peer link is too busy to hear that {} is gone", peer.name());
         }

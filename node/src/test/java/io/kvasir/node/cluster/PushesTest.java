@@ -122,4 +122,21 @@ class PushesTest {
         assertTrue(mover.takes(MoveKind.DRAIN, io.kvasir.storage.move.MovePriority.STORE, 1));
         assertEquals(0, mover.movingBytes(Channel.LINK));
     }
+
+    @Test
+    void shouldTakeBackWhatWaitsForAPeerThatIsGone() {
+        push(MoveKind.DRAIN, NEAR, 0, 100);
+        push(MoveKind.DRAIN, FAR, 1, 100);
+        push(MoveKind.DRAIN, NEAR, 2, 100);
+        push(MoveKind.DRAIN, FAR, 3, 100);
+        turn();
+        pushes.gone(FAR);
+        turn();
+        assertEquals(List.of("1 UNREACHABLE", "3 UNREACHABLE"), ended.stream().sorted().toList());
+        ended.clear();
+        end(sent.getLast());
+        end(sent.getLast());
+        assertEquals(List.of("0 STORED", "2 STORED"), ended);
+        assertEquals(2, sent.size());
+    }
 }

@@ -25,7 +25,7 @@ final class Lending {
     /** Requests that one turn looks at again; the others have their turn after them. */
     static final int LOOKED_AT_ONCE = 256;
 
-    private record Waiting(ObjectId id, long deadlineNs, Consumer<Lent> answer) {}
+    private record Waiting(ObjectId id, MovePriority priority, long deadlineNs, Consumer<Lent> answer) {}
 
     private final DramTier dram;
     private final SsdShelf ssd;
@@ -48,9 +48,18 @@ final class Lending {
         this.owner = owner;
     }
 
-    /** Answers once: null when the object is not here, or could not be made ready before the deadline. */
-    void lend(final ObjectId id, final long deadlineNs, final Consumer<Lent> answer, final long nowNs) {
-        final Waiting request = new Waiting(id, deadlineNs, answer);
+    /**
+     * Answers once: null when the object is not here, or could not be made ready before the deadline.
+     *
+     * @param priority of its promotion, when it is on SSD
+     */
+    void lend(
+            final ObjectId id,
+            final MovePriority priority,
+            final long deadlineNs,
+            final Consumer<Lent> answer,
+            final long nowNs) {
+        final Waiting request = new Waiting(id, priority, deadlineNs, answer);
         if (!attempt(request, nowNs)) {
             if (waiting.size() >= MOST_WAITING) {
                 answer.accept(null);
@@ -103,7 +112,7 @@ final class Lending {
         final int object = ssd.find(request.id);
         final TenantArena tenant = ssd.has(object) ? arena.apply(request.id.namespace()) : null;
         if (tenant == null
-                || ssd.promote(tenant, object, request.id, MovePriority.LOAD, request.deadlineNs, nowNs)
+                || ssd.promote(tenant, object, request.id, request.priority, request.deadlineNs, nowNs)
                         == DramTier.NONE) {
             request.answer.accept(null);
             return true;

@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.integrity.Verifier;
 import io.kvasir.storage.lookup.Waiters;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -72,10 +73,12 @@ public final class PeerStore {
      * Holds an object for another node. Answers once, on the owner's thread: null when it is not here, or could not be
      * brought to DRAM and verified before the deadline.
      *
+     * @param priority of its promotion, when it is on SSD: whether somebody waits for it
      * @param deadlineNs by the context's nano clock
      */
-    public void lend(final ObjectId id, final long deadlineNs, final Consumer<Lent> answer) {
-        lending.lend(id, deadlineNs, answer, nanoClock.nanoTime());
+    public void lend(
+            final ObjectId id, final MovePriority priority, final long deadlineNs, final Consumer<Lent> answer) {
+        lending.lend(id, priority, deadlineNs, answer, nanoClock.nanoTime());
     }
 
     /** Another node loads these, parents before children: here they count as used, as if an engine of this node did. */

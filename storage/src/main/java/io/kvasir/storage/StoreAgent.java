@@ -64,10 +64,10 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private final AddressableTier device;
 
     private final SecondCopies copies;
-    /** Null on a node alone. */
-    private final RemoteShelf remote;
     /** From which lookups fetch, the fastest first. */
     private final List<Tier> tiers = new ArrayList<>();
+    /** Null on a node alone. */
+    private final RemoteShelf remote;
 
     private final Lending lending;
     private final Arrivals arrivals;

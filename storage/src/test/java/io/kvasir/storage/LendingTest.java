@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import java.io.IOException;
@@ -55,7 +56,8 @@ class LendingTest {
                 fixture.store.dram(), fixture.store.ssdShelf(), looked::add, namespace -> null, Runnable::run);
         for (final long number : numbers) {
             final Hash256 key = Hash256.read(StoreFixture.key(number), 0);
-            lending.lend(new ObjectId(StoreFixture.NAMESPACE, key, StoreFixture.SHARD), FOREVER_NS, lent::add, 0);
+            final ObjectId id = new ObjectId(StoreFixture.NAMESPACE, key, StoreFixture.SHARD);
+            lending.lend(id, MovePriority.LOAD, FOREVER_NS, lent::add, 0);
         }
         looked.clear();
         lending.doWork(0);

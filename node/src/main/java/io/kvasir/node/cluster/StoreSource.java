@@ -2,6 +2,7 @@ package io.kvasir.node.cluster;
 
 import io.kvasir.storage.Lent;
 import io.kvasir.storage.PeerStore;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.transport.ObjectName;
 import io.kvasir.transport.ObjectSource;
@@ -53,7 +54,8 @@ final class StoreSource implements ObjectSource {
             asked = new ArrayList<>();
             store.execute(() -> {
                 for (final Asked each : batch) {
-                    store.lend(each.id, each.deadlineNs, lent -> answer(each.answer, lent));
+                    store.lend(
+                            each.id, priority(each.priority), each.deadlineNs, lent -> answer(each.answer, lent));
                 }
                 // What moves or spreads is not used by that.
                 store.usedElsewhere(batch.stream()
@@ -62,6 +64,11 @@ final class StoreSource implements ObjectSource {
                         .toList());
             });
         }
+    }
+
+    /** A copy that nobody waits for comes from SSD behind what lookups want. */
+    private static MovePriority priority(final Priority transfer) {
+        return transfer == Priority.LOAD ? MovePriority.LOAD : MovePriority.BACKGROUND_LOAD;
     }
 
     private void answer(final SourceAnswer answer, final Lent lent) {

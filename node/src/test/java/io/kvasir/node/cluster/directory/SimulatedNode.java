@@ -7,6 +7,7 @@ import io.kvasir.storage.Lent;
 import io.kvasir.storage.Reception;
 import io.kvasir.storage.StoreAgent;
 import io.kvasir.storage.StoreContext;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
@@ -270,7 +271,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
         private void ask() {
             final SimulatedNode source = world.nodes.get(((Copy) wanted.copies()).holder);
             if (source != null && !world.fault()) {
-                source.store.peers().lend(wanted.id(), world.cluster.clock().nanoTime() + PULL_NS, this::answer);
+                source.store.peers().lend(wanted.id(), MovePriority.LOAD, world.cluster.clock().nanoTime() + PULL_NS, this::answer);
             }
         }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,8 @@ type Attachment struct {
 	lock    *os.File
 
 	mu       sync.Mutex
+	next     uint64
+	running  []uint64
 	told     map[uint32]*enginev1.Region
 	mappings map[uint32]*Mapping
 }
@@ -65,7 +68,55 @@ func (a *Attachment) takeLock() error {
 		return fmt.Errorf("the lock on %s: %w", a.Hello.LockFile, err)
 	}
 	a.lock = file
-	return nil
+	return a.startMarks()
+}
+
+const (
+	lockMagic    = "KVASIRL1"
+	nextOffset   = 64
+	oldestOffset = 72
+)
+
+func (a *Attachment) startMarks() error {
+	head := make([]byte, 12)
+	if _, err := a.lock.ReadAt(head, 0); err != nil {
+		return err
+	}
+	if string(head[:8]) != lockMagic || binary.LittleEndian.Uint32(head[8:]) != 1 {
+		return fmt.Errorf("%s begins with %x", a.Hello.LockFile, head)
+	}
+	a.next = 1
+	if err := a.writeMark(oldestOffset, 1); err != nil {
+		return err
+	}
+	return a.writeMark(nextOffset, 1)
+}
+
+func (a *Attachment) writeMark(offset int64, number uint64) error {
+	_, err := a.lock.WriteAt(binary.LittleEndian.AppendUint64(nil, number), offset)
+	return err
+}
+
+// BeginCopy marks a copy; the lease's time has to be looked at afterwards.
+func (a *Attachment) BeginCopy() (uint64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	number := a.next
+	a.next++
+	a.running = append(a.running, number)
+	return number, a.writeMark(nextOffset, a.next)
+}
+
+// EndCopy says that nothing of the copy with this number runs any more.
+func (a *Attachment) EndCopy(number uint64) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running = slices.DeleteFunc(a.running, func(each uint64) bool { return each == number })
+	oldest := a.next
+	if len(a.running) > 0 {
+		oldest = a.running[0]
+	}
+	return a.writeMark(oldestOffset, oldest)
 }
 
 // Create makes a session.
@@ -275,6 +326,11 @@ func (a *Attachment) Release(ctx context.Context, lease uint64, shards ...uint32
 
 // Load copies one object out. Nil: a miss.
 func (a *Attachment) Load(found *Found, record Record, verify bool) ([]byte, error) {
+	mark, err := a.BeginCopy()
+	if err != nil {
+		return nil, err
+	}
+	defer a.EndCopy(mark)
 	if record.Status != enginev1.SlotStatus_SLOT_HIT || found.Lease == 0 || !time.Now().Before(found.expires) {
 		return nil, nil
 	}

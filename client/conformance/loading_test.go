@@ -123,12 +123,56 @@ func TestWorkersLoadUnderTheSchedulersLease(t *testing.T) {
 	refused(t, enginev1.Error_UNKNOWN_LEASE, err)
 }
 
+func TestExpiredLeaseEndsWhenNoCopyRuns(t *testing.T) {
+	says(t,
+		"At first it stores 1 in `oldest`, and then in `next`.",
+		"A lease ends once its time is over and every process that was in the session then has an `oldest` that is at least its "+
+			"`next` of some time after the lease's end, or has lost its lock.",
+		"a lease that has ended is not counted.")
+	copying, handle := attached(t, session())
+	idle, other := attached(t, session())
+	packed := stored(t, copying, handle, 0, 1, 1000)
+	mark, err := copying.BeginCopy()
+	ok(t, err)
+	kept, err := copying.Lookup(background(t), &enginev1.Lookup{Namespace: handle, Keys: packed, LeaseMs: 1})
+	ok(t, err)
+	second, err := copying.Lookup(background(t), &enginev1.Lookup{Namespace: handle, Keys: packed, LeaseMs: 1})
+	ok(t, err)
+	ended := func() uint32 {
+		// A new lease each time, of which the time is over when it is released.
+		lease, err := idle.Lookup(background(t), &enginev1.Lookup{Namespace: other, Keys: packed, LeaseMs: 1})
+		ok(t, err)
+		expect(t, "hits", 1, lease.HitChunks)
+		time.Sleep(500 * time.Millisecond)
+		released, err := idle.Release(background(t), lease.Lease)
+		ok(t, err)
+		return released
+	}
+	until(t, "an idle process's lease ends", func() bool { return ended() == 0 })
+	released, err := copying.Release(background(t), kept.Lease)
+	ok(t, err)
+	expect(t, "released, by the process that copies", 1, released)
+	ok(t, copying.EndCopy(mark))
+	until(t, "the copying process's lease ends", func() bool {
+		lease, err := copying.Lookup(background(t), &enginev1.Lookup{Namespace: handle, Keys: packed, LeaseMs: 1})
+		ok(t, err)
+		time.Sleep(time.Second)
+		released, err := copying.Release(background(t), lease.Lease)
+		ok(t, err)
+		return released == 0
+	})
+	released, err = copying.Release(background(t), second.Lease)
+	ok(t, err)
+	expect(t, "released, of a lease that has ended", 0, released)
+}
+
 func TestLeaseEnds(t *testing.T) {
 	says(t,
-		"after `lease_ms` nothing new may be read under it. `Renew` prolongs it.",
+		"after `lease_ms` nothing new may be read under it, and it ends when no copy under it can run",
+		"`Renew` prolongs it, and never shortens it.",
 		"A lease that ended, or was given under another incarnation.",
 		"One for each lease, in order: false when it ended.",
-		"Refuse if the lease's time (counted from before `Lookup`, or `Resolve`, was sent) is over.")
+		"and refuse if the lease's time (counted from before `Lookup`, or `Resolve`, was sent) is over.")
 	attachment, handle := attached(t, session())
 	packed := stored(t, attachment, handle, 0, 1, 1000)
 	renew := func(lease uint64) bool {
@@ -140,6 +184,9 @@ func TestLeaseEnds(t *testing.T) {
 	long, err := attachment.Lookup(background(t), &enginev1.Lookup{Namespace: handle, Keys: packed})
 	ok(t, err)
 	expect(t, "renewed", true, renew(long.Lease))
+	// Without it the second lease might have ended before it is released.
+	_, err = attachment.BeginCopy()
+	ok(t, err)
 	short, err := attachment.Lookup(background(t), &enginev1.Lookup{Namespace: handle, Keys: packed, LeaseMs: 1})
 	ok(t, err)
 	until(t, "the lease's time ends", func() bool { return time.Now().After(short.expires) })

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from kvasir import _engine_pb2 as pb
-from kvasir._lock import AttachmentLock
+from kvasir._lock import AttachmentLock, CopyMarks
 from kvasir._memory import require_supported_machine
 from kvasir._wire import Wire
 from kvasir.deadline import Deadline
@@ -99,6 +99,8 @@ class Attachment:
         self.tenant: str = answer.tenant
         directory = Path(answer.directory)
         self._lock = AttachmentLock(directory / answer.lock_file)
+        #: Which copies under leases run; stays when the lock is given up.
+        self.copies: CopyMarks = self._lock.copies
         self.regions = RegionMap(directory, self._release_lock)
         self.wire.on_regions = self.regions.remember
 

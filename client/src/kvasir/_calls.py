@@ -194,13 +194,19 @@ class LoadCall(Work):
         """Copies; returns once nothing copies any more."""
         lease, slots, pieces = self._lease, self._slots, self._pieces
         attachment = lease._attachment
+        loaded = np.zeros(len(slots), dtype=bool)
+        # In a forked child the marks are not there: it must not come to them.
         if lease.alive:
-            loaded = _copy.load(
-                attachment.mapped, slots, pieces, self._deadline, copier,
-                lambda: self.stop or attachment.is_void(), self._crc32c,
-            )  # fmt: skip
-        else:
-            loaded = np.zeros(len(slots), dtype=bool)
+            copy = attachment.copies.begin()
+            try:
+                # Once more behind the mark: the node ends a lease that is over then and has no mark before.
+                if lease.alive:
+                    loaded = _copy.load(
+                        attachment.mapped, slots, pieces, self._deadline, copier,
+                        lambda: self.stop or attachment.is_void(), self._crc32c,
+                    )  # fmt: skip
+            finally:
+                attachment.copies.end(copy)
         arrived = pieces.length if loaded.all() else pieces.length[loaded[pieces.object]]
         return LoadResult(loaded.reshape(lease.slots.shape), int(arrived.sum()))
 

@@ -28,6 +28,7 @@ import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.TenantArena;
 import io.kvasir.storage.tier.ssd.SsdAccounts;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.function.Consumer;
 import org.agrona.concurrent.EpochClock;
@@ -155,7 +156,10 @@ public final class EngineStore {
 
     /** An attachment joins the session: leases that are not released stay protected while one of these lives. */
     public void joinHolder(final LeaseHolder holder, final Attachment attachment) {
-        leases.join(((SessionHolder) holder).leases, attachment.id());
+        leases.join(
+                ((SessionHolder) holder).leases,
+                attachment.id(),
+                Path.of(attachment.tenant().directory(), attachment.lockFile()));
     }
 
     /** Ends all leases; slots whose readers may still copy are not reused while an attachment's lock is held. */

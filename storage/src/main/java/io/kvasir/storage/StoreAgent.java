@@ -143,7 +143,11 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 StoreLimits.leasedCells(context.dramCapacity()),
                 context.leasableBytes(),
                 context.leaseQuotaBytes(),
-                context.random().nextLong());
+                context.random().nextLong(),
+                timers,
+                context.worker("kvasir-copy-marks"),
+                this::execute,
+                context.nanoClock());
         if (context.ssd() != null) {
             tiers.add(ssd);
         }

@@ -8,6 +8,7 @@ import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.Attachment;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -29,10 +30,21 @@ final class SimulatedEngine {
     final List<Reserved> overdue = new ArrayList<>();
 
     final List<Leased> leased = new ArrayList<>();
+    /** It says in its lock file which copies it runs. */
+    final boolean marks;
+    /** Under which it copies; null: it does not. */
+    Leased copying;
+
+    private long next = 1;
     private final Path directory;
     private final FileChannel lock;
 
     SimulatedEngine(final StoreAgent store, final Tenant tenant) throws IOException {
+        this(store, tenant, false);
+    }
+
+    SimulatedEngine(final StoreAgent store, final Tenant tenant, final boolean marks) throws IOException {
+        this.marks = marks;
         attachment = store.engines().openAttachment(tenant);
         directory = Path.of(tenant.directory());
         lock = FileChannel.open(directory.resolve(attachment.lockFile()), StandardOpenOption.WRITE);
@@ -41,7 +53,34 @@ final class SimulatedEngine {
             throw new AssertionError("the lock is not seen");
         }
         holder = store.engines().openHolder(tenant, new ShardSet(List.of(StoreFixture.SHARD), Map.of()));
+        mark();
         store.engines().joinHolder(holder, attachment);
+    }
+
+    void beginCopy(final Leased lease) throws IOException {
+        copying = lease;
+        next++;
+        mark();
+    }
+
+    boolean copiesUnder(final Leased lease) {
+        return copying != null && copying.lease() == lease.lease();
+    }
+
+    void endCopy() throws IOException {
+        copying = null;
+        mark();
+    }
+
+    private void mark() throws IOException {
+        if (marks) {
+            final ByteBuffer words = ByteBuffer.allocate(2 * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+            lock.write(
+                    words.putLong(next)
+                            .putLong(copying == null ? next : next - 1)
+                            .flip(),
+                    64);
+        }
     }
 
     /** The process ends. */

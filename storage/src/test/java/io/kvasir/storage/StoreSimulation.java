@@ -66,6 +66,7 @@ final class StoreSimulation implements AutoCloseable {
         HEAT,
         RENEW,
         RELEASE,
+        COPY,
         REMOVE,
         PIN,
         COPIED,
@@ -166,7 +167,7 @@ final class StoreSimulation implements AutoCloseable {
                 }));
         tenant = store.engines().openTenant("tests", -1);
         for (int i = 0; i < ENGINES; i++) {
-            engines.add(new SimulatedEngine(store, tenant));
+            engines.add(new SimulatedEngine(store, tenant, random.nextBoolean()));
         }
     }
 
@@ -206,6 +207,7 @@ final class StoreSimulation implements AutoCloseable {
             case HEAT -> heat(engine, object);
             case RENEW -> renew(engine);
             case RELEASE -> release(engine);
+            case COPY -> copy(engine);
             case REMOVE -> remove(object);
             case PIN ->
                 store.engines().pin(engine.holder, StoreFixture.NAMESPACE, StoreFixture.key(object), 500_000_000L, 0);
@@ -308,7 +310,8 @@ final class StoreSimulation implements AutoCloseable {
                     assertTrue(place != place(theirs.slots()), "a quarantined slot was given away");
                 }
                 for (final SimulatedEngine.Leased theirs : other.leased) {
-                    assertTrue(place != place(theirs.slots()), "a leased slot was given away");
+                    assertTrue(
+                            place != place(theirs.slots()) || !isKept(other, theirs), "a leased slot was given away");
                 }
             }
         }
@@ -465,21 +468,46 @@ final class StoreSimulation implements AutoCloseable {
                     store.engines().resolve(engine.holder, one.lease(), new int[0]) != null,
                     "a lease and its time");
             assertEquals(valid, store.engines().renew(engine.holder, one.lease(), LEASE_NS), "a lease and its time");
-            engine.leased.add(
-                    valid
-                            ? new SimulatedEngine.Leased(
-                                    one.object(), one.lease(), one.slots(), nanoClock.nanoTime() + LEASE_NS)
-                            : one);
+            final SimulatedEngine.Leased renewed = valid
+                    ? new SimulatedEngine.Leased(
+                            one.object(), one.lease(), one.slots(), nanoClock.nanoTime() + LEASE_NS)
+                    : one;
+            engine.leased.add(renewed);
         }
     }
 
     private void release(final SimulatedEngine engine) throws IOException {
         if (!engine.leased.isEmpty()) {
             final SimulatedEngine.Leased one = engine.leased.removeFirst();
-            assertBytes(engine, one.object(), one.slots());
-            assertTrue(store.engines().release(engine.holder, one.lease(), new int[0]), "a lease was lost");
+            final boolean kept = isKept(engine, one);
+            if (kept) {
+                assertBytes(engine, one.object(), one.slots());
+            }
+            if (engine.copiesUnder(one)) {
+                engine.endCopy();
+            }
+            assertTrue(store.engines().release(engine.holder, one.lease(), new int[0]) || !kept, "a lease was lost");
             assertFalse(store.engines().release(engine.holder, one.lease(), new int[0]), "a lease was released twice");
         }
+    }
+
+    /** One copy at a time, which may take longer than its lease. */
+    private void copy(final SimulatedEngine engine) throws IOException {
+        if (engine.copying != null) {
+            assertBytes(engine, engine.copying.object(), engine.copying.slots());
+            engine.endCopy();
+        } else if (!engine.leased.isEmpty()) {
+            final SimulatedEngine.Leased one = engine.leased.getFirst();
+            engine.beginCopy(one);
+            if (one.untilNs() <= nanoClock.nanoTime()) {
+                engine.endCopy();
+            }
+        }
+    }
+
+    /** A lease whose time is over ends when its process says that it copies nothing. */
+    private boolean isKept(final SimulatedEngine engine, final SimulatedEngine.Leased lease) {
+        return lease.untilNs() > nanoClock.nanoTime() || !engine.marks || engine.copiesUnder(lease);
     }
 
     private void assertBytes(final SimulatedEngine engine, final int object, final byte[] slots) throws IOException {
@@ -522,7 +550,7 @@ final class StoreSimulation implements AutoCloseable {
         if (!dead) {
             silent.add(engine);
         }
-        engines.add(new SimulatedEngine(store, tenant));
+        engines.add(new SimulatedEngine(store, tenant, random.nextBoolean()));
     }
 
     /** A silent process ends at last, after it has looked at what it had leased. */
@@ -530,7 +558,9 @@ final class StoreSimulation implements AutoCloseable {
         if (!silent.isEmpty()) {
             final SimulatedEngine engine = silent.remove(random.nextInt(silent.size()));
             for (final SimulatedEngine.Leased one : engine.leased) {
-                assertBytes(engine, one.object(), one.slots());
+                if (isKept(engine, one)) {
+                    assertBytes(engine, one.object(), one.slots());
+                }
             }
             engine.die();
         }

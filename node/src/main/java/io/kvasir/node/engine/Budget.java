@@ -53,6 +53,7 @@ final class Budget {
                 + (long) CALL_FRAMES * maxFrameBytes
                 + StoreLimits.LOOKUP_BYTES
                 + StoreLimits.slicedAnswers(maxFrameBytes)
+                + StoreLimits.LEASE_TIMER_BYTES
                 + StoreLimits.REMOTE_BYTES
                 + NODE_BYTES;
     }

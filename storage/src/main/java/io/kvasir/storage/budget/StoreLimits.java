@@ -34,6 +34,12 @@ public final class StoreLimits {
     private static final int FEWEST_LEASED_CELLS = 2 * CELLS;
     private static final int MOST_LEASED_CELLS = 1 << 20;
 
+    /** Leases of all sessions. A power of two. */
+    public static final int LEASES = 65_536;
+
+    /** Their deadlines, on the heap. */
+    public static final long LEASE_TIMER_BYTES = LEASES * 64L;
+
     /** Cells of all leases: in the smallest case two of the widest lookups, of which one may be a session's. */
     public static int leasedCells(final long dramCapacity) {
         return Math.clamp(dramCapacity / BYTES_OF_A_CELL, FEWEST_LEASED_CELLS, MOST_LEASED_CELLS);

@@ -38,6 +38,8 @@ final class LeaseRecords {
     private static final int FLAGS = 68;
     /** Numbers that are in the blocks, once it is sealed or abandoned. */
     private static final int END = 72;
+    /** Which of its session's lists it is in. */
+    private static final int LIST = 76;
 
     private static final int RECORD = 80;
 
@@ -140,27 +142,43 @@ final class LeaseRecords {
     void seal(final SessionLeases session, final int lease) {
         flag(lease, SEALED);
         set(lease, END, get(lease, AT));
-        set(lease, OLDER, session.newest);
+        link(session, lease, 0);
+    }
+
+    /** Takes it from one list of its session to another one. */
+    void move(final SessionLeases session, final int lease, final int list) {
+        unlink(session, lease);
+        link(session, lease, list);
+    }
+
+    private void link(final SessionLeases session, final int lease, final int list) {
+        final int older = session.newest[list];
+        set(lease, LIST, list);
+        set(lease, OLDER, older);
         set(lease, NEWER, NONE);
-        if (session.newest != NONE) {
-            set(session.newest, NEWER, lease);
+        if (older != NONE) {
+            set(older, NEWER, lease);
         }
-        session.newest = lease;
+        session.newest[list] = lease;
+    }
+
+    private void unlink(final SessionLeases session, final int lease) {
+        final int older = get(lease, OLDER);
+        final int newer = get(lease, NEWER);
+        if (older != NONE) {
+            set(older, NEWER, newer);
+        }
+        if (newer != NONE) {
+            set(newer, OLDER, older);
+        } else {
+            session.newest[get(lease, LIST)] = older;
+        }
     }
 
     /** Takes the lease, which was swept, out of everything. */
     void give(final SessionLeases session, final int lease) {
         if (is(lease, SEALED)) {
-            final int older = get(lease, OLDER);
-            final int newer = get(lease, NEWER);
-            if (older != NONE) {
-                set(older, NEWER, newer);
-            }
-            if (newer != NONE) {
-                set(newer, OLDER, older);
-            } else {
-                session.newest = older;
-            }
+            unlink(session, lease);
         }
         blocks.give(get(lease, FIRST_BLOCK), get(lease, LAST_BLOCK));
         setLong(lease, ID, 0);
@@ -255,6 +273,10 @@ final class LeaseRecords {
         blocks.set(block, at, word | 1 << shard);
         set(lease, LEFT, get(lease, LEFT) - 1);
         return true;
+    }
+
+    boolean isEnded(final int lease) {
+        return is(lease, ENDED);
     }
 
     void end(final int lease) {

@@ -1,20 +1,29 @@
 package io.kvasir.storage.lease;
 
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.posix.PosixException;
 import io.kvasir.storage.tenant.TenantAccount;
+import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import java.util.function.IntConsumer;
 import org.agrona.collections.IntArrayList;
+import org.agrona.concurrent.NanoClock;
 
 /**
- * Rights to read. A lease holds entries for one session until that gives them back; its time's end stops new reads only,
- * because a reader may be in the middle of a copy. What a session leaves ends when all its processes have ended.
+ * Rights to read. A lease holds entries for one session until that gives them back. Its time's end stops new reads only,
+ * because a reader may be in the middle of a copy: it ends once all processes of the session have said that none of the
+ * copies that had begun by then runs any more ({@link ExpiredLeases}), or have ended. So does what a session leaves.
  *
  * <p>What is leased is bounded for all sessions together, for a tenant and for a session: in bytes, of which each counts
  * once however many leases have it, and in leases and cells. All memory is off the heap and sized at start; when it is
@@ -24,9 +33,6 @@ import org.agrona.collections.IntArrayList;
 public final class LeaseTable implements AutoCloseable {
     /** No entry, no lease. */
     public static final int NONE = -1;
-
-    /** Leases at once, at most. */
-    public static final int LEASES = 65_536;
 
     /** What a call gives back at once; more is for {@link #doWork}. */
     private static final int SWEPT_AT_ONCE = 1024;
@@ -44,10 +50,11 @@ public final class LeaseTable implements AutoCloseable {
 
     private final Arena arena = Arena.ofShared();
     private final Slots slots;
-    private final int capacity;
+    private final LeaseUse use;
     private final long allBytes;
     private final long sessionBytes;
     private final LeaseRecords records;
+    private final ExpiredLeases expired;
     private final LeaseCounts counts;
     private final List<SessionLeases> sessions = new ArrayList<>();
     private final IntArrayList freeNumbers = new IntArrayList();
@@ -60,8 +67,6 @@ public final class LeaseTable implements AutoCloseable {
     /** Whose leases are swept. */
     private SessionLeases swept;
 
-    private int leases;
-    private int cells;
     private long heldBytes;
     private long claimed;
 
@@ -70,17 +75,28 @@ public final class LeaseTable implements AutoCloseable {
      * @param allBytes that all sessions together may have leased
      * @param sessionBytes that one session may have leased
      * @param seed random, so that an id of another incarnation names nothing here
+     * @param worker reads what processes say of their copies; ends with this
+     * @param owner runs on the store's thread
      */
     public LeaseTable(
-            final Slots slots, final int capacity, final long allBytes, final long sessionBytes, final long seed) {
+            final Slots slots,
+            final int capacity,
+            final long allBytes,
+            final long sessionBytes,
+            final long seed,
+            final TimerWheel timers,
+            final ExecutorService worker,
+            final Executor owner,
+            final NanoClock clock) {
         this.slots = slots;
-        this.capacity = capacity;
+        use = new LeaseUse(StoreLimits.LEASES, capacity);
         this.allBytes = allBytes;
         this.sessionBytes = sessionBytes;
+        expired = new ExpiredLeases(StoreLimits.LEASES, timers, worker, owner, clock, this::timeIsOver, this::proved);
         // Number 0 is that of all.
         sessions.add(null);
         try {
-            records = new LeaseRecords(LEASES, capacity, seed, arena);
+            records = new LeaseRecords(StoreLimits.LEASES, capacity, seed, arena);
             counts = new LeaseCounts(capacity, seed, arena);
         } catch (final PosixException failure) {
             arena.close();
@@ -91,7 +107,7 @@ public final class LeaseTable implements AutoCloseable {
 
     /** Bytes of memory that the leases of so many cells take when there are as many as may be. */
     public static long bytes(final int capacity) {
-        return LeaseRecords.bytes(LEASES, capacity) + LeaseCounts.bytes(capacity);
+        return LeaseRecords.bytes(StoreLimits.LEASES, capacity) + LeaseCounts.bytes(capacity);
     }
 
     // ---- sessions
@@ -107,10 +123,19 @@ public final class LeaseTable implements AutoCloseable {
         return session;
     }
 
-    /** A process joins: what the session leaves unreleased is kept while one of these lives. */
-    public void join(final SessionLeases session, final long attachment) {
-        session.attachments.add(attachment);
+    /**
+     * A process joins: what is not released is kept while one of these may copy.
+     *
+     * @param lockFile made by {@link #makeLockFile}
+     */
+    public void join(final SessionLeases session, final long attachment, final Path lockFile) {
+        session.processes.put(attachment, new ExpiredLeases.Reader(lockFile));
         joined.add(session);
+    }
+
+    /** A process's lock file, where it says which of its copies run. */
+    public static void makeLockFile(final Path lockFile) throws IOException {
+        Files.write(lockFile, CopyMarks.emptyFile(), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
     }
 
     /** The session's last connection is gone. */
@@ -124,17 +149,21 @@ public final class LeaseTable implements AutoCloseable {
         // Also before the session is closed: what has ended by then is not waited for.
         final List<SessionLeases> left = new ArrayList<>(1);
         for (final SessionLeases session : joined) {
-            if (session.attachments.remove(attachment)) {
+            if (session.processes.remove(attachment) != null) {
                 left.add(session);
             }
         }
-        left.forEach(this::endIfGone);
+        left.forEach(session -> {
+            expired.ended(session);
+            endIfGone(session);
+        });
     }
 
     private void endIfGone(final SessionLeases session) {
-        if (session.isClosed && !session.isEnding && (session.attachments.isEmpty() || session.leases == 0)) {
+        if (session.isClosed && !session.isEnding && (session.processes.isEmpty() || session.leases == 0)) {
             joined.remove(session);
             session.isEnding = true;
+            expired.stop(session);
             letGo(session, SWEPT_AT_ONCE);
         }
     }
@@ -152,21 +181,9 @@ public final class LeaseTable implements AutoCloseable {
         return counts.get(session.number, entry) > 0 ? 0 : slots.slotBytes(entry);
     }
 
-    /**
-     * Whether there is memory for another lease. Half of what the others leave is a session's, and three quarters of what
-     * other tenants leave a tenant's: so there is always some for one that comes later.
-     */
+    /** Whether there is memory for another lease. */
     public boolean hasSpace(final SessionLeases session, final int moreCells, final int shards) {
-        final int more = LeaseRecords.numbers(moreCells, shards);
-        return isShare(session.leases, leases, 1, LEASES, 1, 2)
-                && isShare(session.cells, cells, more, capacity, 1, 2)
-                && isShare(session.tenant.leases(), leases, 1, LEASES, 3, 4)
-                && isShare(session.tenant.leaseCells(), cells, more, capacity, 3, 4);
-    }
-
-    private static boolean isShare(
-            final int own, final int all, final int more, final int most, final int numerator, final int denominator) {
-        return all + more <= most && ((long) own + more) * denominator <= (long) (most - (all - own)) * numerator;
+        return use.hasSpace(session, LeaseRecords.numbers(moreCells, shards));
     }
 
     // ---- grants
@@ -186,12 +203,7 @@ public final class LeaseTable implements AutoCloseable {
             final long claim,
             final long expiresNs) {
         final int lease = records.take(session, moreCells, shards, expiresNs);
-        final int more = records.numbers(lease);
-        session.leases++;
-        session.cells += more;
-        session.tenant.leases(1, more);
-        leases++;
-        cells += more;
+        use.count(session, 1, records.numbers(lease));
         claim(session, lease, claim);
         return lease;
     }
@@ -220,6 +232,7 @@ public final class LeaseTable implements AutoCloseable {
         final SessionLeases session = sessions.get(records.session(lease));
         claim(session, lease, -records.claim(lease));
         records.seal(session, lease);
+        expired.schedule(lease, records.expiresNs(lease));
         if (session.isEnding) {
             queue(session);
         }
@@ -297,6 +310,51 @@ public final class LeaseTable implements AutoCloseable {
         return true;
     }
 
+    // ---- expiry
+
+    private void timeIsOver(final int lease, final long nowNs) {
+        if (records.isEnded(lease)) {
+            return;
+        }
+        final long expiresNs = records.expiresNs(lease);
+        if (expiresNs + ExpiredLeases.GRACE_NS - nowNs > 0) {
+            // Renewed meanwhile.
+            expired.schedule(lease, expiresNs);
+            return;
+        }
+        final SessionLeases session = sessions.get(records.session(lease));
+        records.move(session, lease, session.expiring);
+        prove(session);
+    }
+
+    /** One proof at a time, and the next when what the last one was for has ended. */
+    private void prove(final SessionLeases session) {
+        if (!session.isProving
+                && session.ending == 0
+                && !session.isEnding
+                && session.newest[session.expiring] != NONE) {
+            session.expiring = 3 - session.expiring;
+            expired.begin(session);
+        }
+    }
+
+    private void proved(final SessionLeases session) {
+        session.ending = 3 - session.expiring;
+        queue(session);
+    }
+
+    /** The next lease that ends though nobody released it. */
+    private int nextToEnd(final SessionLeases session) {
+        int lease = session.newest[session.ending];
+        if (session.isEnding) {
+            for (final int newest : session.newest) {
+                lease = lease == NONE ? newest : lease;
+            }
+            return lease;
+        }
+        return session.ending == 0 ? NONE : lease;
+    }
+
     // ---- giving back
 
     /** A part of it at once, the rest later. */
@@ -352,14 +410,16 @@ public final class LeaseTable implements AutoCloseable {
         int left = most;
         swept = session;
         while (left > 0) {
-            if (session.firstToSweep == NONE && session.isEnding && session.newest != NONE) {
-                records.end(session.newest);
-                toSweep(session, session.newest);
+            if (session.firstToSweep == NONE) {
+                final int next = nextToEnd(session);
+                if (next == NONE) {
+                    session.ending = 0;
+                    break;
+                }
+                records.end(next);
+                toSweep(session, next);
             }
             final int lease = session.firstToSweep;
-            if (lease == NONE) {
-                break;
-            }
             left = records.sweep(lease, left, unhold);
             if (left > 0) {
                 session.firstToSweep = records.nextToSweep(lease);
@@ -369,25 +429,25 @@ public final class LeaseTable implements AutoCloseable {
                 }
             }
         }
+        prove(session);
         forget(session);
         return left;
     }
 
     private void forget(final SessionLeases session) {
-        if (session.isEnding && session.leases == 0 && sessions.get(session.number) == session) {
+        if (session.isClosed && session.leases == 0 && sessions.get(session.number) == session) {
+            session.isEnding = true;
+            joined.remove(session);
+            expired.stop(session);
             sessions.set(session.number, null);
             freeNumbers.addInt(session.number);
         }
     }
 
     private void ended(final SessionLeases session, final int lease) {
-        final int fewer = records.numbers(lease);
+        use.count(session, -1, -records.numbers(lease));
+        expired.cancel(lease);
         records.give(session, lease);
-        session.leases--;
-        session.cells -= fewer;
-        session.tenant.leases(-1, -fewer);
-        leases--;
-        cells -= fewer;
     }
 
     private void unhold(final int entry) {
@@ -407,7 +467,7 @@ public final class LeaseTable implements AutoCloseable {
 
     /** Leases, those included of which something is still to be given back. */
     public int count() {
-        return leases;
+        return use.leases();
     }
 
     /** Bytes of leased slots, each counted once. */
@@ -417,6 +477,7 @@ public final class LeaseTable implements AutoCloseable {
 
     @Override
     public void close() {
+        expired.close();
         arena.close();
     }
 }

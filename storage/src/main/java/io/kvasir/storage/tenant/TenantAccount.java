@@ -16,7 +16,7 @@ public final class TenantAccount {
     private long ssdBytes;
     private long leasedBytes;
     private int leases;
-    private int leaseCells;
+    private int leaseNumbers;
     private int connections;
 
     TenantAccount(
@@ -153,14 +153,14 @@ public final class TenantAccount {
     }
 
     /** Cells of its leases, with what these take beside. */
-    public int leaseCells() {
-        return leaseCells;
+    public int leaseNumbers() {
+        return leaseNumbers;
     }
 
-    public void leases(final int more, final int moreCells) {
+    public void leases(final int more, final int moreNumbers) {
         leases += more;
-        leaseCells += moreCells;
-        assert leases >= 0 && leaseCells >= 0 : name + " has fewer leases than none";
+        leaseNumbers += moreNumbers;
+        assert leases >= 0 && leaseNumbers >= 0 : name + " has fewer leases than none";
     }
 
     /** Slots on SSD of objects that lookups may find there, those that are being written included. */

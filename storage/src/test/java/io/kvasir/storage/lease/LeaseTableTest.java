@@ -6,10 +6,13 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
+import io.kvasir.storage.HandDrivenWorker;
+import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.tenant.TenantAccount;
 import io.kvasir.storage.tenant.TenantAccounts;
 import io.kvasir.storage.tenant.TenantShare;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -59,7 +62,16 @@ class LeaseTableTest {
     }
 
     private LeaseTable table(final int cells, final long all, final long session) {
-        return new LeaseTable(slots, cells, all, session, 0x1234_5678_9abc_def0L);
+        return new LeaseTable(
+                slots,
+                cells,
+                all,
+                session,
+                0x1234_5678_9abc_def0L,
+                new TimerWheel(0),
+                new HandDrivenWorker(),
+                Runnable::run,
+                () -> 0);
     }
 
     private static long lease(
@@ -126,7 +138,7 @@ class LeaseTableTest {
             for (int step = 0; step < 200; step++) {
                 if (sessions.size() < 4) {
                     final SessionLeases opened = table.open(accounts.of(random.nextBoolean() ? "a" : "b"));
-                    table.join(opened, step);
+                    table.join(opened, step, Path.of("of a process that is never asked"));
                     sessions.add(opened);
                 }
                 final SessionLeases session = sessions.get(random.nextInt(sessions.size()));
@@ -171,9 +183,7 @@ class LeaseTableTest {
                         if (random.nextInt(4) == 0) {
                             sessions.remove(session);
                             table.close(session);
-                            session.attachments.forEachLong(
-                                    attachment -> assertEquals(1, session.attachments.size(), "it lives still"));
-                            table.attachmentEnded(session.attachments.isEmpty() ? -1 : attachment(session));
+                            table.attachmentEnded(attachment(session));
                             leases.removeIf(lease -> lease.session == session);
                         }
                     }
@@ -182,7 +192,7 @@ class LeaseTableTest {
             }
             sessions.forEach(session -> {
                 table.close(session);
-                table.attachmentEnded(session.attachments.isEmpty() ? -1 : attachment(session));
+                table.attachmentEnded(attachment(session));
             });
             while (table.doWork(1 + random.nextInt(30)) > 0) {
                 // To the end.
@@ -193,13 +203,13 @@ class LeaseTableTest {
             for (final TenantAccount account : accounts.all()) {
                 assertEquals(0, account.leasedBytes());
                 assertEquals(0, account.leases());
-                assertEquals(0, account.leaseCells());
+                assertEquals(0, account.leaseNumbers());
             }
         }
     }
 
     private static long attachment(final SessionLeases session) {
-        return session.attachments.iterator().nextValue();
+        return session.processes.keySet().iterator().nextLong();
     }
 
     private void check(final LeaseTable table, final List<Reference> leases) {
@@ -271,12 +281,12 @@ class LeaseTableTest {
             final TenantAccount greedy = tenant();
             for (int i = 0; i < 40; i++) {
                 final SessionLeases session = table.open(greedy);
-                for (int n = 0; n < LeaseTable.LEASES && table.hasSpace(session, 1, 1); n++) {
+                for (int n = 0; n < StoreLimits.LEASES && table.hasSpace(session, 1, 1); n++) {
                     lease(table, session, 1, 1);
                 }
             }
-            assertTrue(table.count() >= LeaseTable.LEASES * 3 / 4 - 1, "they are of use");
-            assertTrue(table.count() <= LeaseTable.LEASES * 3 / 4, "a tenant's part");
+            assertTrue(table.count() >= StoreLimits.LEASES * 3 / 4 - 1, "they are of use");
+            assertTrue(table.count() <= StoreLimits.LEASES * 3 / 4, "a tenant's part");
             final SessionLeases other = table.open(new TenantAccounts(Map.of(), DRAM, SLOT).of("other"));
             assertTrue(table.hasSpace(other, 4096, 1));
         }

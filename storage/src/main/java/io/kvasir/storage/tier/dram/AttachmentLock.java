@@ -1,10 +1,10 @@
 package io.kvasir.storage.tier.dram;
 
+import io.kvasir.storage.lease.LeaseTable;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -50,6 +50,6 @@ final class AttachmentLock {
     }
 
     static void create(final Path file) throws IOException {
-        Files.createFile(file);
+        LeaseTable.makeLockFile(file);
     }
 }

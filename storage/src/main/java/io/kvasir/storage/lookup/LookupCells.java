@@ -160,10 +160,24 @@ public final class LookupCells implements Costs, Question {
             serials = new int[cells];
             held = new int[cells];
         }
+        skip(query);
         for (int s = 0; s < shards && !set.rules().isEmpty(); s++) {
             if (set.rules().get(parts.get(s).kvGroup()) instanceof HitRule.TrailingWindow(int window)) {
                 presence.window(s, window);
             }
+        }
+    }
+
+    /** A sparse lookup that names shards looks at those alone. */
+    private void skip(final LookupQuery query) {
+        if (!query.sparse() || query.shardIndices().length == 0) {
+            return;
+        }
+        for (int s = 0; s < shards; s++) {
+            presence.skip(s);
+        }
+        for (final int asked : query.shardIndices()) {
+            presence.ask(asked);
         }
     }
 
@@ -187,6 +201,10 @@ public final class LookupCells implements Costs, Question {
         final Hash256 key = Hash256.read(keys, chunk * Hash256.BYTES);
         for (int s = 0; s < shards; s++) {
             final int cell = chunk * shards + s;
+            if (presence.isSkipped(s)) {
+                entries[cell] = AddressableTiers.NONE;
+                continue;
+            }
             final int object = table.confirm(objects[cell], hashes[cell], namespace, key, parts.get(s));
             final int entry = onlyMain ? slots.findMain(object) : slots.find(object);
             objects[cell] = object;

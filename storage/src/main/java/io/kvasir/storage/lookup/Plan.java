@@ -100,7 +100,9 @@ public final class Plan {
         if (presence.get(chunk * presence.shards() + shard) == Presence.READABLE) {
             return false;
         }
-        return sparse ? status(chunk) == Status.PENDING : isNeeded(reachable, chunk, shard);
+        return sparse
+                ? status(chunk) == Status.PENDING && !presence.isSkipped(shard)
+                : isNeeded(reachable, chunk, shard);
     }
 
     private boolean isNeeded(final int prefix, final int chunk, final int shard) {

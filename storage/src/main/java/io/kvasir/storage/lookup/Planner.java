@@ -71,7 +71,7 @@ public final class Planner {
     /**
      * The plan for what is present. The planner's next plan overwrites it.
      *
-     * @param sparse each chunk is wanted on its own, in all shards; else the longest prefix by the rules of the groups
+     * @param sparse each chunk is wanted on its own, in all shards that are not skipped; else the longest prefix by the rules of the groups
      * @param leaseBytes what may be leased; below 0: nothing, not even what costs nothing
      * @param recomputeNs in which the engine computes one chunk: what is expected later than half of the time that it
      *     saves is not waited for; 0: unknown, always worth it
@@ -210,8 +210,9 @@ public final class Planner {
             if (!presence.isComing(chunk) || presence.isReadable(chunk)) {
                 continue;
             }
-            for (int cell = chunk * shards; cell < (chunk + 1) * shards; cell++) {
-                if (presence.get(cell) != Presence.READABLE) {
+            for (int s = 0; s < shards; s++) {
+                final int cell = chunk * shards + s;
+                if (presence.get(cell) != Presence.READABLE && !presence.isSkipped(s)) {
                     bytes += costs.bytes(cell);
                     begin(cell);
                 }

@@ -19,6 +19,7 @@ public final class Presence {
 
     private byte[] cells = {};
     private int[] windows = {};
+    private boolean[] skipped = {};
     private int shards;
     private int chunks;
     private boolean anyWindow;
@@ -45,9 +46,11 @@ public final class Presence {
         }
         if (windows.length < newShards) {
             windows = new int[newShards];
+            skipped = new boolean[newShards];
         }
         Arrays.fill(cells, 0, size, ABSENT);
         Arrays.fill(windows, 0, newShards, 0);
+        Arrays.fill(skipped, 0, newShards, false);
         chunks = newChunks;
         shards = newShards;
         anyWindow = false;
@@ -68,6 +71,20 @@ public final class Presence {
         return anyWindow;
     }
 
+    /** A sparse lookup does not ask for this shard: nobody looks where it is, and chunks are hits without it. */
+    public void skip(final int shard) {
+        skipped[shard] = true;
+    }
+
+    /** Undoes {@link #skip}. */
+    public void ask(final int shard) {
+        skipped[shard] = false;
+    }
+
+    public boolean isSkipped(final int shard) {
+        return skipped[shard];
+    }
+
     public void set(final int cell, final byte presence) {
         cells[cell] = presence;
     }
@@ -84,20 +101,20 @@ public final class Presence {
         return shards;
     }
 
-    /** All shards of the chunk are readable. */
+    /** All shards of the chunk that are asked for are readable. */
     public boolean isReadable(final int chunk) {
-        for (int cell = chunk * shards; cell < (chunk + 1) * shards; cell++) {
-            if (cells[cell] != READABLE) {
+        for (int s = 0; s < shards; s++) {
+            if (cells[chunk * shards + s] != READABLE && !skipped[s]) {
                 return false;
             }
         }
         return true;
     }
 
-    /** No shard of the chunk is absent. */
+    /** No shard of the chunk that is asked for is absent. */
     public boolean isComing(final int chunk) {
-        for (int cell = chunk * shards; cell < (chunk + 1) * shards; cell++) {
-            if (cells[cell] == ABSENT) {
+        for (int s = 0; s < shards; s++) {
+            if (cells[chunk * shards + s] == ABSENT && !skipped[s]) {
                 return false;
             }
         }

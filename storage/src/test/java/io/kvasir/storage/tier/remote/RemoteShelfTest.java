@@ -5,13 +5,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.StoreFixture;
+import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.Shard;
+import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.tenant.Tenant;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -91,6 +95,25 @@ class RemoteShelfTest {
         assertEquals(2, lookup(1, 1, 2).pendingChunks(), "nobody has the third");
         assertEquals(1, elsewhere.pulled.size());
         assertEquals(1, elsewhere.asked.size());
+    }
+
+    @Test
+    void shouldAskOnlyForTheShardsThatASparseLookupNames() {
+        final Shard other = new Shard(0, 1, 0, 1, 1, 0, 1, 0, 1);
+        final LeaseHolder holder = fixture.store
+                .engines()
+                .openHolder(fixture.tenant, new ShardSet(List.of(other, StoreFixture.SHARD), Map.of()));
+        final LookupQuery query =
+                new LookupQuery(StoreFixture.NAMESPACE, StoreFixture.keys(1, 2), new int[] {1}, 0, false, true, 0, 0);
+        assertEquals(2, fixture.store.engines().lookup(holder, query).pendingChunks());
+        assertEquals(2, fixture.store.admin().tableObjects(), "an entry for each shard that is asked for");
+        elsewhere.asked.getFirst().found(0, 0, () -> 4096);
+        elsewhere.asked.getFirst().found(0, 1, () -> 4096);
+        elsewhere.asked.getFirst().done(true);
+        assertEquals(1, fixture.store.engines().lookup(holder, query).pendingChunks(), "the first is somewhere");
+        assertEquals(1, elsewhere.pulled.size());
+        assertEquals(StoreFixture.SHARD, elsewhere.pulled.getFirst().id().shard());
+        fixture.store.engines().closeHolder(holder);
     }
 
     @Test

@@ -114,7 +114,7 @@ def run(context: Context) -> Generator[Record, None, None]:
 def _namespace(context: Context) -> bytes:
     """The id that a node gives the benchmarks' namespace: it stands in the header of an object that one stores."""
     place = context.shared_memory / "namespace"
-    with closing(Node(context.home, context.directory / "namespace", place, _settings(0, 0, free_port()))) as node:
+    with closing(Node(context.home, context.directory / "namespace", place, _settings(0, 0, 0, free_port()))) as node:
         node.start()
         with node.client(deadline=30.0) as client:
             store_all(client, [key_of("namespace", 0)], Content(4096))
@@ -122,8 +122,8 @@ def _namespace(context: Context) -> bytes:
         return namespace
 
 
-def _settings(capacity: int, extent: int, port: int) -> dict[str, Any]:
-    ssd = {"capacity": capacity, "extent": extent} if capacity else {"capacity": 0}
+def _settings(capacity: int, extent: int, objects: int, port: int) -> dict[str, Any]:
+    ssd = {"capacity": capacity, "extent": extent, "objects": objects} if capacity else {"capacity": 0}
     return {"dram": {"capacity": "64MiB"}, "ssd": ssd, "http": {"address": f"127.0.0.1:{port}"}}
 
 
@@ -135,7 +135,7 @@ def _measure(context: Context, programs: JavaBench, namespace: bytes, objects: i
     made = _make(programs, directory / "ssd", namespace, objects)
     context.say(f"objects: made in {made['seconds']} s; a node starts on them")
     port = free_port()
-    settings = _settings(max(16 * MIB, made["capacity"]), made["extent"], port)
+    settings = _settings(max(16 * MIB, made["capacity"]), made["extent"], objects, port)
     with closing(Node(context.home, directory, context.shared_memory / name, settings)) as node:
         begin = node.start()
         with node.client(deadline=30.0) as client:

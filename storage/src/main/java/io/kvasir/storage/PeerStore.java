@@ -145,7 +145,7 @@ public final class PeerStore {
         arrivals.eachByHeat(each);
     }
 
-    /** Objects on SSD and not in DRAM, the one used last first. */
+    /** Objects on SSD and not in DRAM, the one used last first; at most 65,536 of them. */
     public void eachOnSsdOnly(final Consumer<ObjectId> each) {
         ssd.eachByHeat(id -> {
             if (dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {

@@ -41,7 +41,10 @@ public record MemoryNeed(long heap, long jvm, long other, long index, long direc
                 Runtime.getRuntime().maxMemory(),
                 bounded == 0 ? JVM_BYTES : Math.min(bounded, JVM_BYTES),
                 OTHER_BYTES,
-                ssd.objects() == 0 ? 0 : ObjectTable.bytes(ssd.objects()),
+                ssd.objects() == 0
+                        ? 0
+                        : ObjectTable.bytes(ssd.objects())
+                                + io.kvasir.storage.tier.ssd.SsdTier.Context.indexBytes(ssd.objects()),
                 cluster.isEnabled() ? cluster.directoryBytes() : 0,
                 cluster.isEnabled() ? new LinkContext().maxBufferBytes() : 0);
     }

@@ -11,7 +11,7 @@ import java.lang.foreign.ValueLayout;
  * An open-addressing hash index from tags (the high 32 bits of a hash) to small numbers: linear probing over words of 8
  * bytes, of which at most 4 in 7 are taken. A removal moves back what had been displaced, so there are no tombstones and
  * a history of removals costs nothing. Equal tags are met one after the other; the caller confirms. Part of {@link
- * ObjectTable}.
+ * ObjectTable} and {@link HashIndex}.
  */
 final class ProbeArray {
     /** Words for each 4 numbers. */
@@ -26,6 +26,10 @@ final class ProbeArray {
     ProbeArray(final int capacity, final Arena arena) {
         count = words(capacity);
         words = zeroes((long) count * Long.BYTES, arena);
+    }
+
+    int words() {
+        return count;
     }
 
     static long bytes(final int capacity) {

@@ -11,11 +11,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
-import org.agrona.collections.IntArrayList;
 
 /**
- * Every object of the tier, off-heap, 168 bytes each: its body (see {@link SlotHeader}), its place, its state and how
- * many read it. Entries are small dense integers. {@link TierState} owns it and holds its lock around every call.
+ * Every object of the tier, off-heap, 176 bytes each: its body (see {@link SlotHeader}), its place, its state, how
+ * many read it, and its neighbors in the order of eviction. Entries are small dense integers. {@link TierState} owns it and holds its lock around every call.
  */
 final class EntryTable implements AutoCloseable {
     /** A slot is taken, its bytes are on the way. */
@@ -31,18 +30,25 @@ final class EntryTable implements AutoCloseable {
     private static final int SLOT = BODY_BYTES + 4;
     private static final int READERS = BODY_BYTES + 8;
     private static final int STATE = BODY_BYTES + 12;
-    private static final int BYTES = BODY_BYTES + 16;
+    private static final int COLDER = BODY_BYTES + 16;
+    private static final int WARMER = BODY_BYTES + 20;
+    static final int BYTES = BODY_BYTES + 24;
+    private static final int NONE = -1;
     private static final int CHUNK_BITS = 12;
     private static final int CHUNK_MASK = (1 << CHUNK_BITS) - 1;
 
     private final Arena arena = Arena.ofShared();
     private final List<MemorySegment> chunks = new ArrayList<>();
-    private final IntArrayList free = new IntArrayList();
+    /** Entries that can be used again, linked by {@link #COLDER}. */
+    private int free = NONE;
+
     private int next;
 
     int add() {
-        if (!free.isEmpty()) {
-            return free.popInt();
+        if (free != NONE) {
+            final int entry = free;
+            free = colder(entry);
+            return entry;
         }
         if ((next & CHUNK_MASK) == 0) {
             chunks.add(arena.allocate((long) BYTES << CHUNK_BITS, 8));
@@ -52,7 +58,8 @@ final class EntryTable implements AutoCloseable {
 
     void remove(final int entry) {
         set(entry, STATE, 0);
-        free.addInt(entry);
+        colder(entry, free);
+        free = entry;
     }
 
     MemorySegment chunk(final int entry) {
@@ -87,6 +94,18 @@ final class EntryTable implements AutoCloseable {
                 && chunk.get(LONG, at + 24) == hash.d();
     }
 
+    /** {@link ObjectId#hash64()} of its id. */
+    long hash(final int entry) {
+        final MemorySegment chunk = chunk(entry);
+        final long at = offset(entry);
+        return hash(chunk, at, Hash256.read(chunk, at + 32));
+    }
+
+    private static long hash(final MemorySegment chunk, final long at, final Hash256 key) {
+        return ObjectId.hash64(
+                Hash256.read(chunk, at), key, Shard.of(chunk.get(LONG, at + 64), chunk.get(LONG, at + 72)));
+    }
+
     /** The first 64 bits of the namespace. */
     long namespace(final int entry) {
         return chunk(entry).get(LONG, offset(entry));
@@ -112,6 +131,10 @@ final class EntryTable implements AutoCloseable {
         return chunk(entry).get(LONG, offset(entry) + SlotHeader.SEQUENCE);
     }
 
+    int chunkIndex(final int entry) {
+        return chunk(entry).get(INT, offset(entry) + SlotHeader.CHUNK_INDEX);
+    }
+
     Hash256 parent(final int entry) {
         return Hash256.read(chunk(entry), offset(entry) + SlotHeader.PARENT);
     }
@@ -122,10 +145,7 @@ final class EntryTable implements AutoCloseable {
         if (parent.equals(Hash256.ZERO)) {
             return 0;
         }
-        final MemorySegment chunk = chunk(entry);
-        final long at = offset(entry);
-        return ObjectId.hash64(
-                Hash256.read(chunk, at), parent, Shard.of(chunk.get(LONG, at + 64), chunk.get(LONG, at + 72)));
+        return hash(chunk(entry), offset(entry), parent);
     }
 
     int extent(final int entry) {
@@ -139,6 +159,24 @@ final class EntryTable implements AutoCloseable {
     void place(final int entry, final int extent, final int slot) {
         set(entry, EXTENT, extent);
         set(entry, SLOT, slot);
+    }
+
+    /** The neighbor that leaves earlier, or -1. */
+    int colder(final int entry) {
+        return get(entry, COLDER);
+    }
+
+    void colder(final int entry, final int other) {
+        set(entry, COLDER, other);
+    }
+
+    /** The neighbor that leaves later, or -1. */
+    int warmer(final int entry) {
+        return get(entry, WARMER);
+    }
+
+    void warmer(final int entry, final int other) {
+        set(entry, WARMER, other);
     }
 
     int readers(final int entry) {

@@ -9,10 +9,10 @@ import io.kvasir.storage.posix.PosixException;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.util.Arrays;
 import java.util.BitSet;
 
 /**
@@ -37,7 +37,9 @@ final class Extent {
     int cut;
     private long dataOffset;
     private final BitSet taken = new BitSet();
-    private int[] owners = new int[0];
+    /** The entry in each slot, or -1; off the heap. */
+    private MemorySegment owners = MemorySegment.NULL;
+
     private int used;
     private int cursor;
 
@@ -132,8 +134,8 @@ final class Extent {
         slotCount = bytes == 0 ? 0 : slotCount(fileBytes, bytes);
         dataOffset = SizeClass.PAGE + headerBytes(slotCount);
         taken.clear();
-        owners = new int[slotCount];
-        Arrays.fill(owners, -1);
+        owners = Arena.ofAuto().allocate(Math.max(1, slotCount) * (long) Integer.BYTES, Integer.BYTES);
+        owners.fill((byte) -1);
         used = 0;
         cursor = 0;
     }
@@ -202,7 +204,7 @@ final class Extent {
             return false;
         }
         taken.set(slot);
-        owners[slot] = entry;
+        owners.setAtIndex(ValueLayout.JAVA_INT, slot, entry);
         used++;
         return true;
     }
@@ -212,13 +214,13 @@ final class Extent {
             throw new IllegalStateException("slot " + slot + " of extent " + id + " is free already");
         }
         taken.clear(slot);
-        owners[slot] = -1;
+        owners.setAtIndex(ValueLayout.JAVA_INT, slot, -1);
         used--;
     }
 
     /** The entry in a slot, or -1. */
     int owner(final int slot) {
-        return owners[slot];
+        return owners.getAtIndex(ValueLayout.JAVA_INT, slot);
     }
 
     long offset(final int slot) {

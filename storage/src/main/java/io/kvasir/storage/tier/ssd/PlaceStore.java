@@ -7,18 +7,24 @@ import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
 import org.rocksdb.BlockBasedTableConfig;
 import org.rocksdb.CompressionType;
 import org.rocksdb.InfoLogLevel;
 import org.rocksdb.LRUCache;
+import org.rocksdb.LiveFileMetaData;
 import org.rocksdb.NativeLibraryLoader;
 import org.rocksdb.Options;
 import org.rocksdb.ReadOptions;
 import org.rocksdb.RocksDB;
 import org.rocksdb.RocksDBException;
 import org.rocksdb.RocksIterator;
+import org.rocksdb.Slice;
 import org.rocksdb.WALRecoveryMode;
 import org.rocksdb.WriteBatch;
 import org.rocksdb.WriteOptions;
@@ -38,8 +44,20 @@ final class PlaceStore implements AutoCloseable {
 
     @FunctionalInterface
     interface Visitor {
-        void place(byte[] id, byte[] value);
+        /**
+         * @param id {@link SlotHeader#ID_BYTES}, valid during the call
+         * @param value valid during the call; its first {@code bytes} bytes
+         */
+        void place(MemorySegment id, MemorySegment value, int bytes);
     }
+
+    /**
+     * A part of all places, in the order of their ids.
+     *
+     * @param from the first id; null: from the beginning
+     * @param to the first id that is no longer part of it; null: to the end
+     */
+    record Range(byte[] from, byte[] to) {}
 
     /** What changes in one step. */
     final class Batch implements AutoCloseable {
@@ -131,21 +149,57 @@ final class PlaceStore implements AutoCloseable {
 
     /** False for a new store, and for one whose filling was cut short. */
     boolean isComplete() throws RocksDBException {
-        return java.util.Arrays.equals(db.get(FORMAT_KEY), FORMAT);
+        return Arrays.equals(db.get(FORMAT_KEY), FORMAT);
     }
 
     void markComplete() throws RocksDBException {
         db.put(synced, FORMAT_KEY, FORMAT);
     }
 
-    /** Every place, checksums verified. */
-    void forEach(final Visitor visitor) throws RocksDBException {
+    /** Ranges of about equal size that together are all places; fewer where there are few. */
+    List<Range> ranges(final int most) {
+        final List<LiveFileMetaData> files = new ArrayList<>(db.getLiveFilesMetaData());
+        files.sort((a, b) -> Arrays.compareUnsigned(a.smallestKey(), b.smallestKey()));
+        final long bytes = files.stream().mapToLong(LiveFileMetaData::size).sum();
+        final List<Range> ranges = new ArrayList<>();
+        byte[] from = null;
+        long before = 0;
+        for (final LiveFileMetaData file : files) {
+            if (before > bytes * (ranges.size() + 1) / most && !Arrays.equals(from, file.smallestKey())) {
+                ranges.add(new Range(from, file.smallestKey()));
+                from = file.smallestKey();
+            }
+            before += file.size();
+        }
+        ranges.add(new Range(from, null));
+        return ranges;
+    }
+
+    /** Every place of a range, checksums verified. Several threads may visit a range each. */
+    void visit(final Range range, final Visitor visitor) throws RocksDBException {
         try (ReadOptions read = new ReadOptions().setFillCache(false).setReadaheadSize(1 << 20);
-                RocksIterator each = db.newIterator(read)) {
-            for (each.seekToFirst(); each.isValid(); each.next()) {
-                final byte[] key = each.key();
-                if (key.length == SlotHeader.ID_BYTES) {
-                    visitor.place(key, each.value());
+                Slice end = range.to() == null ? null : new Slice(range.to())) {
+            if (end != null) {
+                read.setIterateUpperBound(end);
+            }
+            visit(read, range.from(), visitor);
+        }
+    }
+
+    private void visit(final ReadOptions read, final byte[] from, final Visitor visitor) throws RocksDBException {
+        final ByteBuffer id = ByteBuffer.allocateDirect(SlotHeader.ID_BYTES);
+        final ByteBuffer value = ByteBuffer.allocateDirect(VALUE_BYTES);
+        final MemorySegment idBytes = MemorySegment.ofBuffer(id);
+        final MemorySegment valueBytes = MemorySegment.ofBuffer(value);
+        try (RocksIterator each = db.newIterator(read)) {
+            if (from == null) {
+                each.seekToFirst();
+            } else {
+                each.seek(from);
+            }
+            for (; each.isValid(); each.next()) {
+                if (each.key(id.clear()) == SlotHeader.ID_BYTES) {
+                    visitor.place(idBytes, valueBytes, each.value(value.clear()));
                 }
             }
             each.status();

@@ -15,6 +15,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import org.rocksdb.RocksDBException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -28,13 +31,23 @@ import org.slf4j.LoggerFactory;
  */
 final class Recovery {
     private static final Logger LOG = LoggerFactory.getLogger(Recovery.class);
-    private static final int REPORT_BATCH = 1024;
+    /** Objects that the listener hears of in one go, and batches that wait for it at most: what they take is bounded. */
+    private static final int REPORTED_AT_ONCE = 256;
+
+    private static final int REPORTS_WAITING = 16;
+    private static final long CLOSED_EVERY_MS = 10;
 
     private final SsdTier.Context context;
     private final TierState state;
     private final Path extents;
     private final Path placesDirectory;
     private final boolean direct;
+    private final BooleanSupplier closed;
+    /** What may be told before the listener has taken what it was told. */
+    private final Semaphore reports = new Semaphore(REPORTS_WAITING);
+    /** What {@link #report} tells. */
+    private EntrySort found;
+
     private long payloadBytes;
     private long droppedPlaces;
 
@@ -43,15 +56,17 @@ final class Recovery {
             final TierState state,
             final Path extents,
             final Path placesDirectory,
-            final boolean direct) {
+            final boolean direct,
+            final BooleanSupplier closed) {
         this.context = context;
         this.state = state;
         this.extents = extents;
         this.placesDirectory = placesDirectory;
         this.direct = direct;
+        this.closed = closed;
     }
 
-    /** Fills the state; the store that it answers is open. */
+    /** Fills the state; the store that it answers is open. {@link #report} follows. */
     PlaceStore run() throws IOException, RocksDBException {
         openExtents();
         PlaceStore places = null;
@@ -114,7 +129,7 @@ final class Recovery {
             context.metrics().dropped.add(droppedPlaces);
         }
         new LoweredCapacity(context, state, places).enforce();
-        report();
+        collect();
         return places;
     }
 
@@ -134,12 +149,9 @@ final class Recovery {
     }
 
     private void load(final PlaceStore places) throws RocksDBException {
-        final List<byte[]> homeless = new ArrayList<>();
-        places.forEach((id, value) -> {
-            if (!loadOne(id, value)) {
-                homeless.add(id);
-            }
-        });
+        final PlaceLoader loader = new PlaceLoader(places, state.lock, this::loadOne);
+        loader.run();
+        final List<byte[]> homeless = loader.refused();
         droppedPlaces = homeless.size();
         if (!homeless.isEmpty()) {
             try (PlaceStore.Batch batch = places.batch()) {
@@ -151,14 +163,12 @@ final class Recovery {
         }
     }
 
-    private boolean loadOne(final byte[] id, final byte[] value) {
-        if (value.length != PlaceStore.VALUE_BYTES) {
-            return false;
-        }
-        final MemorySegment place = MemorySegment.ofArray(value);
-        final Extent extent = state.pool.get(place.get(INT, 0));
-        final int cut = place.get(INT, 8);
-        final long slotBytes = place.get(INT, 12) * SizeClass.PAGE;
+    /** Holds the lock. The id at {@code from}, the value behind it. */
+    private boolean loadOne(final MemorySegment places, final long from) {
+        final long value = from + SlotHeader.ID_BYTES;
+        final Extent extent = state.pool.get(places.get(INT, value));
+        final int cut = places.get(INT, value + 8);
+        final long slotBytes = places.get(INT, value + 12) * SizeClass.PAGE;
         if (extent == null || slotBytes <= 0) {
             return false;
         }
@@ -169,15 +179,19 @@ final class Recovery {
         if (extent.cut != cut || extent.slotBytes != slotBytes) {
             return false;
         }
-        final int entry = state.recover(extent, place.get(INT, 4));
+        final int entry = state.recover(extent, places.get(INT, value + 4));
         if (entry < 0) {
             return false;
         }
         final MemorySegment chunk = state.entries.chunk(entry);
         final long at = EntryTable.offset(entry);
-        MemorySegment.copy(MemorySegment.ofArray(id), 0, chunk, at, id.length);
+        MemorySegment.copy(places, from, chunk, at, SlotHeader.ID_BYTES);
         MemorySegment.copy(
-                place, PlaceStore.PLACE_BYTES, chunk, at + id.length, SlotHeader.BODY_BYTES - SlotHeader.ID_BYTES);
+                places,
+                value + PlaceStore.PLACE_BYTES,
+                chunk,
+                at + SlotHeader.ID_BYTES,
+                SlotHeader.BODY_BYTES - SlotHeader.ID_BYTES);
         return link(entry, extent);
     }
 
@@ -194,11 +208,14 @@ final class Recovery {
         return true;
     }
 
+    /** An object that the listener hears of. */
+    private record Found(ObjectId id, StoredObject object) {}
+
     /** A header that was found, to be taken newest first. */
-    private record Found(long sequence, Extent extent, int slot, byte[] body) {}
+    private record Header(long sequence, Extent extent, int slot, byte[] body) {}
 
     private void rebuild(final PlaceStore places) throws IOException, RocksDBException {
-        final List<Found> found = new ArrayList<>();
+        final List<Header> found = new ArrayList<>();
         for (final Extent extent : state.pool.all()) {
             if (extent.slotBytes > 0) {
                 readTable(extent, found);
@@ -208,7 +225,7 @@ final class Recovery {
         PlaceStore.Batch batch = places.batch();
         try {
             int batched = 0;
-            for (final Found header : found) {
+            for (final Header header : found) {
                 final int entry = state.recover(header.extent(), header.slot());
                 if (entry < 0) {
                     continue;
@@ -239,7 +256,7 @@ final class Recovery {
         LOG.info("ssd {}: {} objects found in the extents", context.directory(), state.objects());
     }
 
-    private static void readTable(final Extent extent, final List<Found> found) throws PosixException {
+    private static void readTable(final Extent extent, final List<Header> found) throws PosixException {
         try (Arena arena = Arena.ofConfined()) {
             final MemorySegment table = arena.allocate(extent.tableBytes(), SizeClass.PAGE);
             Posix.read(extent.fd, table, SizeClass.PAGE);
@@ -248,7 +265,7 @@ final class Recovery {
                 if (SlotHeader.isSealed(table, at, extent.cut, slot)) {
                     final byte[] body = new byte[SlotHeader.BODY_BYTES];
                     MemorySegment.copy(table, at + SlotHeader.BODY, MemorySegment.ofArray(body), 0, body.length);
-                    found.add(new Found(
+                    found.add(new Header(
                             MemorySegment.ofArray(body).get(SlotHeader.LONG, SlotHeader.SEQUENCE), extent, slot, body));
                 }
             }
@@ -280,34 +297,72 @@ final class Recovery {
         }
     }
 
-    private void report() {
-        record Entry(ObjectId id, StoredObject object) {}
-        List<Entry> batch = new ArrayList<>();
+    /** What there is, parents before their children: whoever groups chains by their beginning hears of that first. */
+    private void collect() {
+        found = new EntrySort(state.objects(), state.entries::chunkIndex);
         final EvictionPolicy.Scan scan = state.policy.scan();
         scan.restart();
         for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
-            batch.add(new Entry(state.entries.id(e), state.entries.object(e)));
-            if (batch.size() == REPORT_BATCH) {
-                final List<Entry> full = batch;
-                context.completions()
-                        .execute(() -> full.forEach(entry -> context.listener()
-                                .recovered(
-                                        entry.id(),
-                                        entry.object().length(),
-                                        entry.object().parent(),
-                                        entry.object().chunkIndex())));
-                batch = new ArrayList<>();
+            found.add(e);
+        }
+        found.sort();
+    }
+
+    /**
+     * Tells the listener what was found, and waits for it when that is much. Objects that it has heard of may be read and
+     * dropped meanwhile; nothing is written yet.
+     */
+    void report() {
+        try (EntrySort all = found) {
+            for (long from = 0; from < all.size(); from += REPORTED_AT_ONCE) {
+                if (!mayReport()) {
+                    return;
+                }
+                tell(all, from);
+            }
+            if (mayReport()) {
+                context.completions().execute(context.listener()::warm);
             }
         }
-        final List<Entry> rest = batch;
-        context.completions().execute(() -> {
-            rest.forEach(entry -> context.listener()
-                    .recovered(
-                            entry.id(),
-                            entry.object().length(),
-                            entry.object().parent(),
-                            entry.object().chunkIndex()));
-            context.listener().warm();
-        });
+    }
+
+    private void tell(final EntrySort all, final long from) {
+        final List<Found> batch = new ArrayList<>();
+        state.lock.lock();
+        try {
+            for (long i = from; i < Math.min(all.size(), from + REPORTED_AT_ONCE); i++) {
+                final int entry = all.get(i);
+                if (state.entries.state(entry) == EntryTable.DURABLE) {
+                    batch.add(new Found(state.entries.id(entry), state.entries.object(entry)));
+                }
+            }
+            // Under the lock: a removal that begins right after is told after this.
+            context.completions().execute(() -> hear(batch));
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    private void hear(final List<Found> batch) {
+        reports.release();
+        for (final Found each : batch) {
+            final StoredObject object = each.object();
+            context.listener().recovered(each.id(), object.length(), object.parent(), object.chunkIndex());
+        }
+    }
+
+    /** Waits until the listener has taken most of what it was told; false when the tier is closed meanwhile. */
+    private boolean mayReport() {
+        try {
+            while (!reports.tryAcquire(CLOSED_EVERY_MS, TimeUnit.MILLISECONDS)) {
+                if (closed.getAsBoolean()) {
+                    return false;
+                }
+            }
+            return true;
+        } catch (final InterruptedException e) {
+            Thread.currentThread().interrupt();
+            return false;
+        }
     }
 }

@@ -7,7 +7,7 @@ import io.kvasir.storage.object.ObjectId;
 public interface SsdListener {
     SsdListener NONE = new SsdListener() {};
 
-    /** Found on disk when the tier opened; all of these come before {@link #warm()}. */
+    /** Found on disk when the tier opened, in the order of the chunk indexes; all of these come before {@link #warm()}. */
     default void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {}
 
     /** The tier has found all that it holds. */

@@ -5,8 +5,6 @@ import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.StorageException;
-import io.kvasir.storage.policy.EvictionPolicy;
-import io.kvasir.storage.policy.LruPolicy;
 import io.kvasir.storage.posix.DirectoryLock;
 import io.kvasir.storage.posix.Posix;
 import io.kvasir.storage.posix.PosixException;
@@ -16,24 +14,13 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
-import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
-import java.util.concurrent.Semaphore;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
-import java.util.function.Supplier;
 import org.agrona.concurrent.ManyToManyConcurrentArrayQueue;
-import org.rocksdb.RocksDBException;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /** The front of the SSD tier; the owner of the DRAM tier calls it. Any thread may; nothing here blocks on the disk. */
 public final class SsdTier implements AutoCloseable {
@@ -54,7 +41,6 @@ public final class SsdTier implements AutoCloseable {
         private int maxQueuedWrites = 1024;
         private long batchBytes = 8L << 20;
         private boolean directIo = true;
-        private Supplier<EvictionPolicy> policy = LruPolicy::new;
         private Executor completions = Runnable::run;
         private SsdListener listener = SsdListener.NONE;
         private SsdMetrics metrics = new SsdMetrics();
@@ -112,6 +98,11 @@ public final class SsdTier implements AutoCloseable {
             return (int) Math.min(ObjectTable.MAX_CAPACITY, Math.max(least, capacityBytes >>> 16));
         }
 
+        /** Bytes of memory that the tier needs for so many objects, beside the node's object table. */
+        public static long indexBytes(final int objects) {
+            return TierState.bytes(objects);
+        }
+
         /** Reads in flight at the device. */
         public Context readThreads(final int value) {
             readThreads = value;
@@ -158,15 +149,6 @@ public final class SsdTier implements AutoCloseable {
 
         public boolean directIo() {
             return directIo;
-        }
-
-        public Context policy(final Supplier<EvictionPolicy> value) {
-            policy = value;
-            return this;
-        }
-
-        public Supplier<EvictionPolicy> policy() {
-            return policy;
         }
 
         /**
@@ -257,9 +239,9 @@ public final class SsdTier implements AutoCloseable {
         }
     }
 
-    private static final Logger LOG = LoggerFactory.getLogger(SsdTier.class);
-    /** Beyond the reads at the device: CRC32C takes about a tenth of the time of a read. */
-    private static final int VERIFYING_THREADS = 1;
+    /** Objects that are listed in one go: more than a node that leaves its cluster has time to move. */
+    private static final int MOST_LISTED = 1 << 16;
+
     /** Batches of uses that wait to be applied; beyond it the oldest is forgotten. */
     private static final int TOUCHES_WAITING = 64;
 
@@ -267,25 +249,12 @@ public final class SsdTier implements AutoCloseable {
     private final DirectoryLock lock;
     private final TierState state;
     private final boolean direct;
-    private final ArrayBlockingQueue<SsdReader.Read> reads;
-    private final CountDownLatch opened = new CountDownLatch(1);
-    private final List<Thread> readers = new ArrayList<>();
-    private final Thread recovery;
+    private final SsdThreads threads;
     /** Uses that were served elsewhere, by hash, in batches; drained before something is chosen to go. */
     private final ManyToManyConcurrentArrayQueue<long[]> touches =
             new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
 
     private final AtomicBoolean closed = new AtomicBoolean();
-    private volatile String failure = "";
-    // Set by the recovery thread before `opened`.
-    private PlaceStore places;
-    private SsdCommitter committer;
-    private SsdWriter writer;
-    private ExtentMaker maker;
-    private Thread writerThread;
-    private Thread committerThread;
-    /** What comes before the tier is warm. */
-    private final List<Consumer<SsdWriter>> early = new ArrayList<>();
 
     /**
      * Takes the directory's lock and starts to read what is there, in the background; see {@link SsdListener#warm()}.
@@ -305,71 +274,17 @@ public final class SsdTier implements AutoCloseable {
             this.direct = context.directIo() && DirectIo.works(context.directory());
             this.state = new TierState(
                     new ExtentPool(context.capacityBytes(), context.extentBytes()),
-                    context.policy().get(),
+                    context.maxObjects(),
                     new SsdShares(context.shares, context.capacityBytes()),
                     ids -> complete(() -> ids.forEach(context.listener()::removed)));
-            this.reads = new ArrayBlockingQueue<>(context.maxQueuedReads());
-            this.recovery = thread("kvasir-ssd-recovery", () -> recover(extents));
+            this.threads = new SsdThreads(context, state, extents, direct, closed::get, this::applyTouches);
         } catch (final IOException e) {
             lock.close();
             throw new StorageException(
                     "ssd: " + context.directory() + " cannot be used: " + e + "; check that it exists and is writable",
                     e);
         }
-        recovery.start();
-    }
-
-    private static Thread thread(final String name, final Runnable work) {
-        final Thread thread = new Thread(work, name);
-        thread.setDaemon(true);
-        return thread;
-    }
-
-    private void recover(final Path extents) {
-        try {
-            places = new Recovery(context, state, extents, context.directory().resolve("places"), direct).run();
-            committer = new SsdCommitter(context, state, places);
-            maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
-            writer = new SsdWriter(context, state, committer, maker, () -> !reads.isEmpty(), this::applyTouches);
-            committerThread = thread("kvasir-ssd-committer", committer);
-            committerThread.start();
-            writerThread = thread("kvasir-ssd-writer", writer);
-            writerThread.start();
-            final Semaphore device = new Semaphore(context.readThreads());
-            for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
-                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads, device)));
-            }
-            readers.forEach(Thread::start);
-            maker.prepareAhead();
-        } catch (final IOException | RocksDBException | RuntimeException | Error e) {
-            LOG.error("ssd {}: it cannot be opened; the node goes on without it", context.directory(), e);
-            failure = "it cannot be opened: " + e;
-        }
-        final List<Consumer<SsdWriter>> waiting;
-        synchronized (early) {
-            waiting = List.copyOf(early);
-            early.clear();
-            opened.countDown();
-            waiting.forEach(command -> command.accept(writer));
-        }
-        if (!failure.isEmpty()) {
-            reads.forEach(read -> reject(read.request()));
-            reads.clear();
-            complete(() -> context.listener().failed(failure));
-        }
-    }
-
-    /** Runs the command with the writer, or with null when there is none; later while the tier opens. */
-    private void withWriter(final Consumer<SsdWriter> command) {
-        if (opened.getCount() > 0) {
-            synchronized (early) {
-                if (opened.getCount() > 0) {
-                    early.add(command);
-                    return;
-                }
-            }
-        }
-        command.accept(writer);
+        threads.open();
     }
 
     /** Whose a namespace is, so that its objects count for that tenant's share. Takes a lock where there are shares. */
@@ -389,9 +304,9 @@ public final class SsdTier implements AutoCloseable {
             refuse(request, "the SSD tier is closed");
             return;
         }
-        withWriter(to -> {
+        threads.withWriter(to -> {
             if (to == null) {
-                refuse(request, failure);
+                refuse(request, threads.failure());
             } else if (!to.offer(request)) {
                 refuse(request, "the queue holds " + context.maxQueuedWrites() + " writes");
             }
@@ -404,17 +319,7 @@ public final class SsdTier implements AutoCloseable {
     }
 
     public void read(final ReadRequest request) {
-        if (closed.get() || !failure.isEmpty() || !reads.offer(new SsdReader.Read(request, System.nanoTime()))) {
-            reject(request);
-        }
-    }
-
-    private void reject(final ReadRequest request) {
-        context.metrics().rejected.increment();
-        final String reason = closed.get()
-                ? "the SSD tier is closed"
-                : failure.isEmpty() ? "the queue holds " + context.maxQueuedReads() + " reads" : failure;
-        complete(() -> request.callback().accept(new ReadOutcome.Rejected(reason)));
+        threads.read(request);
     }
 
     private void complete(final Runnable callback) {
@@ -427,9 +332,9 @@ public final class SsdTier implements AutoCloseable {
             complete(() -> callback.accept(WriteOutcome.rejected("the SSD tier is closed")));
             return;
         }
-        withWriter(to -> {
+        threads.withWriter(to -> {
             if (to == null) {
-                complete(() -> callback.accept(WriteOutcome.rejected(failure)));
+                complete(() -> callback.accept(WriteOutcome.rejected(threads.failure())));
             } else {
                 to.submit(new SsdWriter.Remove(id, callback));
             }
@@ -469,14 +374,14 @@ public final class SsdTier implements AutoCloseable {
                 && locked(() -> (long) state.findDurable(id, context.clock().millis())) >= 0;
     }
 
-    /** What is durable here, the object used last first. Takes time: for who wants all of it. */
+    /** What is durable here, the object used last first; at most 65,536 of them. */
     public List<ObjectId> hottestFirst() {
         if (!isWarm()) {
             return List.of();
         }
         state.lock.lock();
         try {
-            return state.hottestFirst();
+            return state.hottestFirst(MOST_LISTED);
         } finally {
             state.lock.unlock();
         }
@@ -492,21 +397,12 @@ public final class SsdTier implements AutoCloseable {
     }
 
     public boolean isWarm() {
-        return opened.getCount() == 0 && failure.isEmpty() && !closed.get();
+        return threads.isOpen() && threads.failure().isEmpty() && !closed.get();
     }
 
     /** Waits until the tier is warm or has failed; true when it is warm. */
     public boolean awaitWarm(final long boundNs) {
-        return await(opened, boundNs) && isWarm();
-    }
-
-    private static boolean await(final CountDownLatch latch, final long boundNs) {
-        try {
-            return latch.await(boundNs, TimeUnit.NANOSECONDS);
-        } catch (final InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return false;
-        }
+        return threads.awaitOpen(boundNs) && isWarm();
     }
 
     /** Bytes of slots in use. */
@@ -533,11 +429,11 @@ public final class SsdTier implements AutoCloseable {
     }
 
     public int queuedReads() {
-        return reads.size();
+        return threads.queuedReads();
     }
 
     public int queuedWrites() {
-        return isWarm() ? writer.queued() : 0;
+        return isWarm() ? threads.queuedWrites() : 0;
     }
 
     public SsdMetrics metrics() {
@@ -548,33 +444,20 @@ public final class SsdTier implements AutoCloseable {
     public String describe() {
         final StringBuilder text = new StringBuilder("ssd in ").append(context.directory());
         text.append(direct ? ", O_DIRECT" : ", buffered I/O (slower: no O_DIRECT on this file system)");
-        if (!failure.isEmpty()) {
-            return text.append(", unusable: ").append(failure).toString();
+        if (!threads.failure().isEmpty()) {
+            return text.append(", unusable: ").append(threads.failure()).toString();
         }
         if (!isWarm()) {
             return text.append(closed.get() ? ", closed" : ", opening").toString();
         }
         text.append(", %d objects, %d of %d bytes".formatted(objects(), usedBytes(), capacityBytes()));
-        if (!committer.trouble().isEmpty()) {
-            text.append(", cannot write: ").append(committer.trouble());
-        }
-        if (!maker.noSpace().isEmpty()) {
-            text.append(", file system full: ").append(maker.noSpace());
-        }
+        text.append(threads.trouble());
         return text.toString();
     }
 
     /** Waits until all writes and removals that were accepted before have ended; false when the bound passed first. */
     public boolean flush(final long boundNs) {
-        final CountDownLatch reached = new CountDownLatch(1);
-        withWriter(to -> {
-            if (to == null) {
-                reached.countDown();
-            } else {
-                to.submit(new SsdWriter.Barrier(reached));
-            }
-        });
-        return await(reached, boundNs);
+        return threads.flush(boundNs);
     }
 
     /**
@@ -583,39 +466,10 @@ public final class SsdTier implements AutoCloseable {
      */
     public boolean close(final long boundNs) {
         if (closed.getAndSet(true)) {
-            return recovery.getState() == Thread.State.TERMINATED;
+            return threads.hasOpened();
         }
-        final long deadline = System.nanoTime() + boundNs;
-        if (!await(opened, boundNs)) {
-            LOG.error("ssd {}: it still opens; closing gives up", context.directory());
+        if (!threads.close(boundNs)) {
             return false;
-        }
-        boolean ended = true;
-        if (writer != null) {
-            if (!flush(boundNs / 2)) {
-                writer.hurry();
-            }
-            writer.submit(new SsdWriter.Stop());
-            ended = join(writerThread, deadline);
-            for (int i = 0; i < readers.size(); i++) {
-                // Full only while readers drain it.
-                while (!reads.offer(new SsdReader.Read(null, 0)) && System.nanoTime() < deadline) {
-                    LockSupport.parkNanos(100_000);
-                }
-            }
-            for (final Thread reader : readers) {
-                ended &= join(reader, deadline);
-            }
-            committer.submit(new SsdCommitter.Stop());
-            ended &= join(committerThread, deadline);
-            maker.close();
-        }
-        if (!ended) {
-            LOG.error("ssd {}: the device did not finish within the bound", context.directory());
-            return false;
-        }
-        if (places != null) {
-            places.close();
         }
         state.close();
         lock.close();
@@ -625,16 +479,6 @@ public final class SsdTier implements AutoCloseable {
     /** For tests, which hold places as a reader does. */
     TierState state() {
         return state;
-    }
-
-    private static boolean join(final Thread thread, final long deadline) {
-        try {
-            final long left = Math.max(1, (deadline - System.nanoTime()) / 1_000_000);
-            return thread.join(Duration.ofMillis(left));
-        } catch (final InterruptedException e) {
-            Thread.currentThread().interrupt();
-            return false;
-        }
     }
 
     @Override

@@ -1,7 +1,7 @@
 package io.kvasir.storage.tier.ssd;
 
+import io.kvasir.storage.index.HashIndex;
 import io.kvasir.storage.object.ObjectId;
-import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.policy.EvictionPolicy;
 import java.util.ArrayList;
 import java.util.List;
@@ -10,7 +10,6 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
-import org.agrona.collections.Long2LongHashMap;
 
 /**
  * What the tier holds and where: entries, their index, their order for eviction, the extents. Reader, writer and
@@ -18,25 +17,24 @@ import org.agrona.collections.Long2LongHashMap;
  * alone would cost each read two more wake-ups.
  */
 final class TierState implements AutoCloseable {
-    private static final long NONE = -1;
-
     final ReentrantLock lock = new ReentrantLock();
     /** Signalled when slots were freed and when writes became durable. */
     final Condition changed = lock.newCondition();
 
     final EntryTable entries = new EntryTable();
     final ExtentPool pool;
-    final EvictionPolicy policy;
+    final SsdOrder policy;
     final SsdShares shares;
     /** What goes when there is no space. */
     final SsdEviction eviction;
 
-    private final EvictionPolicy.Scan scan;
     /** Writers of an object that is being written already; they hear when it is durable. */
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
 
-    private final Long2LongHashMap index = new Long2LongHashMap(1024, 0.6f, NONE);
-    private final Long2LongHashMap children = new Long2LongHashMap(1024, 0.6f, 0);
+    private final HashIndex index;
+    /** How many objects here continue one, by its hash; those of equal hash bits are counted together. */
+    private final HashIndex children;
+
     private long sequence;
     private long objects;
     private long usedBytes;
@@ -48,22 +46,28 @@ final class TierState implements AutoCloseable {
 
     TierState(
             final ExtentPool pool,
-            final EvictionPolicy policy,
+            final int maxObjects,
             final SsdShares shares,
             final Consumer<List<ObjectId>> withdrawn) {
         this.shares = shares;
         this.pool = pool;
-        this.policy = policy;
+        policy = new SsdOrder(entries);
+        index = new HashIndex(maxObjects, (entry, hash) -> entries.hash(entry) == hash);
+        children = new HashIndex(maxObjects, (count, hash) -> true);
         this.withdrawn = withdrawn;
-        scan = policy.scan();
         eviction = new SsdEviction(this);
+    }
+
+    /** Bytes of memory for so many objects, all off the heap: entries, index, children, and who has each slot. */
+    static long bytes(final int objects) {
+        return objects * (long) (EntryTable.BYTES + Integer.BYTES) + 2 * HashIndex.bytes(objects);
     }
 
     // ---- looking
 
     /** The entry under the id's hash, or -1; the caller confirms it with {@link EntryTable#is}. */
     int find(final long hash) {
-        return (int) index.get(hash);
+        return index.find(hash);
     }
 
     /** The durable entry of this object, or -1. */
@@ -85,7 +89,7 @@ final class TierState implements AutoCloseable {
 
     /** Whether an object here continues it. */
     boolean hasChildren(final int entry) {
-        return children.get(entries.id(entry).hash64()) > 0;
+        return children.find(entries.hash(entry)) > 0;
     }
 
     long objects() {
@@ -128,20 +132,10 @@ final class TierState implements AutoCloseable {
 
     void becameDurable(final int entry) {
         entries.state(entry, EntryTable.DURABLE);
-        addToPolicy(entry);
+        policy.add(entry);
         shares.add(entries.namespace(entry), slotBytes(entry));
         objects++;
         writing--;
-    }
-
-    private void addToPolicy(final int entry) {
-        final StoredObject object = entries.object(entry);
-        policy.add(
-                entry,
-                entries.id(entry).hash64(),
-                SizeClass.slotBytes(object.length()),
-                object.chunkIndex(),
-                object.priority());
     }
 
     /** A write failed; nothing of it is in RocksDB. */
@@ -166,8 +160,8 @@ final class TierState implements AutoCloseable {
 
     /** Completes {@link #recover} once the entry's body is filled; false, and it is forgotten, when its id is there. */
     boolean link(final int entry) {
-        final long hash = entries.id(entry).hash64();
-        if (index.containsKey(hash)) {
+        final long hash = entries.hash(entry);
+        if (index.find(hash) != HashIndex.NONE) {
             pool.get(entries.extent(entry)).give(entries.slot(entry));
             entries.remove(entry);
             return false;
@@ -241,7 +235,7 @@ final class TierState implements AutoCloseable {
     }
 
     private void unlink(final int entry) {
-        index.remove(entries.id(entry).hash64());
+        index.remove(entries.hash(entry), entry);
         countChild(entry, -1);
     }
 
@@ -255,10 +249,12 @@ final class TierState implements AutoCloseable {
     private void countChild(final int entry, final int by) {
         final long parent = entries.parentHash(entry);
         if (parent != 0) {
-            final long count = children.get(parent) + by;
-            if (count <= 0) {
-                children.remove(parent);
-            } else {
+            final int before = children.find(parent);
+            if (before != HashIndex.NONE) {
+                children.remove(parent, before);
+            }
+            final int count = Math.max(0, before) + by;
+            if (count > 0) {
                 children.put(parent, count);
             }
         }
@@ -268,28 +264,29 @@ final class TierState implements AutoCloseable {
         return pool.get(entries.extent(entry)).slotBytes;
     }
 
-    List<ObjectId> hottestFirst() {
+    /** @param most at most so many */
+    List<ObjectId> hottestFirst(final int most) {
         final List<ObjectId> found = new ArrayList<>();
-        scan.restart();
-        for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
+        for (int e = policy.warmest(); e != EvictionPolicy.NONE && found.size() < most; e = entries.colder(e)) {
             found.add(entries.id(e));
         }
-        return found.reversed();
+        return found;
     }
 
     /** The entries that were recovered, in the order in which they were written. */
     void findOrder() {
-        final List<Integer> found = new ArrayList<>();
-        for (final Extent extent : pool.all()) {
-            for (int slot = 0; slot < extent.slotCount; slot++) {
-                if (extent.owner(slot) >= 0) {
-                    found.add(extent.owner(slot));
+        try (EntrySort found = new EntrySort(objects, entries::sequence)) {
+            for (final Extent extent : pool.all()) {
+                for (int slot = 0; slot < extent.slotCount; slot++) {
+                    if (extent.owner(slot) >= 0) {
+                        found.add(extent.owner(slot));
+                    }
                 }
             }
-        }
-        found.sort((a, b) -> Long.compare(entries.sequence(a), entries.sequence(b)));
-        for (final int entry : found) {
-            addToPolicy(entry);
+            found.sort();
+            for (long i = 0; i < found.size(); i++) {
+                policy.add(found.get(i));
+            }
         }
     }
 

@@ -26,7 +26,6 @@ import io.kvasir.storage.tier.remote.RemoteShelf;
 import io.kvasir.storage.tier.ssd.SsdAccounts;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -95,13 +94,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         timers = new TimerWheel(context.nanoClock().nanoTime());
         accounts = new TenantAccounts(context.tenantShares(), context.dramCapacity(), context.regionBytes());
         table = new ObjectTable(context.mostObjects(), new SipHash(context.random()));
-        tierEvents = new TierEvents(
-                table,
-                context.ssd() == null ? EnumSet.of(TierKind.DRAM) : EnumSet.of(TierKind.DRAM, TierKind.SSD),
-                context.holdings(),
-                events,
-                waiters,
-                context.clock());
+        tierEvents = new TierEvents(table, context.holdings(), events, waiters, context.clock());
         dram = openDram(new DramContext(
                 context.dramDirectory(),
                 context.dramCapacity(),

@@ -340,10 +340,14 @@ public final class StoreContext {
     }
 
     /** Objects in DRAM and on SSD together, at most. */
+    public static int mostObjects(final long dramCapacity, final long onSsd) {
+        return (int) Math.min(ObjectTable.MAX_CAPACITY, DramTier.mostObjects(dramCapacity) + onSsd);
+    }
+
+    /** With those of which something is known elsewhere. */
     int mostObjects() {
-        final long onSsd = ssd == null ? 0 : ssd.maxObjects();
         final long elsewhere = remote == null ? 0 : StoreLimits.REMEMBERED;
-        return (int) Math.min(ObjectTable.MAX_CAPACITY, DramTier.mostObjects(dramCapacity) + onSsd + elsewhere);
+        return mostObjects(dramCapacity, (ssd == null ? 0 : ssd.maxObjects()) + elsewhere);
     }
 
     StoreContext conclude() {

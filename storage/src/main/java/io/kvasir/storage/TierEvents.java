@@ -9,8 +9,6 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.TierListener;
-import java.util.EnumSet;
-import java.util.Set;
 import org.agrona.concurrent.EpochClock;
 
 /**
@@ -24,16 +22,12 @@ final class TierEvents implements TierListener {
     private final Events events;
     private final Waiters waiters;
     private final EpochClock clock;
-    /** Tiers that still find out what they have. */
-    private final Set<TierKind> cold;
 
     private Remembered catalog;
     private SecondCopies copies;
 
-    /** @param kept tiers that tell what they had, and then that they are warm */
     TierEvents(
             final ObjectTable table,
-            final Set<TierKind> kept,
             final Holdings holdings,
             final Events events,
             final Waiters waiters,
@@ -43,7 +37,6 @@ final class TierEvents implements TierListener {
         this.events = events;
         this.waiters = waiters;
         this.clock = clock;
-        cold = EnumSet.copyOf(kept);
     }
 
     /** Set once, before anything leaves a tier. */
@@ -69,7 +62,6 @@ final class TierEvents implements TierListener {
         if (isEmpty) {
             events.emit(ObjectEvent.cleared(tier));
         }
-        isKnown(tier);
     }
 
     @Override
@@ -78,13 +70,6 @@ final class TierEvents implements TierListener {
             holdings.lost(tier);
         }
         events.emit(ObjectEvent.cleared(tier));
-        isKnown(tier);
-    }
-
-    private void isKnown(final TierKind tier) {
-        if (cold.remove(tier) && cold.isEmpty()) {
-            holdings.complete();
-        }
     }
 
     @Override

@@ -73,11 +73,6 @@ class LeavingTest {
 
         @Override
         public void lost(final TierKind tier) {}
-
-        @Override
-        public void complete() {
-            told.add("complete");
-        }
     }
 
     private static ObjectId id() {
@@ -90,12 +85,7 @@ class LeavingTest {
         assertTrue(fixture.store.admin().remove(id()));
         fixture.until("idle", () -> fixture.store.admin().heldObjects() == 0);
         assertEquals(
-                List.of(
-                        "complete",
-                        "STORED to the directory",
-                        "STORED to events",
-                        "REMOVED to the directory",
-                        "REMOVED to events"),
+                List.of("STORED to the directory", "STORED to events", "REMOVED to the directory", "REMOVED to events"),
                 told);
         assertEquals(List.of(), stillThere, "told that it leaves while lookups still hit it");
     }

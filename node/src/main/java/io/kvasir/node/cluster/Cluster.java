@@ -10,6 +10,7 @@ import io.kvasir.node.engine.Neighbours;
 import io.kvasir.storage.AdminStore;
 import io.kvasir.storage.PeerStore;
 import io.kvasir.storage.StoreAgent;
+import io.kvasir.storage.StoreContext;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
@@ -79,6 +80,8 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         linkDirectory = arena.resolveSibling(arena.getFileName() + "-link");
         announcer = new Announcer(
                 Peer.holder(incarnation),
+                StoreContext.mostObjects(
+                        config.dram().capacityBytes(), config.ssd().objects()),
                 Announcer.Limits.of(this.config.announceRate()),
                 clock,
                 task -> store.execute(task),
@@ -116,11 +119,6 @@ public final class Cluster implements RemoteTier, Neighbours, AutoCloseable {
         @Override
         public void lost(final TierKind tier) {
             announcer.lost(tier);
-        }
-
-        @Override
-        public void complete() {
-            announcer.complete();
         }
     }
 

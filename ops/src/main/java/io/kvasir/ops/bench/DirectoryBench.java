@@ -123,9 +123,13 @@ public final class DirectoryBench {
 
     private void announce(final Directory directory, final long self, final byte[][] chains)
             throws InterruptedException {
-        final Announcer announcer =
-                new Announcer(self, Announcer.Limits.of(1_000_000), SystemNanoClock.INSTANCE, owner::add, counters);
-        announcer.complete();
+        final Announcer announcer = new Announcer(
+                self,
+                chains.length * CHAIN,
+                Announcer.Limits.of(1_000_000),
+                SystemNanoClock.INSTANCE,
+                owner::add,
+                counters);
         announcer.joined(directory, new long[0]);
         warmUp(announcer);
         final long start = System.nanoTime();

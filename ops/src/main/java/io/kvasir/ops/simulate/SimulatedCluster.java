@@ -85,7 +85,8 @@ final class SimulatedCluster {
         final Announcer.Limits limits = new Announcer.Limits(
                 usual.backlogChunksPerSecond(), usual.coalesceNs(), usual.updateDeadlineNs(), Long.MAX_VALUE / 4);
         for (int number = 0; number < scenario.nodes(); number++) {
-            final Announcer announcer = shares ? new Announcer(number, limits, clock, Runnable::run, counters) : null;
+            final Announcer announcer =
+                    shares ? new Announcer(number, traceChunks, limits, clock, Runnable::run, counters) : null;
             nodes.add(new SimulatedNode(
                     number,
                     scenario.capacity() == 0 ? traceChunks : scenario.capacity(),
@@ -95,7 +96,6 @@ final class SimulatedCluster {
                     copies,
                     this::leaves));
             if (announcer != null) {
-                announcer.complete();
                 announcer.joined(directory, new long[0]);
             }
         }

@@ -21,13 +21,11 @@ public interface Holdings {
 
         @Override
         public void lost(final TierKind tier) {}
-
-        @Override
-        public void complete() {}
     };
 
     /**
-     * An object is readable in a tier. May be said again of one that is known.
+     * An object is readable in a tier. May be said again of one that is known. Of what the SSD had when the store was opened
+     * parents come first.
      *
      * @param parent {@link Hash256#ZERO} for the first of a chain, and where it is not known
      * @param chunkIndex -1: not known
@@ -39,7 +37,4 @@ public interface Holdings {
 
     /** The tier is out of use: nothing is in it any more. */
     void lost(TierKind tier);
-
-    /** Everything that the tiers had when the store was opened was said. */
-    void complete();
 }

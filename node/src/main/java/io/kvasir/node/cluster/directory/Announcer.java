@@ -7,12 +7,11 @@ import io.kvasir.storage.tier.Holdings;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
-import org.agrona.collections.Long2ObjectHashMap;
+import org.agrona.collections.IntArrayList;
 import org.agrona.concurrent.NanoClock;
 
 /**
@@ -44,41 +43,47 @@ public final class Announcer implements Holdings {
     private static final int UPDATES_IN_FLIGHT = 4;
     private static final int AUDITED_AT_ONCE = 64;
 
-    private record Early(ObjectId id, long length, Hash256 parent, int chunkIndex) {}
+    /** Parts of a directory that was joined which are looked at in one turn, to queue those that it was not told of. */
+    private static final int QUEUED_AT_ONCE = 1024;
 
-    private record InFlight(List<DirectoryRecord> groups, long untilNs, boolean[] ended) {}
+    private record InFlight(IntArrayList parts, long untilNs, boolean[] ended) {}
 
     private final long holder;
     private final Limits limits;
     private final NanoClock clock;
     private final DirectoryCounters counters;
     private final java.util.concurrent.Executor owner;
-    private final Map<Hash256, DirectoryRecord.Shards> tables = new HashMap<>();
-    private final Long2ObjectHashMap<DirectoryRecord> byChunk = new Long2ObjectHashMap<>();
-    private final Long2ObjectHashMap<DirectoryRecord> groups = new Long2ObjectHashMap<>();
-    private final ArrayDeque<DirectoryRecord> fresh = new ArrayDeque<>();
-    private final ArrayDeque<DirectoryRecord> backlog = new ArrayDeque<>();
+    private final DirectoryRecords records;
+    /** Numbers of the namespaces' shards. */
+    private final Map<Hash256, Integer> namespaces = new HashMap<>();
+
+    private final DirectoryRecords.Queue fresh;
+    private final DirectoryRecords.Queue backlog;
     private final ArrayDeque<Long> withdrawn = new ArrayDeque<>();
     private final List<InFlight> inFlight = new ArrayList<>();
-    private List<Early> early = new ArrayList<>();
 
     private Directory directory;
     private int joins;
+    /** Parts that were there when the directory was joined and were not looked at since: from here to the end. */
+    private int joinCursor;
+
+    private int joinEnd;
     private long sequence;
     private long freshSinceNs;
     private double backlogTokens;
     private long tokensAtNs;
     private long pausedUntilNs;
     private long auditAtNs;
-    private long[] auditKeys = {};
     private int auditCursor;
 
     /**
      * @param holder the first half of this node's incarnation
+     * @param expected chunks that this node has, as a rule at most
      * @param owner runs what must run on the owner's thread
      */
     public Announcer(
             final long holder,
+            final int expected,
             final Limits limits,
             final NanoClock clock,
             final java.util.concurrent.Executor owner,
@@ -88,6 +93,9 @@ public final class Announcer implements Holdings {
         this.clock = clock;
         this.owner = owner;
         this.counters = counters;
+        records = new DirectoryRecords(expected);
+        fresh = records.new Queue();
+        backlog = records.new Queue();
     }
 
     // ---- what the store says
@@ -95,123 +103,107 @@ public final class Announcer implements Holdings {
     @Override
     public void held(
             final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
-        if (tier == TierKind.SSD && early != null) {
-            early.add(new Early(id, length, parent, chunkIndex));
-            return;
-        }
-        hold(id, tier, length, parent, chunkIndex);
-    }
-
-    private void hold(
-            final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
-        final DirectoryRecord.Shards table =
-                tables.computeIfAbsent(id.namespace(), ignored -> new DirectoryRecord.Shards());
-        final int shard = table.index(id.shard());
+        final int number = namespaces.computeIfAbsent(id.namespace(), ignored -> records.addShards(new ShardNumbers()));
+        final ShardNumbers shards = records.shards(number);
+        final int shard = shards.index(id.shard());
         if (shard < 0) {
             return;
         }
-        table.bytes(shard, length);
+        shards.bytes(shard, length);
         final long chunk = ChunkName.hash(id.namespace(), id.key());
-        DirectoryRecord group = byChunk.get(chunk);
-        if (group == null) {
-            group = assign(chunk, id.namespace(), parent, chunkIndex, table);
+        int member = records.member(chunk);
+        if (member == DirectoryRecords.NONE) {
+            member = records.addMember(chunk, part(chunk, id.namespace(), parent, chunkIndex, number));
         }
-        if (group.set(group.find(chunk), tier, shard)) {
-            changed(group);
+        if (records.set(member, tier, shard)) {
+            changed(records.partOf(member));
         }
     }
 
-    private DirectoryRecord assign(
+    private int part(
             final long chunk,
             final Hash256 namespace,
             final Hash256 parent,
             final int chunkIndex,
-            final DirectoryRecord.Shards table) {
-        DirectoryRecord group = null;
+            final int shardNumbers) {
         if (!parent.equals(Hash256.ZERO) && chunkIndex > 0 && chunkIndex % Entry.CHUNKS != 0) {
-            group = byChunk.get(ChunkName.hash(namespace, parent));
-            if (group != null && group.members() >= MAX_MEMBERS) {
-                group = null;
+            final int above = records.member(ChunkName.hash(namespace, parent));
+            if (above != DirectoryRecords.NONE && records.members(records.partOf(above)) < MAX_MEMBERS) {
+                return records.partOf(above);
             }
         }
-        if (group == null) {
-            group = groups.get(chunk);
-            if (group == null) {
-                group = new DirectoryRecord(chunk, table);
-                groups.put(chunk, group);
-            }
-        }
-        group.add(chunk);
-        byChunk.put(chunk, group);
-        return group;
+        final int known = records.find(chunk);
+        return known == DirectoryRecords.NONE ? records.add(chunk, shardNumbers) : known;
     }
 
     @Override
     public void gone(final ObjectId id, final TierKind tier) {
-        if (tier == TierKind.SSD && early != null) {
-            early.removeIf(waiting -> waiting.id.equals(id));
-        }
-        final long chunk = ChunkName.hash(id.namespace(), id.key());
-        final DirectoryRecord group = byChunk.get(chunk);
-        if (group == null) {
+        final int member = records.member(ChunkName.hash(id.namespace(), id.key()));
+        if (member == DirectoryRecords.NONE) {
             return;
         }
-        final int shard = tables.get(id.namespace()).index(id.shard());
-        final int member = group.find(chunk);
-        if (shard < 0 || !group.clear(member, tier, shard)) {
+        final int shard = records.shards(namespaces.get(id.namespace())).index(id.shard());
+        if (shard < 0 || !records.clear(member, tier, shard)) {
             return;
         }
-        if (group.isGone(member)) {
-            group.remove(member);
-            byChunk.remove(chunk);
+        final int part = records.partOf(member);
+        if (records.isGone(member)) {
+            records.removeMember(member);
         }
-        changed(group);
+        changed(part);
     }
 
     @Override
     public void lost(final TierKind tier) {
-        early = tier == TierKind.SSD && early != null ? new ArrayList<>() : early;
-        for (final DirectoryRecord group : List.copyOf(groups.values())) {
-            boolean any = false;
-            for (int i = group.members() - 1; i >= 0; i--) {
-                any |= group.clear(i, tier);
-                if (group.isGone(i)) {
-                    byChunk.remove(group.chunk(i));
-                    group.remove(i);
-                }
-            }
-            if (any) {
-                changed(group);
+        for (int part = 0; part < records.end(); part++) {
+            if (records.isPart(part) && lost(part, tier)) {
+                changed(part);
             }
         }
     }
 
-    /** What the SSD had at the start comes in no order; parents come first here. */
-    @Override
-    public void complete() {
-        if (early != null) {
-            final List<Early> waiting = early;
-            early = null;
-            waiting.sort(Comparator.comparingInt(Early::chunkIndex));
-            waiting.forEach(each -> hold(each.id, TierKind.SSD, each.length, each.parent, each.chunkIndex));
+    private boolean lost(final int part, final TierKind tier) {
+        boolean any = false;
+        for (int member = records.first(part); member != DirectoryRecords.NONE; ) {
+            final int next = records.next(member);
+            any |= records.clear(member, tier);
+            if (records.isGone(member)) {
+                records.removeMember(member);
+            }
+            member = next;
         }
+        return any;
     }
 
-    private void changed(final DirectoryRecord group) {
-        group.confirmed = false;
-        if (!group.queued && !group.inFlight) {
+    private void changed(final int part) {
+        if (directory == null) {
+            if (records.members(part) == 0) {
+                records.remove(part);
+            }
+            return;
+        }
+        if (isToBeQueued(part) && records.members(part) > 0) {
+            return;
+        }
+        records.set(part, DirectoryRecords.CONFIRMED, false);
+        if (!records.is(part, DirectoryRecords.QUEUED) && !records.is(part, DirectoryRecords.IN_FLIGHT)) {
             if (fresh.isEmpty()) {
                 freshSinceNs = clock.nanoTime();
             }
-            group.queued = true;
-            fresh.add(group);
+            records.set(part, DirectoryRecords.QUEUED, true);
+            fresh.add(part);
         }
+    }
+
+    /** It was here when the directory was joined, which was not told of it since. */
+    private boolean isToBeQueued(final int part) {
+        return part >= joinCursor && part < joinEnd && !records.isOfThisJoin(part);
     }
 
     // ---- what the cluster says
 
     /**
-     * The directory that holds now; null while there is none. Everything is announced anew, in the order given, at a
+     * The directory that holds now; null while there is none. Everything is announced anew, what is named here first, at a
      * bounded rate.
      *
      * @param hottestFirst chunks as {@link ChunkName#hash} names them; may leave some out
@@ -219,27 +211,21 @@ public final class Announcer implements Holdings {
     public void joined(final Directory directory, final long[] hottestFirst) {
         this.directory = directory;
         joins++;
+        records.joined();
         inFlight.forEach(update -> update.ended[0] = true);
         inFlight.clear();
         fresh.clear();
         backlog.clear();
         withdrawn.clear();
-        for (final DirectoryRecord group : groups.values()) {
-            group.queued = false;
-            group.inFlight = false;
-            group.confirmed = false;
-        }
+        joinCursor = 0;
+        joinEnd = directory == null ? 0 : records.end();
         if (directory == null) {
             return;
         }
         for (final long chunk : hottestFirst) {
-            enqueue(byChunk.get(chunk));
-        }
-        for (final DirectoryRecord group : List.copyOf(groups.values())) {
-            if (group.members() == 0) {
-                groups.remove(group.key);
-            } else {
-                enqueue(group);
+            final int member = records.member(chunk);
+            if (member != DirectoryRecords.NONE) {
+                enqueue(records.partOf(member));
             }
         }
         tokensAtNs = clock.nanoTime();
@@ -247,10 +233,26 @@ public final class Announcer implements Holdings {
         pausedUntilNs = tokensAtNs;
     }
 
-    private void enqueue(final DirectoryRecord group) {
-        if (group != null && !group.queued && group.members() > 0) {
-            group.queued = true;
-            backlog.add(group);
+    /** Queues what was here when the directory was joined, when nothing is queued before it. */
+    private void enqueueSome() {
+        for (int looked = 0; backlog.isEmpty() && joinCursor < joinEnd && looked < QUEUED_AT_ONCE; looked++) {
+            final int part = joinCursor;
+            if (!records.isPart(part) || !isToBeQueued(part)) {
+                joinCursor++;
+            } else if (records.members(part) == 0) {
+                joinCursor++;
+                records.remove(part);
+            } else {
+                enqueue(part);
+                joinCursor++;
+            }
+        }
+    }
+
+    private void enqueue(final int part) {
+        if (!records.is(part, DirectoryRecords.QUEUED)) {
+            records.set(part, DirectoryRecords.QUEUED, true);
+            backlog.add(part);
         }
     }
 
@@ -261,15 +263,22 @@ public final class Announcer implements Holdings {
      */
     public void audited(final long[] keys, final long[] sequences) {
         for (int i = 0; i < keys.length; i++) {
-            final DirectoryRecord group = groups.get(keys[i]);
-            if (group == null) {
+            final int part = records.find(keys[i]);
+            if (part == DirectoryRecords.NONE) {
                 counters.staleFound.increment();
                 withdrawn.add(keys[i]);
-            } else if (!group.queued && !group.inFlight && group.sequence != sequences[i]) {
+            } else if (isIdle(part) && records.sequence(part) != sequences[i]) {
                 counters.staleFound.increment();
-                changed(group);
+                changed(part);
             }
         }
+    }
+
+    /** Nothing of it is on its way or waits for that. */
+    private boolean isIdle(final int part) {
+        return !isToBeQueued(part)
+                && !records.is(part, DirectoryRecords.QUEUED)
+                && !records.is(part, DirectoryRecords.IN_FLIGHT);
     }
 
     // ---- the duty cycle
@@ -301,43 +310,45 @@ public final class Announcer implements Holdings {
                 limits.backlogChunksPerSecond / 10.0 + Entry.CHUNKS,
                 backlogTokens + (nowNs - tokensAtNs) * 1e-9 * limits.backlogChunksPerSecond);
         tokensAtNs = nowNs;
-        final List<DirectoryRecord> batch = new ArrayList<>();
-        final Map<Long, byte[]> records = new HashMap<>();
+        final IntArrayList batch = new IntArrayList();
+        final Map<Long, byte[]> updates = new HashMap<>();
         if (fresh.size() >= BATCH || (!fresh.isEmpty() && nowNs - freshSinceNs >= limits.coalesceNs)) {
             while (batch.size() < BATCH && !fresh.isEmpty()) {
-                take(fresh.poll(), batch, records);
+                take(fresh.poll(), batch, updates);
             }
             freshSinceNs = nowNs;
         }
+        enqueueSome();
         while (batch.size() < BATCH && !backlog.isEmpty() && backlogTokens > 0) {
-            final DirectoryRecord group = backlog.poll();
-            backlogTokens -= group.members();
-            take(group, batch, records);
+            final int part = backlog.poll();
+            backlogTokens -= records.members(part);
+            take(part, batch, updates);
+            enqueueSome();
         }
-        while (records.size() < BATCH && !withdrawn.isEmpty()) {
+        while (updates.size() < BATCH && !withdrawn.isEmpty()) {
             final long key = withdrawn.poll();
-            if (!groups.containsKey(key)) {
-                records.put(key, Entry.nothing(holder, ++sequence));
+            if (records.find(key) == DirectoryRecords.NONE) {
+                updates.put(key, Entry.nothing(holder, ++sequence));
             }
         }
-        if (records.isEmpty()) {
+        if (updates.isEmpty()) {
             return false;
         }
         final InFlight update = new InFlight(batch, nowNs + limits.updateDeadlineNs, new boolean[1]);
         inFlight.add(update);
-        counters.updates.add(records.size());
-        directory.update(records, done -> owner.execute(() -> ended(update, done)));
+        counters.updates.add(updates.size());
+        directory.update(updates, done -> owner.execute(() -> ended(update, done)));
         return true;
     }
 
-    private void take(final DirectoryRecord group, final List<DirectoryRecord> batch, final Map<Long, byte[]> records) {
-        group.queued = false;
-        group.inFlight = true;
-        group.confirmed = true;
-        group.sequence = ++sequence;
-        batch.add(group);
-        records.put(group.key, group.encode(holder));
-        counters.announcedChunks.add(group.members());
+    private void take(final int part, final IntArrayList batch, final Map<Long, byte[]> updates) {
+        records.set(part, DirectoryRecords.QUEUED, false);
+        records.set(part, DirectoryRecords.IN_FLIGHT, true);
+        records.set(part, DirectoryRecords.CONFIRMED, true);
+        records.sequence(part, ++sequence);
+        batch.addInt(part);
+        updates.put(records.key(part), records.encode(part, holder));
+        counters.announcedChunks.add(records.members(part));
     }
 
     private void ended(final InFlight update, final boolean done) {
@@ -350,12 +361,13 @@ public final class Announcer implements Holdings {
             counters.failedUpdates.increment();
             pausedUntilNs = clock.nanoTime() + limits.coalesceNs * 50;
         }
-        for (final DirectoryRecord group : update.groups) {
-            group.inFlight = false;
-            if (!done || !group.confirmed) {
-                changed(group);
-            } else if (group.members() == 0) {
-                groups.remove(group.key);
+        for (int i = 0; i < update.parts.size(); i++) {
+            final int part = update.parts.getInt(i);
+            records.set(part, DirectoryRecords.IN_FLIGHT, false);
+            if (!done || !records.is(part, DirectoryRecords.CONFIRMED)) {
+                changed(part);
+            } else if (records.members(part) == 0) {
+                records.remove(part);
             }
         }
     }
@@ -363,24 +375,14 @@ public final class Announcer implements Holdings {
     // ---- anti-entropy, this node's half: is what it holds in the directory?
 
     private void audit(final long nowNs) {
-        if (nowNs - auditAtNs < 0 || !backlog.isEmpty()) {
+        if (nowNs - auditAtNs < 0 || !backlog.isEmpty() || joinCursor < joinEnd) {
             return;
         }
         auditAtNs = nowNs + limits.auditIntervalNs;
-        if (auditCursor >= auditKeys.length) {
-            auditKeys = new long[groups.size()];
-            int i = 0;
-            for (final DirectoryRecord group : groups.values()) {
-                auditKeys[i++] = group.key;
-            }
-            auditCursor = 0;
-        }
-        final int end = Math.min(auditKeys.length, auditCursor + AUDITED_AT_ONCE);
-        if (end == auditCursor) {
+        final long[] keys = toAudit();
+        if (keys.length == 0) {
             return;
         }
-        final long[] keys = Arrays.copyOfRange(auditKeys, auditCursor, end);
-        auditCursor = end;
         final int asked = joins;
         directory.read(
                 keys,
@@ -391,49 +393,66 @@ public final class Announcer implements Holdings {
                 }));
     }
 
+    /** The next few parts, going round. */
+    private long[] toAudit() {
+        final long[] keys = new long[AUDITED_AT_ONCE];
+        int count = 0;
+        if (auditCursor >= records.end()) {
+            auditCursor = 0;
+        }
+        for (int looked = 0;
+                looked < QUEUED_AT_ONCE && count < keys.length && auditCursor < records.end();
+                looked++, auditCursor++) {
+            if (records.isPart(auditCursor)) {
+                keys[count++] = records.key(auditCursor);
+            }
+        }
+        return Arrays.copyOf(keys, count);
+    }
+
     private void compare(final long[] keys, final Map<Long, byte[]> entries) {
         for (final long key : keys) {
-            final DirectoryRecord group = groups.get(key);
-            if (group == null || group.queued || group.inFlight || group.members() == 0) {
+            final int part = records.find(key);
+            if (part == DirectoryRecords.NONE || !isIdle(part) || records.members(part) == 0) {
                 continue;
             }
             boolean there = false;
             final byte[] entry = entries.get(key);
             if (entry != null) {
                 for (final Entry.Reader each = new Entry.Reader(entry); each.next(); ) {
-                    there |= each.holder() == holder && each.sequence() == group.sequence;
+                    there |= each.holder() == holder && each.sequence() == records.sequence(part);
                 }
             }
             counters.audited.increment();
             if (!there) {
                 counters.missingFound.increment();
-                changed(group);
+                changed(part);
             }
         }
     }
 
     /** The entry to which a chunk that this node holds belongs; 0 when it holds none such. */
     public long entryOf(final long chunk) {
-        final DirectoryRecord group = byChunk.get(chunk);
-        return group == null ? 0 : group.key;
+        final int member = records.member(chunk);
+        return member == DirectoryRecords.NONE ? 0 : records.key(records.partOf(member));
     }
 
     // ---- what there is
 
     public int chunks() {
-        return byChunk.size();
+        return records.chunks();
     }
 
     public int entries() {
-        return groups.size();
+        return records.size();
     }
 
     /** Entries that wait to be announced or are on their way. */
     public int waiting() {
         int sent = 0;
         for (final InFlight update : inFlight) {
-            sent += update.groups.size();
+            sent += update.parts.size();
         }
-        return fresh.size() + backlog.size() + withdrawn.size() + sent;
+        return fresh.size() + backlog.size() + withdrawn.size() + sent + joinEnd - joinCursor;
     }
 }

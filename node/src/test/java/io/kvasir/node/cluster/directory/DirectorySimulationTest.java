@@ -47,6 +47,7 @@ class DirectorySimulationTest {
         final DirectoryCounters counters = new DirectoryCounters();
         final Announcer announcer = new Announcer(
                 holder,
+                16,
                 new Announcer.Limits(100_000, 2 * MS, 500 * MS, 20 * MS),
                 cluster.clock(),
                 Runnable::run,
@@ -61,7 +62,6 @@ class DirectorySimulationTest {
         final Set<String> held = new TreeSet<>();
 
         Node() {
-            announcer.complete();
             announcer.joined(cluster, new long[0]);
         }
 

@@ -69,7 +69,6 @@ final class SimulatedNode implements RemoteTier, Holdings {
     private final Locator locator;
     private final List<HandDrivenWorker> workers = new ArrayList<>();
     private boolean alive = true;
-    private boolean warm;
 
     private record Copy(long holder, long bytes) implements Copies {}
 
@@ -79,6 +78,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
         final DirectoryCounters counters = new DirectoryCounters();
         announcer = new Announcer(
                 holder,
+                1024,
                 new Announcer.Limits(100_000, 2 * MS, 500 * MS, 20 * MS),
                 world.cluster.clock(),
                 Runnable::run,
@@ -115,7 +115,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
         assertTrue(store.engines().rememberNamespace(SimulatedObjects.NAMESPACE, tenant.name(), new byte[0]));
         // Recovery runs on a thread of its own: what it finds is taken in when all of it is there.
         assertTrue(store.admin().ssd().awaitWarm(BOUND_NS), "the SSD tier does not open");
-        until("the SSD tier is warm", () -> warm);
+        until("the SSD tier is warm", store.admin()::isSsdWarm);
         for (int i = 0; i < 2; i++) {
             processes.add(new SimulatedProcess(store, tenant));
         }
@@ -191,12 +191,6 @@ final class SimulatedNode implements RemoteTier, Holdings {
     @Override
     public void lost(final TierKind tier) {
         throw new AssertionError("the tier is out of use: " + tier);
-    }
-
-    @Override
-    public void complete() {
-        warm = true;
-        announcer.complete();
     }
 
     // ---- other nodes, as the store sees them

@@ -24,31 +24,9 @@ public final class ObjectTable implements AutoCloseable {
     public static final int FULL = -2;
 
     /** Without the namespaces of small tables, 54 bytes each. */
-    public static final int BYTES_FOR_EACH = 128;
+    public static final int BYTES_FOR_EACH = 96;
 
     public static final int MAX_CAPACITY = 1 << 30;
-
-    /** A link of an entry to another one, as the tiers and the eviction policy keep them. */
-    public enum Link {
-        /** The chunk before this one on its prefix chain. */
-        PARENT(84),
-        /** What is known of other nodes' replicas, a number of the remote tier's; only while it says that it has it. */
-        REPLICAS(88),
-        /** The child that was linked first; children form a ring. */
-        CHILD(92),
-        NEXT_SIBLING(96),
-        PREVIOUS_SIBLING(100),
-        /** Towards what is evicted earlier. */
-        COLDER(104),
-        /** Towards what is evicted later. */
-        WARMER(108);
-
-        private final int offset;
-
-        Link(final int offset) {
-            this.offset = offset;
-        }
-    }
 
     static final Shard NO_SHARD = new Shard(0, 0, 0, 0, 0, 0, 0, 0, 0);
 
@@ -59,12 +37,9 @@ public final class ObjectTable implements AutoCloseable {
     private static final int SERIAL = 56;
     private static final int LENGTH = 60;
     private static final int DRAM_PLACE = 64;
-    private static final int SSD_PLACE = 72;
-    private static final int PRESENCE = 80;
-    private static final int STATE = 81;
-    private static final int FLAGS = 82;
-    private static final int LINKS = 84;
-    private static final int ENTRY = 112;
+    private static final int REPLICAS = 72;
+    private static final int PRESENCE = 76;
+    private static final int ENTRY = 80;
 
     /** Namespaces: as many as objects in a small table, one for so many objects in a large one, and a limit. */
     private static final int OBJECTS_OF_A_NAMESPACE = 32;
@@ -224,7 +199,7 @@ public final class ObjectTable implements AutoCloseable {
     // ---- putting in and taking out
 
     /**
-     * The entry of this object: the one that is there, or a new one, in no tier, of state and length 0, without links.
+     * The entry of this object: the one that is there, or a new one, in no tier, of length 0.
      *
      * @return {@link #FULL} when there is none and no further one fits
      */
@@ -250,9 +225,6 @@ public final class ObjectTable implements AutoCloseable {
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
         entries.set(ValueLayout.JAVA_INT, at + LENGTH, 0);
         entries.set(ValueLayout.JAVA_INT, at + PRESENCE, 0);
-        for (int link = LINKS; link < ENTRY; link += Integer.BYTES) {
-            entries.set(ValueLayout.JAVA_INT, at + link, NONE);
-        }
         probes.add(ProbeArray.tag(objectHash), entry);
         live++;
         return entry;
@@ -287,7 +259,7 @@ public final class ObjectTable implements AutoCloseable {
         namespaces.leave(entries.get(ValueLayout.JAVA_INT, at + NAMESPACE));
         entries.set(ValueLayout.JAVA_INT, at + NAMESPACE, NONE);
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
-        link(entry, Link.WARMER, free);
+        replicas(entry, free);
         free = entry;
         live--;
         removals++;
@@ -298,7 +270,7 @@ public final class ObjectTable implements AutoCloseable {
             return used++;
         }
         final int entry = free;
-        free = link(entry, Link.WARMER);
+        free = replicas(entry);
         return entry;
     }
 
@@ -349,24 +321,6 @@ public final class ObjectTable implements AutoCloseable {
         return 1 << (tier.code() - 1);
     }
 
-    /** Of the object's bytes, as its tiers define it. */
-    public byte state(final int entry) {
-        return entries.get(ValueLayout.JAVA_BYTE, at(entry) + STATE);
-    }
-
-    public void state(final int entry, final byte value) {
-        entries.set(ValueLayout.JAVA_BYTE, at(entry) + STATE, value);
-    }
-
-    /** 16 bits for the owner of the table. */
-    public short flags(final int entry) {
-        return entries.get(ValueLayout.JAVA_SHORT, at(entry) + FLAGS);
-    }
-
-    public void flags(final int entry, final short value) {
-        entries.set(ValueLayout.JAVA_SHORT, at(entry) + FLAGS, value);
-    }
-
     /** Bytes of the object. */
     public int length(final int entry) {
         return entries.get(ValueLayout.JAVA_INT, at(entry) + LENGTH);
@@ -385,15 +339,6 @@ public final class ObjectTable implements AutoCloseable {
         entries.set(ValueLayout.JAVA_LONG, at(entry) + DRAM_PLACE, place);
     }
 
-    /** Extent and slot on SSD, see {@link #place}; only while it is there. */
-    public long ssdPlace(final int entry) {
-        return entries.get(ValueLayout.JAVA_LONG, at(entry) + SSD_PLACE);
-    }
-
-    public void ssdPlace(final int entry, final long place) {
-        entries.set(ValueLayout.JAVA_LONG, at(entry) + SSD_PLACE, place);
-    }
-
     /** A file of a tier and a slot in it, as one number. */
     public static long place(final int file, final int slot) {
         return ((long) file << Integer.SIZE) | Integer.toUnsignedLong(slot);
@@ -407,12 +352,13 @@ public final class ObjectTable implements AutoCloseable {
         return (int) place;
     }
 
-    public int link(final int entry, final Link link) {
-        return entries.get(ValueLayout.JAVA_INT, at(entry) + link.offset);
+    /** What is known of other nodes' replicas: a number of the remote tier's, only while it says that it has the object. */
+    public int replicas(final int entry) {
+        return entries.get(ValueLayout.JAVA_INT, at(entry) + REPLICAS);
     }
 
-    public void link(final int entry, final Link link, final int other) {
-        entries.set(ValueLayout.JAVA_INT, at(entry) + link.offset, other);
+    public void replicas(final int entry, final int record) {
+        entries.set(ValueLayout.JAVA_INT, at(entry) + REPLICAS, record);
     }
 
     private static long at(final int entry) {

@@ -13,7 +13,6 @@ import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.TierKind;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -31,7 +30,6 @@ import org.junit.jupiter.api.Test;
 class ObjectTableTest {
     private static final int OBJECTS = 60;
     private static final List<TierKind> TIERS = List.of(TierKind.values());
-    private static final List<ObjectTable.Link> LINKS = List.of(ObjectTable.Link.values());
     private static final Shard SHARD = new Shard(0, 32, 0, 8, 0, 0, 1, 0, 1);
 
     /** Where the search for objects begins: all hashes equal, a few places, those around the end, or everywhere. */
@@ -84,12 +82,9 @@ class ObjectTableTest {
         final int entry;
         final int serial;
         int length;
-        byte state;
-        short flags;
         long dramPlace;
-        long ssdPlace;
+        int replicas;
         final Set<TierKind> tiers = new HashSet<>();
-        final Map<ObjectTable.Link, Integer> links = new EnumMap<>(ObjectTable.Link.class);
 
         Model(final int entry, final int serial) {
             this.entry = entry;
@@ -193,17 +188,10 @@ class ObjectTableTest {
         }
         known.length = value >>> 1;
         table.length(known.entry, known.length);
-        known.state = (byte) value;
-        table.state(known.entry, known.state);
-        known.flags = (short) (value >>> 8);
-        table.flags(known.entry, known.flags);
         known.dramPlace = ObjectTable.place(value, ~value);
         table.dramPlace(known.entry, known.dramPlace);
-        known.ssdPlace = ObjectTable.place(value + 1, value);
-        table.ssdPlace(known.entry, known.ssdPlace);
-        final ObjectTable.Link link = LINKS.get((value >>> 2) % LINKS.size());
-        known.links.put(link, value);
-        table.link(known.entry, link, value);
+        known.replicas = value + 1;
+        table.replicas(known.entry, known.replicas);
     }
 
     private static void compare(final ObjectTable table, final Map<ObjectId, Model> model) {
@@ -231,17 +219,12 @@ class ObjectTableTest {
                 assertTrue(table.is(known.entry, known.serial), "the serial stays");
                 assertEquals(id, table.id(known.entry));
                 assertEquals(known.length, table.length(known.entry));
-                assertEquals(known.state, table.state(known.entry));
-                assertEquals(known.flags, table.flags(known.entry));
                 assertEquals(known.dramPlace, known.dramPlace == 0 ? 0 : table.dramPlace(known.entry));
-                assertEquals(known.ssdPlace, known.ssdPlace == 0 ? 0 : table.ssdPlace(known.entry));
+                assertEquals(known.replicas, known.replicas == 0 ? 0 : table.replicas(known.entry));
                 for (final TierKind tier : TierKind.values()) {
                     assertEquals(known.tiers.contains(tier), table.isIn(known.entry, tier));
                 }
                 assertEquals(!known.tiers.isEmpty(), table.isAnywhere(known.entry));
-                for (final ObjectTable.Link link : ObjectTable.Link.values()) {
-                    assertEquals(known.links.getOrDefault(link, ObjectTable.NONE), table.link(known.entry, link));
-                }
             }
         }
     }
@@ -337,7 +320,7 @@ class ObjectTableTest {
     }
 
     @Test
-    void shouldTakeAtMost128BytesForAnObject() {
+    void shouldTakeAtMost96BytesForAnObject() {
         for (final int capacity : new int[] {1 << 17, 1_000_000, 10_000_000, 100_000_000, ObjectTable.MAX_CAPACITY}) {
             final long bytes = ObjectTable.bytes(capacity);
             assertTrue(

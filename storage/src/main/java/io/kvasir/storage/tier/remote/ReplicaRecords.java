@@ -87,9 +87,7 @@ final class ReplicaRecords {
 
     /** The record of the object that has this entry in the table, or {@link #NONE}. */
     int find(final int object) {
-        return object >= 0 && table.isIn(object, TierKind.REMOTE)
-                ? table.link(object, ObjectTable.Link.REPLICAS)
-                : NONE;
+        return object >= 0 && table.isIn(object, TierKind.REMOTE) ? table.replicas(object) : NONE;
     }
 
     byte state(final int record) {
@@ -123,7 +121,7 @@ final class ReplicaRecords {
             record = freeCount > 0 ? free[--freeCount] : used++;
             objects[record] = object;
             table.in(object, TierKind.REMOTE, true);
-            table.link(object, ObjectTable.Link.REPLICAS, record);
+            table.replicas(object, record);
         } else {
             assert !isUnderWay(record) : "what is under way is not asked for";
             answers.remove(record);

@@ -16,6 +16,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -31,6 +32,8 @@ final class ArenaFiles implements AutoCloseable {
     private static final String HEAD = ".head";
     /** Of x86-64, and of AArch64 with small pages of 4 KiB. */
     private static final long HUGE_PAGE = 2 << 20;
+    /** Between two huge pages: long enough to leave the processor, and short beside the time that a page takes. */
+    private static final long PAUSE_NS = 50_000;
 
     private final Path root;
     private final FileChannel lockChannel;
@@ -154,32 +157,49 @@ final class ArenaFiles implements AutoCloseable {
 
     /**
      * On huge pages where the kernel gives them: every process that maps such a file does so at once, instead of page by
-     * page. One byte in each lets the kernel fill the rest as it makes it huge.
+     * page. The kernel does not leave a processor while it clears a huge page, which takes milliseconds where a virtual
+     * machine touches memory for the first time: so each page is a call of its own, with a pause in which other threads run.
      */
     private static void allocatePayload(final Path file, final long bytes) throws IOException {
         final int fd = Posix.open(file, Posix.O_RDWR | Posix.O_CREAT | Posix.O_EXCL, 0600);
         try (Arena memory = Arena.ofConfined()) {
+            Posix.truncate(fd, bytes);
             final MemorySegment zero = memory.allocate(1);
+            MemorySegment mapped = bytes < HUGE_PAGE ? null : mapped(fd, bytes, memory);
             for (long offset = 0; offset < bytes; offset += HUGE_PAGE) {
-                Posix.write(fd, zero, offset);
+                final long length = Math.min(HUGE_PAGE, bytes - offset);
+                if (mapped != null && length == HUGE_PAGE && !makeHuge(fd, mapped, offset, zero)) {
+                    mapped = null;
+                }
+                // What did not become huge is there in small pages after this.
+                Posix.allocate(fd, offset, length);
+                LockSupport.parkNanos(PAUSE_NS);
             }
-            Posix.write(fd, zero, bytes - 1);
-            collapse(fd, bytes & -HUGE_PAGE, memory);
-            // What did not become huge is there in small pages after this.
-            Posix.allocate(fd, 0, bytes);
         } finally {
             Posix.close(fd);
         }
     }
 
-    private static void collapse(final int fd, final long bytes, final Arena memory) {
-        if (bytes == 0) {
-            return;
-        }
+    /** Null where it cannot be mapped. */
+    private static MemorySegment mapped(final int fd, final long bytes, final Arena memory) {
         try {
-            Posix.advise(Posix.map(fd, bytes, HUGE_PAGE, memory), Posix.MADV_COLLAPSE);
+            return Posix.map(fd, bytes, HUGE_PAGE, memory);
         } catch (final IOException none) {
             LOG.debug("no huge pages: {}", none.toString());
+            return null;
+        }
+    }
+
+    /** One byte lets the kernel fill the rest as it makes the page huge. False when it does not. */
+    private static boolean makeHuge(
+            final int fd, final MemorySegment mapped, final long offset, final MemorySegment zero) throws IOException {
+        Posix.write(fd, zero, offset);
+        try {
+            Posix.advise(mapped.asSlice(offset, HUGE_PAGE), Posix.MADV_COLLAPSE);
+            return true;
+        } catch (final IOException none) {
+            LOG.debug("no huge pages: {}", none.toString());
+            return false;
         }
     }
 

@@ -778,6 +778,7 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         }
         region.ruined();
         ruined.add(region);
+        region.tenant.pace.damaged(context.clock().time());
         context.counters().regionsRuined.increment();
         int dropped = 0;
         for (final int entry : region.entryOf.clone()) {

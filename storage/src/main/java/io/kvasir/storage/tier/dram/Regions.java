@@ -23,6 +23,8 @@ final class Regions implements AutoCloseable {
     /** A tenant below its minimum for which others could give nothing looks at them again. */
     private static final long TAKES_AGAIN_MS = 20;
 
+    private static final long NEVER = Long.MAX_VALUE;
+
     /** Takes an object out that nobody holds, so that its slot is free. */
     @FunctionalInterface
     interface Evictor {
@@ -39,6 +41,9 @@ final class Regions implements AutoCloseable {
     private Iterator<Region> turn = List.<Region>of().iterator();
     private long bytes;
     private long owedUntilMs;
+    /** When a tenant that waits for its next region may have it. */
+    private long tellAtMs = NEVER;
+
     /** Random at each start: a name of an earlier node's region never comes again. */
     private int next;
 
@@ -120,12 +125,14 @@ final class Regions implements AutoCloseable {
                 empty = region;
             }
         }
-        final boolean owed = tenant.account.isOwed(spares.fileBytes(slotBytes));
-        final boolean mayGrow = owed || mayGrow(tenant, slotBytes);
+        final boolean inTime = isInTime(tenant);
+        final boolean owed = inTime && tenant.account.isOwed(spares.fileBytes(slotBytes));
+        final boolean mayGrow = owed || (inTime && mayGrow(tenant, slotBytes));
         final ArenaFiles.Spare spare = mayGrow ? spares.take(slotBytes, tenant.account.freeOfMaximum()) : null;
         if (spare != null) {
             final Region region = cut(spare, tenant, slotBytes);
             if (region != null) {
+                tenant.pace.taken(context.clock().time());
                 return region;
             }
         }
@@ -178,6 +185,15 @@ final class Regions implements AutoCloseable {
         }
         final Region region = victims.hiddenRegion(tenant, evicts);
         return region == null ? null : move(region, tenant, slotBytes);
+    }
+
+    /** False for a moment when the tenant has damaged regions; who waits for free space is told when that has passed. */
+    private boolean isInTime(final TenantArena tenant) {
+        if (tenant.pace.mayTake(context.clock().time())) {
+            return true;
+        }
+        tellAtMs = Math.min(tellAtMs, tenant.pace.nextMs());
+        return false;
     }
 
     /** False at the tenant's maximum, and while another one is owed what there is. */
@@ -253,13 +269,17 @@ final class Regions implements AutoCloseable {
         return spare;
     }
 
-    /** Polls the allocation of further regions; true when something happened. */
+    /** Polls the allocation of further regions; true when somebody may get one now. */
     boolean poll() {
-        final boolean arrived = spares.poll(bytes);
-        if (arrived) {
+        boolean told = spares.poll(bytes);
+        if (tellAtMs != NEVER && context.clock().time() >= tellAtMs) {
+            tellAtMs = NEVER;
+            told = true;
+        }
+        if (told) {
             context.tierListener().spaceFreed(TierKind.DRAM);
         }
-        return arrived;
+        return told;
     }
 
     /** Unmaps all regions; their files stay. */

@@ -23,6 +23,7 @@ public final class TenantArena implements Tenant {
     /** When it may look again for what others have of its minimum. */
     long takesAgainMs;
 
+    final RegionPace pace = new RegionPace();
     final List<Region> regions = new ArrayList<>();
 
     TenantArena(final TenantAccount account, final Path path, final int gid) {

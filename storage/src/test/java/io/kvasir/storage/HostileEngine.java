@@ -137,7 +137,9 @@ final class HostileEngine {
         damage();
         // Another node asks for it: it is summed first.
         final boolean[] told = {false};
-        node.store.peers().lend(id(TARGET), MovePriority.LOAD, System.nanoTime() + Long.MAX_VALUE / 2, answer -> told[0] = true);
+        node.store
+                .peers()
+                .lend(id(TARGET), MovePriority.LOAD, System.nanoTime() + Long.MAX_VALUE / 2, answer -> told[0] = true);
         requireLostRegion();
         node.until("the other node is told", () -> told[0]);
         require(node.load(TARGET) == null, "the object is a miss");
@@ -191,7 +193,11 @@ final class HostileEngine {
         final Lent[] lent = new Lent[1];
         node.store
                 .peers()
-                .lend(id(TARGET), MovePriority.LOAD, System.nanoTime() + TimeUnit.SECONDS.toNanos(30), answer -> lent[0] = answer);
+                .lend(
+                        id(TARGET),
+                        MovePriority.LOAD,
+                        System.nanoTime() + TimeUnit.SECONDS.toNanos(30),
+                        answer -> lent[0] = answer);
         node.until("ready to be sent", () -> lent[0] != null);
         damage();
         try (Arena arena = Arena.ofConfined()) {

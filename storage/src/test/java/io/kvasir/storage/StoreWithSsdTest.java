@@ -393,8 +393,8 @@ class StoreWithSsdTest {
     }
 
     private void lend(final long number, final MovePriority priority, final List<Lent> lent) {
-        final ObjectId id = new ObjectId(
-                StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
+        final ObjectId id =
+                new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
         fixture.store.peers().lend(id, priority, System.nanoTime() + 30_000_000_000L, lent::add);
     }
 

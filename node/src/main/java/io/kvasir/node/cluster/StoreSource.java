@@ -54,8 +54,7 @@ final class StoreSource implements ObjectSource {
             asked = new ArrayList<>();
             store.execute(() -> {
                 for (final Asked each : batch) {
-                    store.lend(
-                            each.id, priority(each.priority), each.deadlineNs, lent -> answer(each.answer, lent));
+                    store.lend(each.id, priority(each.priority), each.deadlineNs, lent -> answer(each.answer, lent));
                 }
                 // What moves or spreads is not used by that.
                 store.usedElsewhere(batch.stream()

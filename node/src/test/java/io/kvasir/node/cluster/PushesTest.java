@@ -4,8 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.lease.TimerWheel;
-import io.kvasir.storage.move.MoveBudget;
 import io.kvasir.storage.move.Channel;
+import io.kvasir.storage.move.MoveBudget;
 import io.kvasir.storage.move.MoveKind;
 import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
@@ -132,7 +132,9 @@ class PushesTest {
         turn();
         pushes.gone(FAR);
         turn();
-        assertEquals(List.of("1 UNREACHABLE", "3 UNREACHABLE"), ended.stream().sorted().toList());
+        assertEquals(
+                List.of("1 UNREACHABLE", "3 UNREACHABLE"),
+                ended.stream().sorted().toList());
         ended.clear();
         end(sent.getLast());
         end(sent.getLast());

@@ -265,7 +265,13 @@ final class SimulatedNode implements RemoteTier, Holdings {
         private void ask() {
             final SimulatedNode source = world.nodes.get(((Copy) wanted.copies()).holder);
             if (source != null && !world.fault()) {
-                source.store.peers().lend(wanted.id(), MovePriority.LOAD, world.cluster.clock().nanoTime() + PULL_NS, this::answer);
+                source.store
+                        .peers()
+                        .lend(
+                                wanted.id(),
+                                MovePriority.LOAD,
+                                world.cluster.clock().nanoTime() + PULL_NS,
+                                this::answer);
             }
         }
 

@@ -239,8 +239,7 @@ public final class RemoteShelf implements Tier {
             return LATER;
         }
         records.pull(record, nextWait());
-        mover.submit(
-                new Pull(tenant, record, object.id(), copies, bytes, worthNs), nowNs + Math.min(worthNs, PULL_NS));
+        mover.submit(new Pull(tenant, record, object.id(), copies, bytes, worthNs), nowNs + Math.min(worthNs, PULL_NS));
         return UNDER_WAY;
     }
 

@@ -253,7 +253,7 @@ class PlacementClusterTest {
     @Test
     void aDrainThatNobodyHasRoomForEndsInTimeAndSaysSo() throws IOException {
         start(SMALL, "cluster.drain_limit=3s");
-        start(SMALL);
+        start(SMALL, NO_MOVES);
         joined();
         storeMany(1, 800, 10);
         store(1, ChainEngine.chain(7, 12));

@@ -376,9 +376,6 @@ class StoreWithSsdTest {
 
             @Override
             public void lost(final TierKind tier) {}
-
-            @Override
-            public void complete() {}
         }));
         fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, fixture.tenant.name(), new byte[0]);

@@ -20,8 +20,8 @@ _MARKS_OFFSET: Final = 64
 class CopyMarks:
     """Says in the lock file which copies under leases run, so that a lease whose time is over can end.
 
-    Copies have numbers from 1. ``next`` is that of the next one, and stored before that one looks at its lease's time; no
-    copy below ``oldest`` runs. Each is one aligned store of 8 bytes. Thread-safe.
+    Copies have numbers from 1. ``next`` is that of the next one, and stored before that one looks at its lease's time;
+    no copy below ``oldest`` runs. Each is one aligned store of 8 bytes. Thread-safe.
     """
 
     def __init__(self, descriptor: int) -> None:

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ type Attachment struct {
 	lock    *os.File
 
 	mu       sync.Mutex
+	marks    bool
 	next     uint64
 	running  []uint64
 	told     map[uint32]*enginev1.Region
@@ -79,13 +81,15 @@ const (
 
 func (a *Attachment) startMarks() error {
 	head := make([]byte, 12)
-	if _, err := a.lock.ReadAt(head, 0); err != nil {
+	if _, err := a.lock.ReadAt(head, 0); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if string(head[:8]) != lockMagic || binary.LittleEndian.Uint32(head[8:]) != 1 {
 		return fmt.Errorf("%s begins with %x", a.Hello.LockFile, head)
 	}
-	a.next = 1
+	a.next, a.marks = 1, true
 	if err := a.writeMark(oldestOffset, 1); err != nil {
 		return err
 	}
@@ -93,6 +97,9 @@ func (a *Attachment) startMarks() error {
 }
 
 func (a *Attachment) writeMark(offset int64, number uint64) error {
+	if !a.marks {
+		return nil
+	}
 	_, err := a.lock.WriteAt(binary.LittleEndian.AppendUint64(nil, number), offset)
 	return err
 }

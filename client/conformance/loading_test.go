@@ -125,7 +125,7 @@ func TestWorkersLoadUnderTheSchedulersLease(t *testing.T) {
 
 func TestExpiredLeaseEndsWhenNoCopyRuns(t *testing.T) {
 	says(t,
-		"At first it stores 1 in `oldest`, and then in `next`.",
+		"At first the process stores 1 in `oldest`, and then in `next`.",
 		"A lease ends once its time is over and every process that was in the session then has an `oldest` that is at least its "+
 			"`next` of some time after the lease's end, or has lost its lock.",
 		"a lease that has ended is not counted.")

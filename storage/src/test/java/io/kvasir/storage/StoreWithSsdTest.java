@@ -9,7 +9,6 @@ import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.move.Channel;
 import io.kvasir.storage.move.MoveKind;
-import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectEvent;
@@ -17,7 +16,6 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
-import io.kvasir.storage.tier.Holdings;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.io.RandomAccessFile;
@@ -348,51 +346,6 @@ class StoreWithSsdTest {
         fixture = new StoreFixture(context());
         fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         assertAllThere();
-    }
-
-    @Test
-    void shouldBringWhatSomebodyWaitsForBeforeWhatNobodyDoes() throws IOException {
-        storeAll();
-        fixture.close();
-        // An empty DRAM, so that nothing else is on its way.
-        StoreFixture.deleteAll(arena);
-        Files.createDirectories(arena);
-        final List<Long> came = new ArrayList<>();
-        fixture = new StoreFixture(context().ssdInFlight(LENGTH).holdings(new Holdings() {
-            @Override
-            public void held(
-                    final ObjectId id,
-                    final TierKind tier,
-                    final long length,
-                    final Hash256 parent,
-                    final int chunkIndex) {
-                if (tier == TierKind.DRAM) {
-                    came.add(id.key().a());
-                }
-            }
-
-            @Override
-            public void gone(final ObjectId id, final TierKind tier) {}
-
-            @Override
-            public void lost(final TierKind tier) {}
-        }));
-        fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
-        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, fixture.tenant.name(), new byte[0]);
-        came.clear();
-        final List<Lent> lent = new ArrayList<>();
-        lend(0, MovePriority.BACKGROUND_LOAD, lent);
-        lend(1, MovePriority.BACKGROUND_LOAD, lent);
-        lend(2, MovePriority.LOAD, lent);
-        fixture.until("all here", () -> lent.size() == 3);
-        assertEquals(List.of(0L, 2L, 1L), came);
-        lent.forEach(Lent::giveBack);
-    }
-
-    private void lend(final long number, final MovePriority priority, final List<Lent> lent) {
-        final ObjectId id =
-                new ObjectId(StoreFixture.NAMESPACE, Hash256.read(StoreFixture.key(number), 0), StoreFixture.SHARD);
-        fixture.store.peers().lend(id, priority, System.nanoTime() + 30_000_000_000L, lent::add);
     }
 
     @Test

@@ -19,6 +19,8 @@ import java.util.concurrent.ExecutorService;
 import java.util.function.IntConsumer;
 import org.agrona.collections.IntArrayList;
 import org.agrona.concurrent.NanoClock;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Rights to read. A lease holds entries for one session until that gives them back. Its time's end stops new reads only,
@@ -31,6 +33,8 @@ import org.agrona.concurrent.NanoClock;
  * Owned by the store's thread.
  */
 public final class LeaseTable implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(LeaseTable.class);
+
     /** No entry, no lease. */
     public static final int NONE = -1;
 
@@ -133,9 +137,15 @@ public final class LeaseTable implements AutoCloseable {
         joined.add(session);
     }
 
-    /** A process's lock file, where it says which of its copies run. */
+    /** A process's lock file, where it says which of its copies run; on a full file system it cannot, and is locked alone. */
     public static void makeLockFile(final Path lockFile) throws IOException {
-        Files.write(lockFile, CopyMarks.emptyFile(), StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+        Files.createFile(lockFile);
+        try {
+            Files.write(lockFile, CopyMarks.emptyFile(), StandardOpenOption.WRITE);
+        } catch (final IOException full) {
+            LOG.warn(
+                    "{} has no space for copy marks: leases that expire last as long as their process", lockFile, full);
+        }
     }
 
     /** The session's last connection is gone. */

@@ -14,13 +14,10 @@ import org.junit.jupiter.api.Test;
 
 /** Thousands of cold objects of one size come before those of another, and an engine keeps their regions where they are. */
 class HiddenSizeTest {
-    private static final int MIB = 1 << 20;
     private static final int TINY = 4096;
-    /** What slots of these sizes take of a region. */
-    private static final int REGION_BYTES = 960 << 10;
-
+    private static final int REGION_BYTES = 640 << 10;
     private static final int TINY_IN_REGION = REGION_BYTES / TINY;
-    private static final int TINY_REGIONS = 9;
+    private static final int TINY_REGIONS = 15;
     private static final int WANTED = 64 << 10;
 
     private Path directory;
@@ -31,8 +28,8 @@ class HiddenSizeTest {
         directory = StoreFixture.arenaDirectory();
         fixture = new StoreFixture(new StoreContext()
                 .dramDirectory(directory.resolve("arena"))
-                .dramCapacity((TINY_REGIONS + 1) * MIB)
-                .regionBytes(MIB)
+                .dramCapacity((TINY_REGIONS + 1) * REGION_BYTES)
+                .regionBytes(REGION_BYTES)
                 .policy(LruPolicy::new));
     }
 
@@ -53,8 +50,7 @@ class HiddenSizeTest {
             final LookupAnswer leased = fixture.store
                     .engines()
                     .lookup(fixture.holder, fixture.query(false, (long) region * TINY_IN_REGION));
-            assertEquals(
-                    1, leased.hitChunks(), region + ": " + fixture.store.admin().describe());
+            assertEquals(1, leased.hitChunks(), "region " + region);
         }
     }
 

@@ -59,8 +59,8 @@ final class HeldRequests {
     }
 
     private void count() {
-        metrics.held.set(byTimer.size());
         metrics.heldBytes.set((double) heldBytes);
+        metrics.held.set(byTimer.size());
     }
 
     /** What it waits for came. Its turn comes in the next duty cycle: the store may be in the middle of its own. */

@@ -13,7 +13,8 @@ import (
 func TestPrefixEndsAtTheFirstMiss(t *testing.T) {
 	says(t,
 		"The answer has `hit_chunks`, the leading chunks that are in DRAM, verified and leased",
-		"With `sparse` every key is looked at on its own, and the records cover all keys.",
+		"With `sparse` every key is looked at on its own, and the records cover all keys; a sparse `Lookup` that names shards looks at "+
+			"those alone.",
 		"Where the chunks come from, in order, without gaps.",
 		"`SLOT_NOT_NEEDED` for what the lease does not hold: misses of a sparse `Lookup`")
 	attachment, handle := attached(t, session())

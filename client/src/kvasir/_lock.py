@@ -1,4 +1,4 @@
-"""The lock that shows the node that an attachment's process lives, and in the same file which copies that process runs."""
+"""The lock that shows the node that an attachment's process lives, and which copies that process runs."""
 
 from __future__ import annotations
 

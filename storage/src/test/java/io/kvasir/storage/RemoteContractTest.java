@@ -5,7 +5,7 @@ import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
-import io.kvasir.storage.tier.remote.RemoteTier;
+import io.kvasir.storage.tier.remote.OpenPeers;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -23,14 +23,9 @@ class RemoteContractTest extends TierContract {
     }
 
     /** Another node, which answers and sends at once. */
-    private static final class Elsewhere implements RemoteTier {
+    private static final class Elsewhere extends OpenPeers {
         private final Map<ObjectId, byte[]> objects = new HashMap<>();
         private StoreAgent store;
-
-        @Override
-        public boolean isOpen() {
-            return true;
-        }
 
         @Override
         public void locate(
@@ -50,11 +45,6 @@ class RemoteContractTest extends TierContract {
                 }
             }
             finding.done(true);
-        }
-
-        @Override
-        public long expectedNs(final Copies copies) {
-            return 1;
         }
 
         @Override
@@ -88,11 +78,6 @@ class RemoteContractTest extends TierContract {
             final CRC32C crc = new CRC32C();
             crc.update(bytes);
             return (int) crc.getValue();
-        }
-
-        @Override
-        public int doWork(final long nowNs) {
-            return 0;
         }
     }
 

@@ -10,6 +10,7 @@ import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.Shard;
 import io.kvasir.storage.tenant.Tenant;
+import io.kvasir.storage.tier.remote.OpenPeers;
 import io.kvasir.storage.tier.remote.RemoteTier;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -33,12 +34,7 @@ class RemotePullsTest {
     private Mover mover;
 
     /** Another node that has everything. */
-    private final class Peers implements RemoteTier {
-        @Override
-        public boolean isOpen() {
-            return true;
-        }
-
+    private final class Peers extends OpenPeers {
         @Override
         public void locate(
                 final Hash256 namespace,
@@ -54,18 +50,8 @@ class RemotePullsTest {
         }
 
         @Override
-        public long expectedNs(final Copies copies) {
-            return 1;
-        }
-
-        @Override
         public void pull(final Tenant tenant, final List<? extends Wanted> objects) {
             asked.addAll(objects);
-        }
-
-        @Override
-        public int doWork(final long atNs) {
-            return 0;
         }
     }
 

@@ -24,14 +24,9 @@ class RemoteShelfTest {
     private static final long MS = 1_000_000;
 
     /** Another node, which answers when the test says so. */
-    private static final class Elsewhere implements RemoteTier {
+    private static final class Elsewhere extends OpenPeers {
         private final List<Finding> asked = new ArrayList<>();
         private final List<Wanted> pulled = new ArrayList<>();
-
-        @Override
-        public boolean isOpen() {
-            return true;
-        }
 
         @Override
         public void locate(
@@ -45,18 +40,8 @@ class RemoteShelfTest {
         }
 
         @Override
-        public long expectedNs(final Copies copies) {
-            return 1;
-        }
-
-        @Override
         public void pull(final Tenant tenant, final List<? extends Wanted> objects) {
             pulled.addAll(objects);
-        }
-
-        @Override
-        public int doWork(final long nowNs) {
-            return 0;
         }
     }
 

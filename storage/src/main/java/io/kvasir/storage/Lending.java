@@ -4,6 +4,7 @@ import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.posix.PosixException;
+import io.kvasir.storage.tier.Tier;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.storage.tier.dram.TenantArena;
@@ -113,7 +114,7 @@ final class Lending {
         final TenantArena tenant = ssd.has(object) ? arena.apply(request.id.namespace()) : null;
         if (tenant == null
                 || ssd.promote(tenant, object, request.id, request.priority, request.deadlineNs, nowNs)
-                        == DramTier.NONE) {
+                        == Tier.NOT_HERE) {
             request.answer.accept(null);
             return true;
         }

@@ -499,8 +499,7 @@ final class SsdShelf implements Tier, SsdListener {
             return 0;
         }
         // The colder half of DRAM, all of it while a fetch waits for a slot of some size; but no more than half of the
-        // SSD:
-        // else each rescan would write anew what the tier evicted for the last one.
+        // SSD: else each rescan would write anew what the tier evicted for the last one.
         final boolean hurried = nowNs - askedNs < STALLED_NS;
         final MovePriority priority = hurried ? MovePriority.STORE : MovePriority.BACKGROUND_STORE;
         final long wanted = space.isWanted(nowNs)

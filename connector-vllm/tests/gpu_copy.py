@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from kvasir_vllm.chunks import Chunking
-from kvasir_vllm.layout import GroupPages, Layout, strip_of
+from kvasir_vllm.shared.chunks import Chunking
+from kvasir_vllm.worker.layout import GroupPages, Layout, strip_of
 
 BLOCK_TOKENS, CHUNK_TOKENS, LAYERS = 16, 256, 32
 PAGE_BYTES = 64 << 10

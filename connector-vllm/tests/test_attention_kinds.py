@@ -12,7 +12,7 @@ from tinymodel import write_model
 
 pytest.importorskip("vllm", reason="runs in the environment of ./kvasir test --engines")
 
-from kvasir_vllm import compat
+from kvasir_vllm.shared import compat
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.slow]
 

@@ -165,7 +165,7 @@ def test_namespace_differs_by_weights_seed_and_chunk_and_not_by_place(
 
     from tinymodel import write_model
 
-    from kvasir_vllm.fingerprint import identity_of
+    from kvasir_vllm.shared.fingerprint import identity_of
 
     def namespace(place: Path, **options: Any) -> Any:
         connector = connector_of(place, transfer("/nowhere.sock", **options))
@@ -183,7 +183,7 @@ def test_namespace_differs_by_weights_seed_and_chunk_and_not_by_place(
 
 
 def test_hashes_that_no_other_process_has_make_the_namespace_private(model: Path) -> None:
-    from kvasir_vllm.fingerprint import identity_of
+    from kvasir_vllm.shared.fingerprint import identity_of
 
     connector = connector_of(model, transfer("/nowhere.sock"))
     connector._vllm_config.cache_config.prefix_caching_hash_algo = "xxhash"

@@ -25,7 +25,7 @@ from vllm.v1.kv_offload.base import LookupResult
 from vllm.v1.kv_offload.tiering.example import manager as example
 from vllm.v1.kv_offload.tiering.fs import manager as fs
 
-from kvasir_vllm.chunks import key_of
+from kvasir_vllm.shared.chunks import key_of
 from kvasir_vllm.tiering import KvasirTier
 from kvasir_vllm.tiering.identity import hash_of
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from kvasir import Client, Namespace, Shard
 from kvasir_ops.testing import Node
-from kvasir_vllm.hashing import block_hashes
-from kvasir_vllm.published import Published
+from kvasir_vllm.shared.hashing import block_hashes
+from kvasir_vllm.shared.published import Published
 from test_front import ask
 from upstreams import MODEL, Upstream, front, until
 

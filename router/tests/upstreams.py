@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
-from kvasir_vllm.published import METRIC
+from kvasir_vllm.shared.published import METRIC
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request

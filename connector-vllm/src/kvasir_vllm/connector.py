@@ -21,21 +21,21 @@ from kvasir import KvasirError
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorRole, SupportsHMA
 from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 
-from kvasir_vllm import compat
-from kvasir_vllm.chunks import Chunking, chunk_tokens_of
-from kvasir_vllm.errors import ConfigurationError, UnsupportedError
-from kvasir_vllm.events import StoredEvents
-from kvasir_vllm.fingerprint import Identity, identity_of
-from kvasir_vllm.kvlayout import log_layout, wanted_layout
-from kvasir_vllm.lookups import LookupService
-from kvasir_vllm.metadata import KvasirMetadata, WorkerLayout
-from kvasir_vllm.options import THE_FLAG, Options
-from kvasir_vllm.pages import layout_of
-from kvasir_vllm.published import Published
-from kvasir_vllm.scheduler import SchedulerSide
-from kvasir_vllm.stats import IDENTITY, KvasirPromMetrics, KvasirStats
-from kvasir_vllm.topology import refuse_what_is_not_served, topology_of
-from kvasir_vllm.worker import WorkerSide
+from kvasir_vllm.scheduler.events import StoredEvents
+from kvasir_vllm.scheduler.lookups import LookupService
+from kvasir_vllm.scheduler.side import SchedulerSide
+from kvasir_vllm.shared import compat
+from kvasir_vllm.shared.chunks import Chunking, chunk_tokens_of
+from kvasir_vllm.shared.errors import ConfigurationError, UnsupportedError
+from kvasir_vllm.shared.fingerprint import Identity, identity_of
+from kvasir_vllm.shared.kvlayout import log_layout, wanted_layout
+from kvasir_vllm.shared.metadata import KvasirMetadata, WorkerLayout
+from kvasir_vllm.shared.options import THE_FLAG, Options
+from kvasir_vllm.shared.published import Published
+from kvasir_vllm.shared.stats import IDENTITY, KvasirPromMetrics, KvasirStats
+from kvasir_vllm.shared.topology import refuse_what_is_not_served, topology_of
+from kvasir_vllm.worker.pages import layout_of
+from kvasir_vllm.worker.side import WorkerSide
 
 #: The engine's start waits this long for the namespace, and then this long for the node: with both there, the first
 #: prompt is stored already.
@@ -73,7 +73,7 @@ def _complete(future: Future[Any], make: Callable[..., Any], *arguments: Any) ->
 
 
 class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
-    """vLLM's KV connector for Kvasir. Options: :class:`kvasir_vllm.options.Options`."""
+    """vLLM's KV connector for Kvasir. Options: :class:`kvasir_vllm.shared.options.Options`."""
 
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any) -> None:
         """Raises :class:`ConfigurationError` or :class:`UnsupportedError` where starting would be wrong."""

@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 import aiohttp
 from kvasir import KvasirError
 from kvasir.aio import AsyncClient
-from kvasir_vllm.chunks import key_of
-from kvasir_vllm.errors import UnsupportedError
-from kvasir_vllm.hashing import block_hashes
-from kvasir_vllm.published import METRIC, Published
+from kvasir_vllm.shared.chunks import key_of
+from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.hashing import block_hashes
+from kvasir_vllm.shared.published import METRIC, Published
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvasir_router.engines import Engine, reason
@@ -53,9 +53,9 @@ class PrefixScores(Protocol):
 class NodeScores:
     """Asks the node beside each engine by a lookup that leases nothing.
 
-    The keys and the namespace are the engine's own: it publishes what they are made of (:mod:`kvasir_vllm.published`)
-    from its first request on; until then nothing is known of it. This process has to be allowed to open the node's
-    socket, and has to have the engines' PYTHONHASHSEED where they have one.
+    The keys and the namespace are the engine's own: it publishes what they are made of
+    (:mod:`kvasir_vllm.shared.published`) from its first request on; until then nothing is known of it. This process has
+    to be allowed to open the node's socket, and has to have the engines' PYTHONHASHSEED where they have one.
     """
 
     def __init__(self, http: Callable[[], aiohttp.ClientSession], metrics: Metrics, bound: float, token: bytes) -> None:
@@ -159,7 +159,7 @@ class _PromptHashes:
         self._made: dict[tuple[str, int], asyncio.Future[list[bytes]]] = {}
 
     async def of(self, algorithm: str, block_tokens: int) -> list[bytes]:
-        """See :func:`kvasir_vllm.hashing.block_hashes`."""
+        """See :func:`kvasir_vllm.shared.hashing.block_hashes`."""
         made = self._made.get((algorithm, block_tokens))
         if made is None:
             work = off_loop(

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from kvasir import Client, KvasirError
 
-from kvasir_vllm.chunks import chunk_tokens_of
 from kvasir_vllm.doctor.findings import Finding, note, ok, problem
-from kvasir_vllm.errors import ConfigurationError
-from kvasir_vllm.options import THE_FLAG, Options
+from kvasir_vllm.shared.chunks import chunk_tokens_of
+from kvasir_vllm.shared.errors import ConfigurationError
+from kvasir_vllm.shared.options import THE_FLAG, Options
 
 _ATTACH_SECONDS = 3.0
 _SHARED_ALGORITHMS = ("sha256", "sha256_cbor")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 
 from kvasir_vllm.doctor.findings import Finding, note, ok, problem
-from kvasir_vllm.options import THE_FLAG
-from kvasir_vllm.published import METRIC, Published, differences
+from kvasir_vllm.shared.options import THE_FLAG
+from kvasir_vllm.shared.published import METRIC, Published, differences
 
 _SECONDS = 5.0
 

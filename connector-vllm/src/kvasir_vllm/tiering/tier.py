@@ -22,8 +22,8 @@ from vllm.v1.core import kv_cache_utils
 from vllm.v1.kv_offload.base import LookupResult, Medium, RequestOffloadingContext
 from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, TransferJob
 
-from kvasir_vllm.chunks import key_of
-from kvasir_vllm.fingerprint import weights_digest as digest_of_files
+from kvasir_vllm.shared.chunks import key_of
+from kvasir_vllm.shared.fingerprint import weights_digest as digest_of_files
 from kvasir_vllm.tiering.identity import group_of, hash_of, namespace_of, processor, shards_of
 from kvasir_vllm.tiering.link import Link
 from kvasir_vllm.tiering.lookups import Answer, Found, Lookups

@@ -118,12 +118,12 @@ def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     from kvasir import Client, Namespace, Shard
     from kvasir._copy import Copier
     from kvasir.deadline import Deadline
-    from kvasir_vllm.chunks import Chunking
-    from kvasir_vllm.layout import GroupPages, Layout, Strip
-    from kvasir_vllm.lookups import namespace_fields
-    from kvasir_vllm.metadata import LoadOrder, StoreOrder, Ticket
-    from kvasir_vllm.options import Options
-    from kvasir_vllm.worker import WorkerSide
+    from kvasir_vllm.scheduler.lookups import namespace_fields
+    from kvasir_vllm.shared.chunks import Chunking
+    from kvasir_vllm.shared.metadata import LoadOrder, StoreOrder, Ticket
+    from kvasir_vllm.shared.options import Options
+    from kvasir_vllm.worker.layout import GroupPages, Layout, Strip
+    from kvasir_vllm.worker.side import WorkerSide
 
     # As the CPU backend has it: blocks of 128 tokens, and for each layer a page of 64 KiB.
     block, layers, page = 128, 32, 64 << 10

@@ -1,0 +1,1 @@
+"""The half of the connector in the scheduler's process: what is looked up, loaded and stored for which request."""

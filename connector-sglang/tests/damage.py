@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvasir_sglang.transfer import Place
+from kvasir_sglang.shared.transfer import Place
 
 
 def damage(files: list[Path], needle: bytes) -> int:

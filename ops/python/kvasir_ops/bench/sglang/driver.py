@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.distributed
 from kvasir._memory import copy
-from kvasir_sglang.identity import pack
+from kvasir_sglang.shared.identity import pack
 from sglang.srt.mem_cache.hicache_storage import HiCacheStorageConfig
 from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool
 from sglang.srt.mem_cache.pool_host.mha import MHATokenToKVPoolHost

@@ -15,13 +15,13 @@ from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavai
 from kvasir.engine.breaker import FAILURES
 from kvasir_ops.testing import Node, until
 
-from kvasir_sglang import held as held_module
-from kvasir_sglang import transfer as transfer_module
-from kvasir_sglang.identity import NO_PARENT, Ranks
-from kvasir_sglang.node import Connection, LoadGate
-from kvasir_sglang.options import Options
-from kvasir_sglang.pages import Destination
-from kvasir_sglang.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Place, Transfer
+from kvasir_sglang.shared import held as held_module
+from kvasir_sglang.shared import transfer as transfer_module
+from kvasir_sglang.shared.connection import Connection, LoadGate
+from kvasir_sglang.shared.identity import NO_PARENT, Ranks
+from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.pages import Destination
+from kvasir_sglang.shared.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Place, Transfer
 
 BYTES = 4096
 LONG = 10_000

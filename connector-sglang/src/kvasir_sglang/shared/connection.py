@@ -10,8 +10,8 @@ from typing import Final
 from kvasir import Client, Copies, Deadline, Shard
 from kvasir.engine.session import SessionKeeper
 
-from kvasir_sglang.metrics import logger
-from kvasir_sglang.options import Options
+from kvasir_sglang.shared.metrics import logger
+from kvasir_sglang.shared.options import Options
 
 #: Attaching maps the whole arena.
 _ATTACH_SECONDS: Final = 30.0

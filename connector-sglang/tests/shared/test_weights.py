@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from kvasir.engine.weights import UnknownWeightsError, digest_of
 
-from kvasir_sglang.weights import weights_of
+from kvasir_sglang.shared.weights import weights_of
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 SGLang asks in its scheduler's thread, and takes at its word what is found: a load that then fails ends its requests.
 So only pages that are leased in the node's DRAM are found. Copies run in two threads here, which never end by an
-exception and never outlast their deadlines (:mod:`kvasir_sglang.transfer`).
+exception and never outlast their deadlines (:mod:`kvasir_sglang.shared.transfer`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from sglang.srt.mem_cache.unified_cache.unified_cache_linker import LayerWiseLoa
 from sglang.srt.runtime_context import get_parallel
 from sglang.srt.utils import get_device_module
 
-from kvasir_sglang.device_pages import DevicePages, device_pools
-from kvasir_sglang.door import Door
-from kvasir_sglang.held import HOLD_SECONDS
-from kvasir_sglang.identity import NO_PARENT, Ranks, pack
-from kvasir_sglang.pages import I64, Bools, PageError
-from kvasir_sglang.prefixes import complete_prefixes
-from kvasir_sglang.transfer import Place
-from kvasir_sglang.worker import Worker
+from kvasir_sglang.linker.device_pages import DevicePages, device_pools
+from kvasir_sglang.linker.task_thread import TaskThread
+from kvasir_sglang.shared.held import HOLD_SECONDS
+from kvasir_sglang.shared.identity import NO_PARENT, Ranks, pack
+from kvasir_sglang.shared.pages import I64, Bools, PageError, name_of
+from kvasir_sglang.shared.prefixes import complete_prefixes
+from kvasir_sglang.shared.rank_client import RankClient
+from kvasir_sglang.shared.transfer import Place
 
 #: Layers are loaded in groups of at least so many bytes: each group costs two looks at each page's header.
 GROUP_BYTES: Final = 4 << 20
@@ -111,11 +111,11 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         server_args: SGLang's, for the weights.
         params: SGLang's, with the pools and the ranks' groups.
         components: of SGLang's tree.
-        extra_config: ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.options.Options`.
+        extra_config: ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.shared.options.Options`.
         forward_stream: on which the engine writes pages.
 
     Raises:
-        ValueError: see :class:`~kvasir_sglang.door.Door`; or pools whose pages cannot be stored.
+        ValueError: see :class:`~kvasir_sglang.shared.rank_client.RankClient`; or pools whose pages cannot be stored.
     """
 
     def __init__(
@@ -131,18 +131,18 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         kvcache = params.token_to_kv_pool_allocator.get_kvcache()
         self._group = device_pools(kvcache, params, components)
         self.pools = self._group.entry_map
-        pages = {_name(entry.name): DevicePages(entry, self._group.num_layers) for entry in self._group.entries}
+        pages = {name_of(entry.name): DevicePages(entry, self._group.num_layers) for entry in self._group.entries}
         ranks = _ranks(params, replicated=self._group.rank_replicated)
         device = self._group.entries[0].kv_buffer[0].device
         if device.type not in ("cpu", "cuda"):
             raise ValueError(f"KV pools on {device.type} are not served by the cache linker; cpu and cuda are")
         model = str(getattr(server_args, "served_model_name", None) or getattr(server_args, "model_path", ""))
-        self._door = Door(
+        self._client = RankClient(
             extra_config, ranks, model, (lambda: _cuda_copier(device)) if device.type == "cuda" else None,
             server_args=server_args,
         )  # fmt: skip
-        self._options = self._door.options
-        self._bounded = self._door.transfer.bounded
+        self._options = self._client.options
+        self._bounded = self._client.transfer.bounded
         self._stores = not self._group.rank_replicated or ranks.tp_rank == 0
         drafts = bool(params.mtp_draft_device_pools or params.sidecar_draft_device_pools)
         self._pools = {name: self._placed(name, each, params.page_size, drafts) for name, each in pages.items()}
@@ -153,16 +153,16 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         self._lock = threading.Lock()
         self._found: dict[str, _Found] = {}
         self._queued: dict[str, _Load] = {}
-        self._loads = Worker("kvasir-linker-load", self._load, self._forget_expired)
-        self._offloads = Worker("kvasir-linker-store", self._offload)
+        self._loads = TaskThread("kvasir-linker-load", self._load, self._forget_expired)
+        self._offloads = TaskThread("kvasir-linker-store", self._offload)
         self._results: SimpleQueue[bool] = SimpleQueue()
-        self._door.open(next(iter(self._pools.values())).place)
+        self._client.open(next(iter(self._pools.values())).place)
 
     def _placed(self, name: str, pages: DevicePages, page_tokens: int, drafts: bool) -> _Pool:
         # Buffers of a draft model stand beside the model's own in one object.
         identity = f"{name} with draft" if drafts else name
         split = not self._group.rank_replicated
-        return _Pool(name, pages, self._door.place(identity, pages, page_tokens, split=split))
+        return _Pool(name, pages, self._client.place(identity, pages, page_tokens, split=split))
 
     # ---- asking: SGLang's scheduler
 
@@ -177,7 +177,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         if not wanted or not pages:
             return none
         keys = pack(pages)
-        windows = {_name(each.name): _window(each) for each in wanted}
+        windows = {name_of(each.name): _window(each) for each in wanted}
         with self._lock:
             known = self._found.get(rid)
         if known is not None and known.answers(keys, windows):
@@ -196,7 +196,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         try:
             for name, window in windows.items():
                 place = self._pools[name].place
-                lease = self._door.transfer.lease(place, keys, deadline, sparse=bool(window), seconds=HOLD_SECONDS)
+                lease = self._client.transfer.lease(place, keys, deadline, sparse=bool(window), seconds=HOLD_SECONDS)
                 leases[name] = lease
                 restorable &= complete_prefixes(_hits(lease, count), window)
                 if not restorable.any():
@@ -227,7 +227,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
 
     def _give_back(self, leases: dict[str, Lease]) -> None:
         for lease in leases.values():
-            self._door.transfer.give_back(lease)
+            self._client.transfer.give_back(lease)
 
     # ---- loading
 
@@ -247,7 +247,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         return True
 
     def _wanted(self, transfer: PoolTransfer) -> _Wanted:
-        pool = self._pools[_name(transfer.name)]
+        pool = self._pools[name_of(transfer.name)]
         keys = list(transfer.keys or ())
         return _Wanted(pool, pack(keys), pool.pages.starts(transfer.host_indices, len(keys)))
 
@@ -282,7 +282,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
 
         def work(deadline: Deadline) -> bool:
             ready.synchronize()
-            with self._door.transfer.loads_first():
+            with self._client.transfer.loads_first():
                 self._load_layers(index, loads, deadline)
             return True
 
@@ -315,10 +315,10 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
             arrived = True
         finally:
             for lease in asked:
-                self._door.transfer.give_back(lease)
+                self._client.transfer.give_back(lease)
             for _, each in wanted:
                 pages, seconds = len(each.starts), time.monotonic() - begin
-                self._door.transfer.count_loaded(
+                self._client.transfer.count_loaded(
                     "linker_load", each.pool.place, pages if arrived else 0, 0 if arrived else pages, seconds
                 )
 
@@ -326,7 +326,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         lease = found.part(wanted) if found is not None else None
         if lease is None:
             # The question was too long ago, or the node was restarted since: it is asked once more.
-            lease = self._door.transfer.lease(wanted.pool.place, wanted.keys, deadline, sparse=True)
+            lease = self._client.transfer.lease(wanted.pool.place, wanted.keys, deadline, sparse=True)
             asked.append(lease)
         if not _hits(lease, len(wanted.starts)).all():
             raise PagesGoneError(f"pages of pool {wanted.pool.name} that were found are gone")
@@ -383,7 +383,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
 
         def work(deadline: Deadline) -> Bools:
             wanted = self._wanted(transfer)
-            return self._door.transfer.store(
+            return self._client.transfer.store(
                 "linker_offload", wanted.pool.place, wanted.keys,
                 lambda first, end: wanted.pool.pages.source(wanted.starts[first:end]), NO_PARENT, stored, deadline,
             )  # fmt: skip
@@ -421,11 +421,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         self.reset()
         self._loads.close()
         self._offloads.close()
-        self._door.close()
-
-
-def _name(pool_name: Any) -> str:
-    return str(getattr(pool_name, "value", pool_name))
+        self._client.close()
 
 
 def _window(transfer: PoolTransfer) -> int:

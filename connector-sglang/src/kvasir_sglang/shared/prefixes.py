@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kvasir_sglang.pages import Bools
+from kvasir_sglang.shared.pages import Bools
 
 
 def complete_prefixes(there: Bools, window: int) -> Bools:

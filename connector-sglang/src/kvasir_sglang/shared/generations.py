@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from kvasir_sglang.identity import Ranks
+from kvasir_sglang.shared.identity import Ranks
 
 _BITS: Final = 63
 #: All ranks are told to forget within some milliseconds; those that fall into two of these find nothing of each other.

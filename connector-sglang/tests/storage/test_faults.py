@@ -248,10 +248,10 @@ def _comes_back(engine: Engine, prompt: Any, wanted: list[bytes]) -> bool:
 _STRANGER = """
 import os, sys
 from kvasir import Namespace
-from kvasir_sglang.identity import Ranks
-from kvasir_sglang.node import Connection
-from kvasir_sglang.options import Options
-from kvasir_sglang.transfer import Place, Transfer
+from kvasir_sglang.shared.identity import Ranks
+from kvasir_sglang.shared.connection import Connection
+from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.transfer import Place, Transfer
 os.setgroups([])
 os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))

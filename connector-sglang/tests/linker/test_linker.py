@@ -20,7 +20,7 @@ from linked import LinkedEngine
 from sglang.srt.mem_cache.base_prefix_cache import MatchPrefixParams
 from sglang.srt.mem_cache.radix_cache import RadixKey
 
-from kvasir_sglang import linker as linker_module
+from kvasir_sglang.linker import linker as linker_module
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -103,7 +103,7 @@ def test_an_engine_whose_pages_differ_finds_nothing(make: Any, different: dict[s
 
 
 @pytest.mark.parametrize("mla", [False, True])
-def test_both_doors_share_pages_when_the_host_pool_has_pages_as_the_gpu_writes_them(
+def test_storage_and_linker_share_pages_when_the_host_pool_has_pages_as_the_gpu_writes_them(
     make: Any, node: Node, mla: bool
 ) -> None:
     linked, prompt, another = make(mla=mla), tokens(5), tokens(5)

@@ -10,8 +10,8 @@ from typing import Any, Final
 from kvasir import Namespace, Shard
 from kvasir.identity import KEY_BYTES
 
-from kvasir_sglang.pages import PoolPages
-from kvasir_sglang.weights import Weights
+from kvasir_sglang.shared.pages import PoolPages
+from kvasir_sglang.shared.weights import Weights
 
 #: SGLang's page hash: SHA-256 over the digest before it and the page's token ids as little-endian uint32, the chain
 #: seeded with LoRA adapter and cache salt (``storage_namespace_seed``).

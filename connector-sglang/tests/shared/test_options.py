@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kvasir_sglang.options import Options
+from kvasir_sglang.shared.options import Options
 
 
 def test_sglangs_own_keys_beside_ours_are_left_alone() -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kvasir.engine.weights import UnknownWeightsError, digest_of_adapter, digest_of_model
 
-from kvasir_sglang.metrics import logger
+from kvasir_sglang.shared.metrics import logger
 
 #: Server arguments that change what keys and values a model computes, or how they are coded.
 _SETTINGS: Final = (

@@ -28,11 +28,11 @@ from kvasir.engine.breaker import Breaker
 from kvasir.engine.log import SeldomLog
 from kvasir.identity import KEY_BYTES
 
-from kvasir_sglang.held import HOLD_SECONDS, HeldLeases
-from kvasir_sglang.metrics import BYTES, CALLS, PAGES, SECONDS, Throughput, logger
-from kvasir_sglang.node import Connection, LoadGate
-from kvasir_sglang.options import Options
-from kvasir_sglang.pages import Bools, Destination, PageError
+from kvasir_sglang.shared.connection import Connection, LoadGate
+from kvasir_sglang.shared.held import HOLD_SECONDS, HeldLeases
+from kvasir_sglang.shared.metrics import BYTES, CALLS, PAGES, SECONDS, Throughput, logger
+from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.pages import Bools, Destination, PageError
 
 Answer = TypeVar("Answer")
 

@@ -1,7 +1,7 @@
 """The class that SGLang loads: a ``HiCacheStorage`` whose pages live in a Kvasir node.
 
 SGLang calls it from its prefetch, prefetch I/O and backup threads, which an exception ends and a long call stalls, and
-with them every other rank. So each call ends by its deadline (:mod:`kvasir_sglang.transfer`) with a result.
+with them every other rank. So each call ends by its deadline (:mod:`kvasir_sglang.shared.transfer`) with a result.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from sglang.srt.mem_cache.hicache_storage import (
 )
 from sglang.srt.observability.metrics_collector import StorageMetrics
 
-from kvasir_sglang.door import KV, Door
-from kvasir_sglang.identity import NO_PARENT, Ranks, pack
-from kvasir_sglang.metrics import logger
-from kvasir_sglang.pages import Bools, Destination, PageError, PoolPages, pages_of, tensor_pieces
-from kvasir_sglang.prefixes import complete_prefixes
-from kvasir_sglang.transfer import Place
+from kvasir_sglang.shared.identity import NO_PARENT, Ranks, pack
+from kvasir_sglang.shared.metrics import logger
+from kvasir_sglang.shared.pages import Bools, Destination, PageError, PoolPages, name_of
+from kvasir_sglang.shared.prefixes import complete_prefixes
+from kvasir_sglang.shared.rank_client import KV, RankClient
+from kvasir_sglang.shared.transfer import Place
+from kvasir_sglang.storage.host_pages import pages_of, tensor_pieces
 
 #: Added to the layout of pages that come over the generic calls: SGLang flattens those itself, in an order of its own.
 _FLAT_ORDER: Final = " flattened by the engine"
@@ -49,19 +50,19 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     """HiCache storage on the node beside the engine.
 
     Args:
-        storage_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.options.Options`.
+        storage_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.shared.options.Options`.
         extra_kwargs: nothing that is used.
 
     Raises:
-        ValueError: see :class:`~kvasir_sglang.door.Door`.
+        ValueError: see :class:`~kvasir_sglang.shared.rank_client.RankClient`.
     """
 
     def __init__(self, storage_config: HiCacheStorageConfig, extra_kwargs: dict[str, Any] | None = None) -> None:
         del extra_kwargs
-        self._door = Door(storage_config.extra_config, Ranks.of(storage_config), storage_config.model_name)
-        self._options = self._door.options
-        self._ranks = self._door.ranks
-        self._transfer = self._door.transfer
+        self._client = RankClient(storage_config.extra_config, Ranks.of(storage_config), storage_config.model_name)
+        self._options = self._client.options
+        self._ranks = self._client.ranks
+        self._transfer = self._client.transfer
         self._bounded = self._transfer.bounded
         #: SGLang then loads and stores by the v1 calls, else by the generic ones.
         self._zero_copy = bool((storage_config.extra_config or {}).get("interface_v1", 0))
@@ -82,7 +83,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     def register_mem_host_pool_v2(self, host_pool: Any, host_pool_name: Any) -> None:
         """Takes a side pool of a hybrid model, or the anchor once more."""
         super().register_mem_host_pool_v2(host_pool, host_pool_name)
-        name = _name(host_pool_name)
+        name = name_of(host_pool_name)
         logical = name == KV and getattr(host_pool, "kv_buffer", None) is None
         if not logical and self._host_pools.get(name) is not host_pool:
             self._register(name, host_pool)
@@ -97,21 +98,21 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         with self._lock:
             self._host_pools[name] = pool
             self._pools[name] = placed
-        self._door.open(placed.place)
+        self._client.open(placed.place)
 
     def _placed(self, name: str, pages: PoolPages) -> _Pool:
         split = self._ranks.is_split(name, pages.pool)
         tokens = int(getattr(self, "mem_pool_host", pages.pool).page_size)
         return _Pool(
             pages,
-            self._door.place(name, pages, tokens, split=split),
-            self._door.place(name, pages, tokens, split=split, order=_FLAT_ORDER),
+            self._client.place(name, pages, tokens, split=split),
+            self._client.place(name, pages, tokens, split=split, order=_FLAT_ORDER),
         )
 
     def _pool(self, name: Any) -> _Pool:
-        pool = self._pools.get(_name(name))
+        pool = self._pools.get(name_of(name))
         if pool is None:
-            raise PageError(f"pool {_name(name)} is not registered")
+            raise PageError(f"pool {name_of(name)} is not registered")
         return pool
 
     # ---- zero-copy calls
@@ -294,7 +295,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
 
     def clear(self) -> None:
         """Forgets, for this engine and until it ends, what was stored before; other engines keep their pages."""
-        self._door.forget()
+        self._client.forget()
         for name, pool in list(self._pools.items()):
             self._pools[name] = self._placed(name, pool.pages)
 
@@ -307,11 +308,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
 
     def close(self) -> None:
         """Ends this rank's sessions; SGLang calls it when it detaches. Pages stay in the node."""
-        self._door.close()
-
-
-def _name(pool_name: Any) -> str:
-    return str(getattr(pool_name, "value", pool_name))
+        self._client.close()
 
 
 def _list(done: Bools) -> list[bool]:

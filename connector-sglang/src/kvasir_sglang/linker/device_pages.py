@@ -16,7 +16,7 @@ from sglang.srt.mem_cache.hybrid_cache.linker_pool_assembler import (
 )
 from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, MLATokenToKVPool
 
-from kvasir_sglang.pages import I64, U64, Destination, PageError, PoolPages, dtype_of, fingerprint, geometry_of
+from kvasir_sglang.shared.pages import I64, U64, Destination, PageError, PoolPages, dtype_of, fingerprint, geometry_of
 
 #: Pools whose pages are stored as the host pool of this class, in layout ``page_first_direct``, has them.
 _HOST_POOLS: Final = {MHATokenToKVPool: "MHATokenToKVPoolHost", MLATokenToKVPool: "MLATokenToKVPoolHost"}

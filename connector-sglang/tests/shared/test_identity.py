@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kvasir_sglang.identity import Identity, Ranks, pack
-from kvasir_sglang.weights import Weights
+from kvasir_sglang.shared.identity import Identity, Ranks, pack
+from kvasir_sglang.shared.weights import Weights
 
 HASHES = [f"{index:064x}" for index in (1, 2, 3)]
 PAGES: Any = SimpleNamespace(fingerprint="layout", dtype="bfloat16")

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from queue import Empty, Queue
 from typing import Any, Final
 
-from kvasir_sglang.metrics import logger
+from kvasir_sglang.shared.metrics import logger
 
 #: How often a thread without work looks after things.
 _IDLE_SECONDS: Final = 1.0
 
 
-class Worker:
+class TaskThread:
     """A thread that works through a queue, and looks after things in between."""
 
     def __init__(self, name: str, work: Callable[[Any], None], between: Callable[[], None] | None = None) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from kvasir_sglang.generations import Generations
-from kvasir_sglang.identity import Ranks
+from kvasir_sglang.shared.generations import Generations
+from kvasir_sglang.shared.identity import Ranks
 
 PROCESS = """
 from types import SimpleNamespace
-from kvasir_sglang.generations import Generations
-from kvasir_sglang.identity import Ranks
+from kvasir_sglang.shared.generations import Generations
+from kvasir_sglang.shared.identity import Ranks
 for replicated in (False, True):
     arguments = SimpleNamespace(port=30000, random_seed=7, nnodes=1)
     drawn = Generations(Ranks(tp_size=2, replicated=replicated), arguments, lambda: 1000.0)

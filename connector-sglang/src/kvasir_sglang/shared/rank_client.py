@@ -1,4 +1,4 @@
-"""What both of SGLang's doors to an outside tier share: who this engine is, its sessions with the node, its calls."""
+"""What the storage and the linker of one rank use: the engine's identity, its sessions with the node, its calls."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from kvasir.engine.log import SeldomLog
 from kvasir.engine.weights import UnknownWeightsError
 from sglang.srt.mem_cache import utils as sglang_hashes
 
-from kvasir_sglang.generations import Generations
-from kvasir_sglang.identity import Identity, Ranks
-from kvasir_sglang.metrics import logger
-from kvasir_sglang.node import Connection
-from kvasir_sglang.options import SECTION, Options
-from kvasir_sglang.pages import PoolPages
-from kvasir_sglang.transfer import Place, Transfer
-from kvasir_sglang.weights import Weights, weights_of
+from kvasir_sglang.shared.connection import Connection
+from kvasir_sglang.shared.generations import Generations
+from kvasir_sglang.shared.identity import Identity, Ranks
+from kvasir_sglang.shared.metrics import logger
+from kvasir_sglang.shared.options import SECTION, Options
+from kvasir_sglang.shared.pages import PoolPages
+from kvasir_sglang.shared.transfer import Place, Transfer
+from kvasir_sglang.shared.weights import Weights, weights_of
 
 #: SGLang's name of the pool that all others stand beside.
 KV: Final = "kv"
 
 
-class Door:
-    """One rank's way in. Pages that two doors place equally are found through both.
+class RankClient:
+    """One rank's use of the node. Pages that the storage and the linker place equally are found through both.
 
     Args:
         extra_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`Options`.
@@ -85,7 +85,7 @@ class Door:
             pages: the pool's.
             page_tokens: of the engine's pages.
             split: whether each tensor-parallel rank has bytes of its own.
-            order: see :meth:`kvasir_sglang.identity.Identity.namespace`.
+            order: see :meth:`kvasir_sglang.shared.identity.Identity.namespace`.
         """
         identity = Identity(self.ranks, self._weights, page_tokens, self._generation)
         namespace = identity.namespace(name, pages, split=split, order=order)

@@ -1,0 +1,1 @@
+"""What the storage and the linker both use; imports neither of them."""

@@ -1,6 +1,6 @@
 """The suite ``control``: calls that move no bytes, beside a bare echo between the same two runtimes.
 
-The echo server is a JVM with the node's flags and the node's way of waiting (``io.kvasir.ops.bench.EchoServer``); the
+The echo server is a JVM with the node's flags and the node's way of waiting (``io.kvasir.bench.suite.EchoServer``); the
 echo's client waits like ``kvasir.Client``. Echoes and calls take turns, a burst of each, within every run. One record
 is of a ping beside other connections that send the longest lookups; its reference is the same ping without them.
 """
@@ -19,9 +19,10 @@ from kvasir._calls import StoreCall
 
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.crowd import CONNECTIONS, KEYS, Crowd
-from kvasir_ops.bench.node import Helper, Node, java
+from kvasir_ops.bench.node import Helper, Node
 from kvasir_ops.bench.objects import buffer, key_of, store_all
 from kvasir_ops.bench.records import Goal, Record, at_most, percentile, record
+from kvasir_ops.java_bench import prepare
 from kvasir_ops.replay.content import Content
 
 ECHO_BYTES = 64
@@ -68,6 +69,7 @@ class EchoClient:
 
 def run(context: Context) -> Generator[Record, None, None]:
     """One node, one echo server."""
+    programs = prepare(context.home, context.say)
     node = Node(
         context.home,
         context.directory / "control",
@@ -79,7 +81,7 @@ def run(context: Context) -> Generator[Record, None, None]:
         node.start()
         client = stack.enter_context(node.client(deadline=10.0))
         path = str(context.directory / "echo.sock")
-        command = java(context.home, "io.kvasir.ops.bench.EchoServer", path, str(SPIN_US))
+        command = programs.like_a_node("io.kvasir.bench.suite.EchoServer", path, str(SPIN_US))
         stack.enter_context(closing(Helper(command)))
         echo = stack.enter_context(closing(EchoClient(path)))
         keys = [key_of("control", index) for index in range(LOOKUP_KEYS)]

@@ -18,9 +18,10 @@ from typing import Any
 from kvasir import Client
 
 from kvasir_ops.bench.context import Context
-from kvasir_ops.bench.node import MIB, START_BOUND_S, Node, java
+from kvasir_ops.bench.node import MIB, START_BOUND_S, Node
 from kvasir_ops.bench.objects import buffer
 from kvasir_ops.bench.records import Goal, Record, at_most, record
+from kvasir_ops.java_bench import prepare
 from kvasir_ops.lab.nodes import free_ports
 from kvasir_ops.replay.content import Content
 
@@ -152,7 +153,8 @@ def _await_seen(asker: Client, key: bytes) -> None:
 
 
 def _third_node(context: Context, seed: str, port: int) -> dict[str, Any]:
-    command = java(context.home, "io.kvasir.ops.bench.DirectoryBench", seed, str(port), "3", str(CHUNKS))
+    programs = prepare(context.home, context.say)
+    command = programs.like_a_node("io.kvasir.bench.suite.DirectoryBench", seed, str(port), "3", str(CHUNKS))
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_BOUND_S, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the directory's bench failed: {done.stderr[-2000:]}")

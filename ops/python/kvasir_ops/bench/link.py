@@ -1,6 +1,6 @@
 """The peer link beside raw Aeron, and beside Mooncake's TCP transfer (part of the suite ``cluster``).
 
-``io.kvasir.ops.bench.LinkBench`` moves the bytes: two processes that measure raw Aeron and the link in turn with the
+``io.kvasir.bench.suite.LinkBench`` moves the bytes: two processes that measure raw Aeron and the link in turn with the
 same settings. Loss and delay are those of :mod:`kvasir_ops.lab.network`.
 """
 
@@ -17,8 +17,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from kvasir_ops import java_bench
 from kvasir_ops.bench.context import Context
-from kvasir_ops.bench.node import java
 from kvasir_ops.bench.peers.driven import Driven, DriverError
 from kvasir_ops.bench.peers.drivers.protocol import OBJECT_BYTES, OBJECTS
 from kvasir_ops.bench.peers.environments import MOONCAKE, PeerUnavailableError, prepare
@@ -91,7 +91,8 @@ def _measure(context: Context, place: Place, size: int, more: Sequence[str] = ()
     arguments += ["--runs", str(context.runs), "--directory", str(context.shared_memory), *more]
     if place.holder:
         arguments += ["--holder-prefix", " ".join(place.holder)]
-    command = [*place.puller, *java(context.home, "io.kvasir.ops.bench.LinkBench", *arguments)]
+    programs = java_bench.prepare(context.home, context.say)
+    command = [*place.puller, *programs.like_a_node("io.kvasir.bench.suite.LinkBench", *arguments)]
     context.say(f"link: {size >> 20} MiB objects, datagrams of {place.payload} bytes, {context.runs} runs")
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=BOUND_S

@@ -1,4 +1,4 @@
-"""Starts the real node (and other Java programs of the build) for a benchmark, and ends it with all it started."""
+"""Starts the real node (and Java programs beside it) for a benchmark, and ends it with all it started."""
 
 from __future__ import annotations
 
@@ -26,16 +26,6 @@ _HTTP_ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 class NodeError(Exception):
     """A node or a Java program beside it cannot be used; the message says why."""
-
-
-def java(home: Path, main: str, *arguments: str) -> list[str]:
-    """The command of a Java program of this build, with the flags that every Kvasir process has."""
-    build = os.environ.get("KVASIR_BUILD")
-    jdk = os.environ.get("JAVA_HOME")
-    if not build or not jdk:
-        raise NodeError("KVASIR_BUILD and JAVA_HOME are not set: run the benchmarks with ./kvasir bench")
-    flags = [f"@{home}/ops/jvm.args", f"@{home}/ops/node.jvm.args", f"@{build}/classpath.args"]
-    return [f"{jdk}/bin/java", *flags, main, *arguments]
 
 
 class Node:

@@ -1,4 +1,4 @@
-"""The suite ``ssd``: runs the SSD tier's own benchmark (``io.kvasir.ops.bench.SsdBench``) and takes over its figures.
+"""The suite ``ssd``: runs the SSD tier's own benchmark (``io.kvasir.bench.suite.SsdBench``) and takes over its figures.
 
 The Java program measures the tier and the raw disk in turn in one process, and gives the medians of both; whether they
 meet the goals is decided here, as for every other suite.
@@ -11,8 +11,8 @@ import subprocess
 from collections.abc import Generator
 
 from kvasir_ops.bench.context import Context
-from kvasir_ops.bench.node import java
 from kvasir_ops.bench.records import FIELDS, Goal, Record, at_least, at_most
+from kvasir_ops.java_bench import prepare
 
 BOUND_S = 1800
 GOALS: dict[str, Goal] = {
@@ -29,10 +29,11 @@ GOALS: dict[str, Goal] = {
 
 def run(context: Context) -> Generator[Record, None, None]:
     """One JVM for all figures; its progress lines go where ours go."""
+    programs = prepare(context.home, context.say)
     place = context.directory / "ssd"
     place.mkdir()
     output = context.directory / "ssd.json"
-    command = java(context.home, "io.kvasir.ops.bench.SsdBench", "--dir", str(place), "--json", str(output))
+    command = programs.like_a_node("io.kvasir.bench.suite.SsdBench", "--dir", str(place), "--json", str(output))
     context.say("ssd: raw disk and tier in turn, a few minutes")
     with subprocess.Popen(
         [*command, "--runs", str(context.runs)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL

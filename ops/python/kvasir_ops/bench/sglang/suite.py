@@ -12,9 +12,10 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
+from kvasir_ops import java_bench
 from kvasir_ops.bench.context import Context
 from kvasir_ops.bench.control import SPIN_US
-from kvasir_ops.bench.node import Helper, Node, java
+from kvasir_ops.bench.node import Helper, Node
 from kvasir_ops.bench.peers.environments import MOONCAKE, PeerUnavailableError, require_system
 from kvasir_ops.bench.records import Record, at_least, at_most, record
 from kvasir_ops.environments import SGLANG_VERSION, Environment, EnvironmentUnavailableError, prepare, sglang
@@ -43,6 +44,7 @@ class DriverError(Exception):
 def run(context: Context) -> Generator[Record, None, None]:
     """Measures everything in one process of SGLang's, and yields the records."""
     python, mooncake = _environment(context)
+    programs = java_bench.prepare(context.home, context.say)
     node = Node(
         context.home,
         context.directory / "sglang",
@@ -54,7 +56,9 @@ def run(context: Context) -> Generator[Record, None, None]:
         node.start()
         node.client(deadline=10.0).close()
         echo = str(context.directory / "echo-sglang.sock")
-        stack.enter_context(closing(Helper(java(context.home, "io.kvasir.ops.bench.EchoServer", echo, str(SPIN_US)))))
+        stack.enter_context(
+            closing(Helper(programs.like_a_node("io.kvasir.bench.suite.EchoServer", echo, str(SPIN_US))))
+        )
         settings = {
             "socket": node.socket,
             "echo": echo,

@@ -70,6 +70,18 @@ class SourcesTest {
     }
 
     @Test
+    void benchmarksAreInTheModuleThatIsNotShipped() throws IOException {
+        final Set<String> found = new TreeSet<>();
+        for (final Path source : sources()) {
+            final String name = REPOSITORY.relativize(source).toString();
+            if (name.contains("Bench") && !name.startsWith("bench/")) {
+                found.add(name);
+            }
+        }
+        assertEquals(Set.of(), found);
+    }
+
+    @Test
     void thereAreSources() throws IOException {
         assertFalse(sources().isEmpty(), "the tests above looked at nothing in " + REPOSITORY);
     }

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import io.kvasir.storage.tier.dram.Payload;
 import io.kvasir.transport.Incarnation;

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import ch.qos.logback.classic.Level;
 import ch.qos.logback.classic.Logger;

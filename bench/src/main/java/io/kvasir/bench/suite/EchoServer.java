@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import io.kvasir.node.engine.DutyCycle;
 import java.io.IOException;

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 /** What the link and raw Aeron have in common in one run. */
 record LinkSettings(int mtu, int termLength, int window) {}

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import com.sun.management.OperatingSystemMXBean;
 import io.kvasir.storage.object.Hash256;

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import java.io.IOException;
 import java.nio.file.Files;

@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import io.kvasir.storage.posix.Posix;
 import io.kvasir.storage.posix.PosixException;

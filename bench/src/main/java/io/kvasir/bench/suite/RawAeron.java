@@ -1,4 +1,4 @@
-package io.kvasir.ops.bench;
+package io.kvasir.bench.suite;
 
 import io.aeron.Aeron;
 import io.aeron.ExclusivePublication;

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import Final
 
 from kvasir._attachment import Attachment, Membership
+from kvasir.backoff import Backoff
 from kvasir.deadline import Deadline
 from kvasir.errors import ClosedError, ForkedError, KvasirError, NodeUnavailableError
 
@@ -33,8 +33,7 @@ class Attacher:
         self._current: Attachment | None = None
         self._attempt: Future[Attachment] | None = None
         self._quiesced: set[int] = set()
-        self._pause = 0.0
-        self._not_before = 0.0
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._closed = False
 
     def current(self) -> Attachment | None:
@@ -58,7 +57,7 @@ class Attacher:
                 raise ClosedError("the client was closed")
             if self._attempt is not None:
                 return self._attempt
-            if time.monotonic() < self._not_before:
+            if not self._backoff.due:
                 raise NodeUnavailableError(f"the node on {self.member.socket_path} did not answer a moment ago")
             previous, self._current = self._current, None
             attempt: Future[Attachment] = Future()
@@ -76,13 +75,12 @@ class Attacher:
         except BaseException as error:
             with self._lock:
                 self._attempt = None
-                self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-                self._not_before = time.monotonic() + self._pause
+                self._backoff.failed()
             attempt.set_exception(error)
             return
         with self._lock:
             self._attempt = None
-            self._pause = 0.0
+            self._backoff.reset()
             self._quiesced.difference_update(quiesced)
             closed = self._closed
             self._current = None if closed else attachment
@@ -112,7 +110,7 @@ class Attacher:
         """From the next attempt on another session is joined."""
         with self._lock:
             self.member = replace(self.member, session=session, secret=secret)
-            self._not_before = self._pause = 0.0
+            self._backoff.reset()
 
     def close(self) -> None:
         """Ends the attachment; an attempt under way is undone when it ends."""

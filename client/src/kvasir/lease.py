@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from kvasir._attachment import Attachment
 from kvasir.errors import KvasirError
 from kvasir.identity import Shard
 from kvasir.records import BoolArray, SlotArray, SlotStatus, Tier
+
+_PRESENT: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class Lease:
             and not self._attachment.is_void()
             and time.monotonic() < self.expires_at
         )
+
+    def part(self, first: int, count: int) -> Lease:
+        """The same lease, of ``count`` chunks from ``first`` on alone: for a load of these, and not to be released."""
+        return replace(self, slots=self.slots[first : first + count])
 
     def release(self) -> None:
         """Gives the slots back; sends and does not wait. Never raises; a second call does nothing."""
@@ -133,6 +140,11 @@ class StoreResult:
     def committed(self) -> int:
         """Objects that this call stored."""
         return int((self.statuses == SlotStatus.COMMITTED).sum())
+
+    @property
+    def present(self) -> BoolArray:
+        """Which objects need no further store: this call stored them, they were there, or another one stores them."""
+        return np.isin(self.statuses, _PRESENT)
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from bounded import calls
 from kvasir import Deadline, DeadlineExceededError, Lease, Namespace, NodeUnavailableError, Pieces
+from kvasir.engine import leases as leases_module
 from kvasir.engine.breaker import FAILURES
 from kvasir_ops.testing import Node, until
 
-from kvasir_sglang.shared import held as held_module
 from kvasir_sglang.shared import transfer as transfer_module
 from kvasir_sglang.shared.connection import Connection, LoadGate
 from kvasir_sglang.shared.identity import NO_PARENT, Ranks
@@ -166,17 +166,17 @@ def test_what_was_found_is_loaded_under_its_lease_batch_by_batch(own_node: Node)
 
 @pytest.mark.integration
 def test_questions_without_a_load_do_not_pile_up_leases(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_module, "MAX_HELD", 2)
+    monkeypatch.setattr(leases_module, "MOST_KEPT", 2)
     keys, pages = fresh(8)
     side.store(keys, pages)
     leases = []
-    hold = side.transfer._held.hold
+    hold = side.transfer._leases.keep
 
     def note(namespace: Namespace, named: bytes, lease: Lease) -> None:
         leases.append(lease)
         hold(namespace, named, lease)
 
-    monkeypatch.setattr(side.transfer._held, "hold", note)
+    monkeypatch.setattr(side.transfer._leases, "keep", note)
     for page in range(8):
         side.transfer.leading(side.place, keys[page * 32 : (page + 1) * 32], Deadline.after(10))
     until(lambda: sum(lease.alive for lease in leases) == 2, "older leases are given back")

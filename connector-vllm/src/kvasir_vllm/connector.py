@@ -18,6 +18,9 @@ from typing import Any, TypeVar, cast
 
 import torch
 from kvasir import KvasirError
+from kvasir.engine.breaker import Breaker
+from kvasir.engine.copiers import copier_of
+from kvasir.engine.options import ConfigurationError
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorRole, SupportsHMA
 from vllm.v1.core.kv_cache_utils import resolve_kv_cache_block_sizes
 
@@ -26,7 +29,6 @@ from kvasir_vllm.scheduler.lookups import LookupService
 from kvasir_vllm.scheduler.side import SchedulerSide
 from kvasir_vllm.shared import compat
 from kvasir_vllm.shared.chunks import Chunking, chunk_tokens_of
-from kvasir_vllm.shared.errors import ConfigurationError, UnsupportedError
 from kvasir_vllm.shared.fingerprint import Identity, identity_of
 from kvasir_vllm.shared.kvlayout import log_layout, wanted_layout
 from kvasir_vllm.shared.metadata import KvasirMetadata, WorkerLayout
@@ -76,7 +78,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     """vLLM's KV connector for Kvasir. Options: :class:`kvasir_vllm.shared.options.Options`."""
 
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any) -> None:
-        """Raises :class:`ConfigurationError` or :class:`UnsupportedError` where starting would be wrong."""
+        """Raises :class:`ConfigurationError` or :class:`UnsupportedEngineError` where starting would be wrong."""
         super().__init__(vllm_config=vllm_config, role=role, kv_cache_config=kv_cache_config)
         self._said: set[str] = set()
         transfer = vllm_config.kv_transfer_config
@@ -108,8 +110,6 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             self._start_scheduler_side(vllm_config, kv_cache_config)
 
     def _start_scheduler_side(self, vllm_config: Any, kv_cache_config: Any) -> None:
-        from kvasir.engine.breaker import Breaker
-
         log_layout(vllm_config)
         events = vllm_config.kv_events_config
         self._events = StoredEvents() if events is not None and events.enable_kv_cache_events else None
@@ -163,20 +163,13 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
     # ---- worker
 
     def register_kv_caches(self, kv_caches: dict[str, torch.Tensor]) -> None:
-        """Takes the pages; raises :class:`UnsupportedError` where their bytes do not lie together."""
+        """Takes the pages; raises :class:`UnsupportedEngineError` where their bytes do not lie together."""
         from vllm.distributed.parallel_state import get_pp_group, get_tp_group
 
         layout, fingerprint = layout_of(self._vllm_config, self._kv_cache_config, kv_caches, self._chunking)
         tp_rank, pp_rank = get_tp_group().rank_in_group, get_pp_group().rank_in_group
         self._layout = WorkerLayout(fingerprint, layout.object_bytes)
-        device = next(iter(kv_caches.values())).device
-        copier = None
-        if device.type == "cuda":
-            from kvasir.cuda import CudaCopier
-
-            copier = CudaCopier(device.index or 0)
-        elif device.type != "cpu":
-            raise UnsupportedError(f"KV caches on {device.type} are not served; cpu and cuda are")
+        new_copier = copier_of(next(iter(kv_caches.values())).device)
         name = f"vllm {compat.VERSION} worker tp {tp_rank} pp {pp_rank} pid {os.getpid()}"
         self._worker = WorkerSide(
             self._options,
@@ -184,7 +177,7 @@ class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
             self._topology.index(pp_rank, tp_rank),
             self._topology.stores(tp_rank),
             name,
-            copier,
+            new_copier() if new_copier is not None else None,
         )
 
     def get_handshake_metadata(self) -> WorkerLayout | None:

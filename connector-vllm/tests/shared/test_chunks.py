@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from kvasir.engine.options import ConfigurationError
 
 from kvasir_vllm.shared.chunks import Chunking, chunk_tokens_of, key_of
-from kvasir_vllm.shared.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(("block", "chunk"), [(16, 256), (32, 256), (96, 288), (128, 256), (256, 256), (1024, 1024)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 from kvasir_vllm.shared.hashing import block_hashes
 
 # Made by vLLM itself with PYTHONHASHSEED=0: tokens 0 to 15, blocks of 16.
@@ -32,7 +32,7 @@ def test_a_salt_changes_every_block_behind_it() -> None:
 
 
 def test_an_algorithm_that_cannot_be_made_here_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="xxhash"):
+    with pytest.raises(UnsupportedEngineError, match="xxhash"):
         block_hashes("xxhash", None, range(16), 16)
 
 

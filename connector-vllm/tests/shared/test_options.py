@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from kvasir.engine.options import ConfigurationError
 
-from kvasir_vllm.shared.errors import ConfigurationError
 from kvasir_vllm.shared.options import Options
 
 
@@ -16,8 +16,8 @@ def test_option_that_is_misspelt_is_named_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("lookup_timeout", "1s", "must be a float"),
-        ("chunk_tokens", True, "must be a int"),
+        ("lookup_timeout", "1s", "must be of type float"),
+        ("chunk_tokens", True, "must be of type int"),
         ("store_timeout", 0, "more than 0 seconds"),
         ("max_pinned_share", 1.5, "above 0, to 1"),
         ("chunk_tokens", -1, "must not be negative"),

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("vllm", reason="runs in the environment of ./kvasir test --engines")
 
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 from kvasir_vllm.shared.topology import refuse_what_is_not_served
 
 pytestmark = pytest.mark.engine
@@ -51,5 +51,5 @@ def test_what_is_served_is_not_refused() -> None:
     ],
 )
 def test_what_could_give_wrong_bytes_is_refused(changes: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UnsupportedError, match=reason):
+    with pytest.raises(UnsupportedEngineError, match=reason):
         refuse_what_is_not_served(configuration(**changes), NO_GROUPS)

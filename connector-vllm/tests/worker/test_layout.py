@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kvasir_vllm.shared.chunks import Chunking
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 from kvasir_vllm.worker.layout import GroupPages, Layout, Strip, merged, strip_of
 
 
@@ -25,7 +25,7 @@ def test_layers_that_follow_each_other_in_memory_are_not_one_page() -> None:
 
 
 def test_block_that_is_spread_over_memory_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="is spread over"):
+    with pytest.raises(UnsupportedEngineError, match="is spread over"):
         strip_of("layer", 0, (8, 2, 16), (16, 128, 1), 2, 8)
 
 

@@ -14,7 +14,7 @@ import aiohttp
 from kvasir import KvasirError
 from kvasir.aio import AsyncClient
 from kvasir_vllm.shared.chunks import key_of
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 from kvasir_vllm.shared.hashing import block_hashes
 from kvasir_vllm.shared.published import METRIC, Published
 from prometheus_client.parser import text_string_to_metric_families
@@ -88,9 +88,9 @@ class NodeScores:
             if not keys:
                 return 0
             lease = await door.client.lookup(keys, peek=True, deadline=self._bound)
-        except (KvasirError, UnsupportedError, UnicodeError) as error:
+        except (KvasirError, UnsupportedEngineError, UnicodeError) as error:
             self._metrics.score_failures.labels(engine.url).inc()
-            if isinstance(error, UnsupportedError) and not door.said:
+            if isinstance(error, UnsupportedEngineError) and not door.said:
                 door.said = True
                 _log.warning("engine %s: no prefix scores: %s", engine.url, error)
             return 0

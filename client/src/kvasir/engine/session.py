@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from kvasir.backoff import Backoff
 from kvasir.client import Client
 from kvasir.engine.log import SeldomLog
 from kvasir.errors import ClosedError, KvasirError, NodeUnavailableError
@@ -40,15 +41,14 @@ class SessionKeeper:
         threading.Thread(target=self._run, name="kvasir-connect", daemon=True).start()
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while not self._closed.is_set():
             try:
                 client = self._connect()
             except (KvasirError, OSError) as error:
                 self._why = getattr(error, "message", str(error))
                 self._log.warn("Kvasir: no node yet, everything is a miss until there is one", error)
-                self._closed.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                self._closed.wait(backoff.failed())
                 continue
             except Exception as error:
                 self._why = f"attaching failed for good: {error}"

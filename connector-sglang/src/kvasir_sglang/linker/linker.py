@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import numpy as np
 import torch
-from kvasir import Copies, Deadline, KvasirError, Lease, SlotStatus
+from kvasir import Deadline, KvasirError, Lease, SlotStatus
+from kvasir.engine.copiers import copier_of
 from kvasir.identity import KEY_BYTES
 from sglang.srt.mem_cache.hicache_storage import PoolHitPolicy, PoolName, PoolTransfer
 from sglang.srt.mem_cache.unified_cache.unified_cache_linker import LayerWiseLoadCounter, UnifiedCacheLinker
@@ -24,12 +25,11 @@ from sglang.srt.utils import get_device_module
 
 from kvasir_sglang.linker.device_pages import DevicePages, device_pools
 from kvasir_sglang.linker.task_thread import TaskThread
-from kvasir_sglang.shared.held import HOLD_SECONDS
 from kvasir_sglang.shared.identity import NO_PARENT, Ranks, pack
 from kvasir_sglang.shared.pages import I64, Bools, PageError, name_of
 from kvasir_sglang.shared.prefixes import complete_prefixes
 from kvasir_sglang.shared.rank_client import RankClient
-from kvasir_sglang.shared.transfer import Place
+from kvasir_sglang.shared.transfer import HOLD_SECONDS, Place
 
 #: Layers are loaded in groups of at least so many bytes: each group costs two looks at each page's header.
 GROUP_BYTES: Final = 4 << 20
@@ -76,8 +76,7 @@ class _Found:
         at = self.keys.find(wanted.keys)
         if lease is None or not lease.alive or at < 0 or at % KEY_BYTES:
             return None
-        first = at // KEY_BYTES
-        return replace(lease, slots=lease.slots[first : first + len(wanted.starts)])
+        return lease.part(at // KEY_BYTES, len(wanted.starts))
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
 
     Raises:
         ValueError: see :class:`~kvasir_sglang.shared.rank_client.RankClient`; or pools whose pages cannot be stored.
+        UnsupportedError: pools on a device that cannot be copied from.
     """
 
     def __init__(
@@ -134,13 +134,8 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         pages = {name_of(entry.name): DevicePages(entry, self._group.num_layers) for entry in self._group.entries}
         ranks = _ranks(params, replicated=self._group.rank_replicated)
         device = self._group.entries[0].kv_buffer[0].device
-        if device.type not in ("cpu", "cuda"):
-            raise ValueError(f"KV pools on {device.type} are not served by the cache linker; cpu and cuda are")
         model = str(getattr(server_args, "served_model_name", None) or getattr(server_args, "model_path", ""))
-        self._client = RankClient(
-            extra_config, ranks, model, (lambda: _cuda_copier(device)) if device.type == "cuda" else None,
-            server_args=server_args,
-        )  # fmt: skip
+        self._client = RankClient(extra_config, ranks, model, copier_of(device), server_args=server_args)
         self._options = self._client.options
         self._bounded = self._client.transfer.bounded
         self._stores = not self._group.rank_replicated or ranks.tp_rank == 0
@@ -453,9 +448,3 @@ def _ranks(params: Any, *, replicated: bool) -> Ranks:
     return Ranks(
         rank, size, params.pp_rank, params.pp_size, params.attn_cp_rank, params.attn_cp_size, replicated
     )  # fmt: skip
-
-
-def _cuda_copier(device: Any) -> Copies:
-    from kvasir.cuda import CudaCopier
-
-    return CudaCopier(device.index)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from kvasir.engine.options import ConfigurationError, option_values
 from kvasir.places import default_socket
 
 #: The name of our object in SGLang's extra config; what lies beside it is SGLang's.
@@ -53,30 +53,19 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("exists_deadline_ms", "load_deadline_ms", "store_deadline_ms"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{SECTION}.{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigurationError(f"{SECTION}.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("generation", "connect_wait_ms", "yield_ms", "copy_threads", "spin_us"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{SECTION}.{name} is {getattr(self, name)}; it must not be negative")
+                raise ConfigurationError(f"{SECTION}.{name} is {getattr(self, name)}; it must not be negative")
 
     @staticmethod
     def of(extra_config: Mapping[str, Any] | None) -> Options:
         """Reads SGLang's extra config.
 
         Raises:
-            ValueError: an unknown key or a value of another type; names it, and the nearest valid key.
+            ConfigurationError: an unknown key or a value of another type; names it, and the nearest valid key.
         """
-        section = (extra_config or {}).get(SECTION, {})
-        if not isinstance(section, Mapping):
-            raise ValueError(f"{SECTION!r} in the extra config is a {type(section).__name__}; it must be an object")
-        known = {field.name: type(field.default) for field in fields(Options)}
-        for name, value in section.items():
-            if name not in known:
-                nearest = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; there are {', '.join(known)}"
-                raise ValueError(f"{SECTION}.{name} is no option{hint}")
-            if type(value) is not known[name]:
-                raise ValueError(f"{SECTION}.{name} is {value!r}; it must be of type {known[name].__name__}")
-        return Options(**section)
+        return Options(**option_values((extra_config or {}).get(SECTION, {}), Options, SECTION))
 
     @property
     def socket_path(self) -> str:

@@ -25,11 +25,11 @@ from kvasir import (
     SlotStatus,
 )
 from kvasir.engine.breaker import Breaker
+from kvasir.engine.leases import LeaseKeeper
 from kvasir.engine.log import SeldomLog
 from kvasir.identity import KEY_BYTES
 
 from kvasir_sglang.shared.connection import Connection, LoadGate
-from kvasir_sglang.shared.held import HOLD_SECONDS, HeldLeases
 from kvasir_sglang.shared.metrics import BYTES, CALLS, PAGES, SECONDS, Throughput, logger
 from kvasir_sglang.shared.options import Options
 from kvasir_sglang.shared.pages import Bools, Destination, PageError
@@ -40,14 +40,15 @@ Answer = TypeVar("Answer")
 STORE_SLICE_BYTES: Final = 32 << 20
 #: Share of a load's deadline for which the node may hold the answer while pages come from a slower tier.
 WAIT_SHARE: Final = 0.5
-#: How long the node may hold a reserve while it makes room.
-_ROOM_SECONDS: Final = 0.5
+#: How long a lease is kept for its load: SGLang's ranks agree on the hit, and its scheduler allocates, in between.
+HOLD_SECONDS: Final = 5.0
+#: How long a reserve may wait in the node for free space.
+_SPACE_SECONDS: Final = 0.5
 
 #: A node that is paused costs a few deadlines and then none, where SGLang asks for one request after the other.
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 
-_THERE: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 _STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatus}
 
 
@@ -68,13 +69,13 @@ class Transfer:
         self._breaker = Breaker(first_pause=FIRST_PAUSE_S, longest_pause=LONGEST_PAUSE_S)
         self._gate = LoadGate(options.yield_ms / 1000)
         self._log = SeldomLog(logger)
-        self._held = HeldLeases()
+        self._leases = LeaseKeeper()
         self.loads = Throughput()
         self.stores = Throughput()
 
     def close(self) -> None:
         """Ends its thread; leases end with their sessions."""
-        self._held.close()
+        self._leases.close()
 
     def bounded(
         self, call: str, deadline_ms: int, work: Callable[[Deadline], Answer], nothing: Answer, *, leased: bool = False
@@ -124,13 +125,13 @@ class Transfer:
         What is in DRAM is leased for the load that follows, and the node starts to fetch what is in a slower tier.
         """
         # Asked again, or longer: the same pages would count twice against the session's quota.
-        for lease in self._held.ending_in(place.namespace, keys):
+        for lease in self._leases.ending_in(place.namespace, keys):
             lease.release()
         lease = place.connection.client.lookup(
             keys, namespace=place.namespace, lease_seconds=HOLD_SECONDS, deadline=deadline
         )
         if lease.id:
-            self._held.hold(place.namespace, keys, lease)
+            self._leases.keep(place.namespace, keys, lease)
         return lease.hit_chunks + lease.pending_chunks
 
     def each(self, place: Place, keys: bytes, deadline: Deadline) -> Bools:
@@ -161,7 +162,7 @@ class Transfer:
 
     def give_back(self, lease: Lease) -> None:
         """Releases a lease beside the calls."""
-        self._held.give_back(lease)
+        self._leases.give_back(lease)
 
     def loads_first(self) -> AbstractContextManager[None]:
         """Around copies that backups have to wait for."""
@@ -184,7 +185,7 @@ class Transfer:
         count = len(keys) // KEY_BYTES
         with self._gate.load():
             loaded = np.zeros(count, dtype=bool)
-            first = self._load_held(place, keys, to.pieces, loaded, deadline)
+            first = self._load_leased(place, keys, to.pieces, loaded, deadline)
             if first < count:
                 rest = _without_first(to.pieces, first)
                 loaded[first:] = self._look_and_load(place, keys[first * KEY_BYTES :], rest, deadline, sparse)
@@ -193,16 +194,16 @@ class Transfer:
         self.count_loaded(call, place, arrived, count - arrived, time.monotonic() - begin)
         return loaded
 
-    def _load_held(self, place: Place, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:
+    def _load_leased(self, place: Place, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:
         """Under the lease of the question before, as far as that reaches; how many leading pages there are now."""
-        lease = self._held.part(place.namespace, keys)
+        lease = self._leases.part(place.namespace, keys)
         if lease is not None:
             arrived = self._copy(place, lease, pieces, deadline)
             loaded[: len(arrived)] = arrived
         first = len(loaded) if loaded.all() else int(loaded.argmin())
-        for done in self._held.ending_in(place.namespace, keys):
+        for done in self._leases.ending_in(place.namespace, keys):
             if first == len(loaded):
-                self._held.give_back(done)
+                self._leases.give_back(done)
             else:
                 # Now: what it holds counts against the quota of the lease for the rest.
                 done.release()
@@ -218,7 +219,7 @@ class Transfer:
             arrived = self._copy(place, lease, pieces, deadline)
             loaded[: len(arrived)] = arrived
         finally:
-            self._held.give_back(lease)
+            self._leases.give_back(lease)
         return loaded
 
     def _copy(self, place: Place, lease: Lease, pieces: Pieces, deadline: Deadline) -> Bools:
@@ -272,11 +273,11 @@ class Transfer:
                 pieces,
                 namespace=place.namespace,
                 parents=parents[part],
-                wait=min(_ROOM_SECONDS, max(deadline.remaining() * WAIT_SHARE, 0)),
+                wait=min(_SPACE_SECONDS, max(deadline.remaining() * WAIT_SHARE, 0)),
                 deadline=deadline,
             )
             del alive
-            stored[first:end] = np.isin(result.statuses, _THERE)
+            stored[first:end] = result.present
             self._count_stored(call, place, result.statuses, time.monotonic() - begin)
         return stored
 

@@ -7,12 +7,12 @@ import itertools
 import sys
 from collections.abc import Sequence
 
+from kvasir.engine.options import ConfigurationError
 from kvasir.places import default_socket
 
 from kvasir_vllm.doctor import configuration
 from kvasir_vllm.doctor.engine import Engine, check, compare
 from kvasir_vllm.doctor.findings import Finding, Grade
-from kvasir_vllm.shared.errors import ConfigurationError
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 from kvasir import Client, KvasirError
+from kvasir.engine.options import ConfigurationError
 
 from kvasir_vllm.doctor.findings import Finding, note, ok, problem
 from kvasir_vllm.shared.chunks import chunk_tokens_of
-from kvasir_vllm.shared.errors import ConfigurationError
 from kvasir_vllm.shared.options import THE_FLAG, Options
 
 _ATTACH_SECONDS = 3.0

@@ -19,6 +19,7 @@ from typing import Any
 
 from kvasir import Deadline, GroupRule, KvasirError, Lease, Namespace, NodeUnavailableError, Shard
 from kvasir.aio import AsyncClient
+from kvasir.backoff import Backoff
 from kvasir.engine.breaker import Breaker
 from kvasir.engine.log import SeldomLog
 
@@ -30,6 +31,7 @@ _log = logging.getLogger("vllm.kvasir")
 
 #: Between two looks at whether the node lives and the session is the same.
 _KEEP_S = 1.0
+_FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 _HANDOFF_S = 2.0
 #: The directory of other nodes files so many consecutive chunks under the first of them. A lookup that begins between
@@ -203,17 +205,18 @@ class LookupService:
         """Attaches, looks after the session, renews leases; until told to stop."""
         if self._removed is not None:
             self._start(self._follow_events(self._removed))
-        pause, alone = 0.05, False
+        backoff, alone = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), False
         while not self._stop.is_set():
             try:
                 await self._look_after()
                 if alone:
                     _log.info("Kvasir: there is a node again")
+                backoff.reset()
                 pause, alone = _KEEP_S, False
             except (KvasirError, OSError) as error:
                 if not alone:
                     _log.warning("Kvasir: no node to work with, prompts are computed: %s", error)
-                pause, alone = min(pause * 2, _LONGEST_PAUSE_S), True
+                pause, alone = backoff.failed(), True
             self._first.set()
             try:
                 await asyncio.wait_for(self._stop.wait(), pause)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kvasir_vllm.shared.errors import ConfigurationError
+from kvasir.engine.options import ConfigurationError
 
 KEY_BYTES = 32
 DEFAULT_CHUNK_TOKENS = 256

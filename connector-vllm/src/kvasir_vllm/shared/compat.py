@@ -10,15 +10,15 @@ from vllm.distributed.kv_transfer.kv_connector.v1 import base
 from vllm.v1.core.sched import output as scheduler_output
 from vllm.v1.outputs import KVConnectorOutput
 
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 
 VERSION: str = vllm.__version__
 OLDEST = "0.29"
 NEWEST_TRIED = "0.32"
 
 
-def _refuse(what: str) -> UnsupportedError:
-    return UnsupportedError(
+def _refuse(what: str) -> UnsupportedEngineError:
+    return UnsupportedEngineError(
         f"Kvasir does not work with this vLLM ({VERSION}): {what}. It is made for {OLDEST} and later and was tried to "
         f"{NEWEST_TRIED}; use one of these, or a newer kvasir-vllm"
     )

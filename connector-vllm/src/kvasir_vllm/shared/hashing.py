@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import cbor2
 
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 
 #: What vLLM takes for an unset PYTHONHASHSEED with a cryptographic hash.
 UNSET_SEED: Final = "vllm-none-hash"
@@ -45,10 +45,10 @@ def block_hashes(
         cache_salt: the request's.
 
     Raises:
-        UnsupportedError: an algorithm whose hashes cannot be made here.
+        UnsupportedEngineError: an algorithm whose hashes cannot be made here.
     """
     if algorithm not in _FUNCTIONS:
-        raise UnsupportedError(f"hashes of {algorithm!r} are made by the engine alone; use sha256 or sha256_cbor")
+        raise UnsupportedEngineError(f"hashes of {algorithm!r} are made by the engine alone; use sha256 or sha256_cbor")
     function = _FUNCTIONS[algorithm]
     parent = function(UNSET_SEED if seed is None else seed)
     found = []

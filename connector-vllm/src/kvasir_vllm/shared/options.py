@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from kvasir.engine.options import ConfigurationError, option_values
 from kvasir.places import default_socket
-
-from kvasir_vllm.shared.errors import ConfigurationError
 
 THE_FLAG = (
     '--kv-transfer-config \'{"kv_connector": "KvasirConnector", "kv_connector_module_path": "kvasir_vllm", '
@@ -90,17 +88,4 @@ class Options:
         Raises:
             ConfigurationError: an unknown name (the nearest is named) or a value of another type.
         """
-        known = {field.name: field for field in fields(Options)}
-        values: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1, 0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-                raise ConfigurationError(f"kv_connector_extra_config has no {name!r} for Kvasir{hint}")
-            wanted = type(known[name].default)
-            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-                raise ConfigurationError(f"{name} is {value!r}; it must be a {wanted.__name__}")
-            values[name] = value
-        return Options(**values)
+        return Options(**option_values(given, Options, "kv_connector_extra_config"))

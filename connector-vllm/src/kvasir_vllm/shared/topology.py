@@ -9,7 +9,7 @@ from typing import Any
 from kvasir import GroupRule, Shard
 
 from kvasir_vllm.shared import compat
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 
 _FULL = frozenset({"full_attention", "mla_attention"})
 _WINDOWED = frozenset({"sliding_window", "sliding_window_mla"})
@@ -83,30 +83,34 @@ def refuse_what_is_not_served(vllm_config: Any, kv_cache_config: Any) -> None:
     """Raises where loads could give wrong bytes, or where a part of the KV is not in the pages.
 
     Raises:
-        UnsupportedError: says what, and why.
+        UnsupportedEngineError: says what, and why.
     """
     parallel, model, cache = vllm_config.parallel_config, vllm_config.model_config, vllm_config.cache_config
     if parallel.decode_context_parallel_size > 1 or getattr(parallel, "prefill_context_parallel_size", 1) > 1:
-        raise UnsupportedError("context parallelism (dcp, pcp) is not served: blocks are split over ranks by token")
+        raise UnsupportedEngineError(
+            "context parallelism (dcp, pcp) is not served: blocks are split over ranks by token"
+        )
     if model.is_encoder_decoder:
-        raise UnsupportedError("encoder-decoder models are not served: their cross attention is no prefix of a prompt")
+        raise UnsupportedEngineError(
+            "encoder-decoder models are not served: their cross attention is no prefix of a prompt"
+        )
     speculative = vllm_config.speculative_config
     if speculative is not None and speculative.method not in _OWN_KV_ONLY:
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             f"speculative decoding with {speculative.method} is not served: the draft's KV of a chunk's last block "
             f"is not complete when the chunk is; served are {', '.join(sorted(_OWN_KV_ONLY))}"
         )
     if getattr(cache, "calculate_kv_scales", False):
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             "calculate_kv_scales is not served: the scales are found at run time and are not in the pages; "
             "use a model with scales of its own"
         )
     if model.enable_sleep_mode and vllm_config.device_config.device_type != "cpu":
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             "sleep mode is not served on a GPU: sleeping frees the pages that a store may still be reading"
         )
     if model.use_mla and vllm_config.device_config.device_type == "cpu":
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             "MLA is not served on the CPU: there vLLM gives a prompt other tokens beside another prompt than alone, so "
             "that nobody can tell whether what was loaded is right"
         )
@@ -117,16 +121,16 @@ def refuse_what_is_not_served(vllm_config: Any, kv_cache_config: Any) -> None:
             why = (
                 ": its state can only be stored at the boundaries that the engine hands over" if kind == "mamba" else ""
             )
-            raise UnsupportedError(f"a KV group of kind {kind} is not served{why}")
+            raise UnsupportedEngineError(f"a KV group of kind {kind} is not served{why}")
         if getattr(group, "host_resident", False) or not getattr(group, "enable_kv_transfer", True):
-            raise UnsupportedError("KV groups that live in host memory or are not transferable are not served")
+            raise UnsupportedEngineError("KV groups that live in host memory or are not transferable are not served")
         if kind in _WINDOWED and not compat.TABLES_ON_DEMAND:
-            raise UnsupportedError(
+            raise UnsupportedEngineError(
                 f"sliding-window attention is not served with vLLM {compat.VERSION}: it does not show connectors which "
                 "blocks left the window; vLLM 0.30 does"
             )
     if len(groups) > 1 and not compat.FAILED_RECEIVES:
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             f"models with {len(groups)} KV groups are not served with vLLM {compat.VERSION}: it ends when a load "
             "of such a model fails; vLLM 0.30 does not"
         )

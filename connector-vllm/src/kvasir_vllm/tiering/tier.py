@@ -39,7 +39,6 @@ if not _ROWS:
         "this version of kvasir-vllm does not know its tiering interface"
     )
 
-_STORED: Final = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 _RESULTS: Final = {Found.ASKED: LookupResult.RETRY, Found.HELD: LookupResult.HIT, Found.MISSING: LookupResult.MISS}
 
 
@@ -264,7 +263,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
                 packed = _packed([keys[index] for index in indices])
                 pieces = self._pieces(rows[indices], np.arange(len(indices)))
                 result = client.store(packed, pieces, shard=group, deadline=self._left(submitted))
-                stored += int(np.isin(result.statuses, _STORED).sum())
+                stored += int(result.present.sum())
         except Exception as error:
             self._fail(error)
         else:

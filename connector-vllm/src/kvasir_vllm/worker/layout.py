@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kvasir import Pieces
 
 from kvasir_vllm.shared.chunks import Chunking
-from kvasir_vllm.shared.errors import UnsupportedError
+from kvasir_vllm.shared.errors import UnsupportedEngineError
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ def strip_of(
         blocks: that the engine manages.
 
     Raises:
-        UnsupportedError: the bytes of a block do not lie together.
+        UnsupportedEngineError: the bytes of a block do not lie together.
     """
     parts, rest = divmod(shape[0], blocks)
     if rest or not parts:
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             f"the KV cache of {name} has {shape[0]} rows for {blocks} blocks; whole numbers are needed"
         )
     dims = [(size, step) for size, step in zip(shape[1:], strides[1:], strict=True) if size > 1]
@@ -58,7 +58,7 @@ def strip_of(
     elements = int(np.prod([size for size, _ in dims], dtype=np.int64)) if dims else 1
     reach = sum((size - 1) * step for size, step in dims) + 1
     if reach != elements:
-        raise UnsupportedError(
+        raise UnsupportedEngineError(
             f"a block of {name} is spread over {reach * item_bytes} bytes and has {elements * item_bytes}: "
             f"shape {tuple(shape)}, strides {tuple(strides)}"
         )

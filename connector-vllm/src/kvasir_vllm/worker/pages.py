@@ -18,7 +18,7 @@ def layout_of(
     """The worker's pages, and their fingerprint.
 
     Raises:
-        UnsupportedError: the bytes of a block of some layer do not lie together.
+        UnsupportedEngineError: the bytes of a block of some layer do not lie together.
     """
     groups, described = [], []
     for number, group in enumerate(kv_cache_config.kv_cache_groups):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from kvasir import Client, Deadline, KvasirError, NodeUnavailableError
+from kvasir.backoff import Backoff
 
 from kvasir_vllm.shared.metadata import Ticket
 
@@ -23,8 +23,7 @@ class WorkerSession:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._joined = 0
-        self._pause = 0.0
-        self._not_before = 0.0
+        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._failed = 0
         self._closed = False
 
@@ -41,7 +40,7 @@ class WorkerSession:
                 return self._client
             if self._closed or ticket.session == 0:
                 raise NodeUnavailableError("there is no session to join")
-            if self._failed == ticket.session and time.monotonic() < self._not_before:
+            if self._failed == ticket.session and not self._backoff.due:
                 raise NodeUnavailableError("joining the session failed a moment ago")
             try:
                 if self._client is not None:
@@ -53,12 +52,13 @@ class WorkerSession:
                         token=self._token, attach_deadline=_ATTACH_S, copier=self._copier,
                     )  # fmt: skip
             except KvasirError:
-                again = self._pause * 2 if self._failed == ticket.session else 0.0
-                self._pause = min(max(again, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+                if self._failed != ticket.session:
+                    self._backoff.reset()
+                self._backoff.failed()
                 self._failed = ticket.session
-                self._not_before = time.monotonic() + self._pause
                 raise
-            self._joined, self._pause = ticket.session, 0.0
+            self._backoff.reset()
+            self._joined = ticket.session
             return self._client
         finally:
             self._lock.release()

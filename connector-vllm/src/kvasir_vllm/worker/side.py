@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from kvasir import Deadline, KvasirError, SlotStatus
+from kvasir import Deadline, KvasirError
 from kvasir.engine.breaker import Breaker
 from kvasir.engine.log import SeldomLog
 
@@ -29,7 +29,6 @@ _log = logging.getLogger("vllm.kvasir")
 #: How long a step without work waits for copies in flight; the engine would only ask again.
 _IDLE_WAIT_S = 0.002
 _ASKING_WAIT_S = 0.0002
-_STORED_OR_THERE = (SlotStatus.COMMITTED, SlotStatus.EXISTS, SlotStatus.IN_FLIGHT)
 
 
 class WorkerSide:
@@ -249,7 +248,7 @@ class WorkerSide:
                 deadline=deadline,
             )
             self.counters.stored_bytes += int(result.committed) * (int(pieces.length.sum()) // int(whole.sum()))
-            complete = complete and bool(np.isin(result.statuses, _STORED_OR_THERE).all())
+            complete = complete and bool(result.present.all())
         return complete
 
 

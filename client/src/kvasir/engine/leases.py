@@ -1,31 +1,29 @@
-"""Leases that a question for pages was given, kept for the load that SGLang asks for next."""
+"""Leases that a lookup was given, kept for the loads that the engine orders afterwards."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from kvasir import Lease, Namespace
-from kvasir.identity import KEY_BYTES
+from kvasir.identity import KEY_BYTES, Namespace
+from kvasir.lease import Lease
 
-#: How long a lease is kept for its load: SGLang's ranks agree on the hit and its scheduler finds room in between.
-HOLD_SECONDS: Final = 5.0
-#: Leases kept at a time; one more lets the oldest go. What they hold in the node is not evicted meanwhile.
-MAX_HELD: Final = 16
+#: Leases kept at a time; one more lets the oldest go. What they cover in the node is not evicted meanwhile.
+MOST_KEPT: Final = 16
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Kept:
     namespace: Namespace
     keys: bytes
     lease: Lease
 
 
-class HeldLeases:
-    """So a load needs no round trip, and what was found is still there. Thread-safe.
+class LeaseKeeper:
+    """Keeps leases, so that a load needs no round trip and finds what the lookup found. Thread-safe.
 
     A lease counts against the session's quota in the node until it is given back, also after its time. So none is kept
     longer than needed: a thread gives back what a load has finished with, and what no load came for in time.
@@ -33,7 +31,7 @@ class HeldLeases:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._held: deque[_Held] = deque()
+        self._kept: deque[_Kept] = deque()
         self._done: deque[Lease] = deque()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -46,38 +44,38 @@ class HeldLeases:
         if self._thread is not None:
             self._thread.join()
 
-    def hold(self, namespace: Namespace, keys: bytes, lease: Lease) -> None:
-        """Keeps a lease of the leading pages of ``keys``."""
+    def keep(self, namespace: Namespace, keys: bytes, lease: Lease) -> None:
+        """Keeps a lease of the leading chunks of ``keys``."""
         with self._condition:
-            self._held.append(_Held(namespace, keys[: lease.hit_chunks * KEY_BYTES], lease))
-            if len(self._held) > MAX_HELD:
-                self._done.append(self._held.popleft().lease)
+            self._kept.append(_Kept(namespace, keys[: lease.hit_chunks * KEY_BYTES], lease))
+            if len(self._kept) > MOST_KEPT:
+                self._done.append(self._kept.popleft().lease)
             # The thread may have nothing to wait for so far.
-            if self._done or len(self._held) == 1:
+            if self._done or len(self._kept) == 1:
                 self._wake()
 
     def part(self, namespace: Namespace, keys: bytes) -> Lease | None:
-        """The part of a lease that covers these pages, or as many leading ones as it has; it must not be released."""
+        """The part of a lease that covers these chunks, or as many leading ones as it has; it must not be released."""
         with self._condition:
-            for held in reversed(self._held):
-                at = held.keys.find(keys[:KEY_BYTES]) if held.namespace == namespace else -1
-                covered = held.keys[at : at + len(keys)]
-                if at >= 0 and at % KEY_BYTES == 0 and keys.startswith(covered) and held.lease.alive:
+            for kept in reversed(self._kept):
+                at = kept.keys.find(keys[:KEY_BYTES]) if kept.namespace == namespace else -1
+                covered = kept.keys[at : at + len(keys)]
+                if at >= 0 and at % KEY_BYTES == 0 and keys.startswith(covered) and kept.lease.alive:
                     first = at // KEY_BYTES
-                    return replace(held.lease, slots=held.lease.slots[first : first + len(covered) // KEY_BYTES])
+                    return kept.lease.part(first, len(covered) // KEY_BYTES)
         return None
 
     def ending_in(self, namespace: Namespace, keys: bytes) -> list[Lease]:
-        """Takes out the leases whose last page is among these, for the caller to release. SGLang loads in order."""
+        """Takes out the leases whose last chunk is among these, for the caller to release: engines load in order."""
         with self._condition:
             ending = [
-                held
-                for held in self._held
-                if held.namespace == namespace and keys.find(held.keys[-KEY_BYTES:]) % KEY_BYTES == 0
+                kept
+                for kept in self._kept
+                if kept.namespace == namespace and keys.find(kept.keys[-KEY_BYTES:]) % KEY_BYTES == 0
             ]
-            for held in ending:
-                self._held.remove(held)
-        return [held.lease for held in ending]
+            for kept in ending:
+                self._kept.remove(kept)
+        return [kept.lease for kept in ending]
 
     def give_back(self, lease: Lease) -> None:
         """Releases beside the calls: waking the node takes as long as a small load."""
@@ -96,10 +94,10 @@ class HeldLeases:
         while True:
             with self._condition:
                 while not self._done and not self._closed:
-                    while self._held and not self._held[0].lease.alive:
-                        self._done.append(self._held.popleft().lease)
+                    while self._kept and not self._kept[0].lease.alive:
+                        self._done.append(self._kept.popleft().lease)
                     if not self._done:
-                        oldest = self._held[0].lease.expires_at - time.monotonic() if self._held else None
+                        oldest = self._kept[0].lease.expires_at - time.monotonic() if self._kept else None
                         self._condition.wait(oldest)
                 if self._closed:
                     return

@@ -2,7 +2,7 @@
 
   python sglang_storage_tests.py [CHECKOUT]
 
-with the Python of an environment that has SGLang, pytest and this package (``python -m kvasir_ops.environments
+with the Python of an environment that has SGLang, pytest and this package (``python -m kvasir_bench.environments
 sglang-0.5.23`` makes one and prints its Python). Starts a node, and puts our class where those tests make a backend of
 SGLang's. Some tests lie in the installed package; those of SGLang's ``test`` folder need a CHECKOUT, or a folder with
 the same paths. Nothing of SGLang's tests is in this repository.

@@ -11,8 +11,8 @@ import pytest
 
 vllm = pytest.importorskip("vllm", reason="runs in the environment of ./kvasir test --engines")
 
-from kvasir_ops.environments import EnvironmentUnavailableError  # noqa: E402
-from kvasir_ops.vllm_tests import checkout  # noqa: E402
+from kvasir_bench.engines.vllm_tests import checkout  # noqa: E402
+from kvasir_bench.environments import EnvironmentUnavailableError  # noqa: E402
 
 pytestmark = [pytest.mark.engine, pytest.mark.integration]
 

@@ -3,7 +3,7 @@
   python vllm_connector_tests.py CHECKOUT
 
 with the Python of an environment that has vLLM of the same version as the checkout, pytest and this package
-(``python -m kvasir_ops.environments vllm-0.29.0`` makes one and prints its Python). Starts a node, and puts the
+(``python -m kvasir_bench.environments vllm-0.29.0`` makes one and prints its Python). Starts a node, and puts the
 connector where those tests make one (vllm_connector_plugin.py). Nothing of vLLM's tests is in this repository.
 
 What does not apply, of tests/v1/kv_connector/unit: tests of one connector's inside or protocol (nixl, mooncake,

@@ -3,7 +3,7 @@
   python vllm_tiering_tests.py CHECKOUT
 
 with the Python of an environment that has vLLM of the same version as the checkout, pytest and this package
-(``python -m kvasir_ops.environments vllm-0.29.0`` makes one and prints its Python). Starts a node, and puts the tier
+(``python -m kvasir_bench.environments vllm-0.29.0`` makes one and prints its Python). Starts a node, and puts the tier
 where those tests make one of vLLM's (vllm_tiering_plugin.py). Nothing of vLLM's tests is in this repository.
 
 What does not apply: test_obj_tier.py, p2p/, test_async_lookup.py, test_backpressure.py and test_metrics.py test parts

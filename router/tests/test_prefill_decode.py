@@ -18,9 +18,10 @@ from concurrent.futures import ThreadPoolExecutor  # noqa: E402
 from contextlib import ExitStack  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from kvasir_ops import home, tiny_model  # noqa: E402
+from kvasir_bench.engines import tiny_model  # noqa: E402
+from kvasir_bench.engines.vllm_server import MODEL, VllmServer, complete, kvasir_transfer  # noqa: E402
+from kvasir_ops import home  # noqa: E402
 from kvasir_ops.testing import Node, cluster  # noqa: E402
-from kvasir_ops.vllm_server import MODEL, VllmServer, complete, kvasir_transfer  # noqa: E402
 from kvasir_vllm.doctor.__main__ import main as doctor  # noqa: E402
 from upstreams import front, until  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""Kvasir's tools in Python: the demo, the checks behind ``kvasir test``, and the benchmarks."""
+"""Kvasir's tools in Python: the demo, the lab, the simulation's curves, and nodes as processes."""
 
 import os
 from pathlib import Path

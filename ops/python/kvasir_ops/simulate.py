@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kvasir_ops import home as checkout
+
 HEAP = "-Xmx2g"
 BOUND_S = 3600
 _COLOURS = {"cost_aware": "#2f6fb0", "lru": "#8a94a0", "s3_fifo": "#d08a2e"}
@@ -123,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as wrong:
         print(f"kvasir simulate: {wrong}", file=sys.stderr)
         return 2
-    home = Path(os.environ.get("KVASIR_HOME", Path(__file__).parents[3]))
+    home = checkout()
     if place is None:
         return subprocess.run(command(home, *rest), timeout=BOUND_S).returncode
     if any(argument.startswith("--json") for argument in rest):

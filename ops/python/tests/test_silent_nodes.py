@@ -14,7 +14,6 @@ import pytest
 from kvasir import Client
 
 from kvasir_ops import home
-from kvasir_ops.bench.objects import store_all
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.replay.content import Content
 from kvasir_ops.replay.probe import connect
@@ -42,6 +41,14 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         shutil.rmtree(shared_memory)
 
 
+def store(client: Client, keys: list[bytes]) -> None:
+    """Stores an object for each key."""
+    rows = np.empty((len(keys), CONTENT.object_bytes), dtype=np.uint8)
+    for key, row in zip(keys, rows, strict=True):
+        CONTENT.write(key, row)
+    assert client.store(keys, rows, wait=5.0, deadline=30.0).committed == len(keys)
+
+
 def loads(client: Client, key: bytes) -> bool:
     """Whether the object comes, with the right bytes."""
     page = np.ones((1, CONTENT.object_bytes), dtype=np.uint8)
@@ -65,10 +72,10 @@ def test_objects_are_found_although_a_part_of_the_directory_is_silent(nodes: Nod
     try:
         for name in (SILENT, OTHER):
             seen = key_of(name, 0)
-            store_all(clients[name], [seen], CONTENT)
+            store(clients[name], [seen])
             until(partial(loads, clients[ASKER], seen), f"{name} and the asker in one cluster")
         keys = [key_of("object", number) for number in range(OBJECTS + 1)]
-        store_all(clients[HOLDER], keys, CONTENT)
+        store(clients[HOLDER], keys)
         # Each part of the directory has been told of its own, before one of them is silent.
         until(lambda: known(clients[OTHER], keys) == len(keys), "all objects in the directory")
         until(partial(loads, clients[ASKER], keys[-1]), "the holder and the asker in one cluster")

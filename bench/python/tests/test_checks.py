@@ -1,0 +1,92 @@
+"""The runner behind ``kvasir test``: a part is never reported better than it was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvasir_bench.checks.__main__ import run_part
+from kvasir_bench.checks.parts import Part, parts
+from kvasir_bench.checks.reports import Counts
+from kvasir_bench.environments import Environment, EnvironmentUnavailableError
+
+
+def part(tmp_path: Path, code: str, **changes: object) -> Part:
+    given: dict[str, object] = {"bound_s": 60.0, **changes}
+    return Part("part", [sys.executable, "-c", code], tmp_path, **given)  # type: ignore[arg-type]
+
+
+def test_check_counts_as_one(tmp_path: Path) -> None:
+    assert run_part(part(tmp_path, ""), tmp_path).counts == Counts(passed=1)
+    assert run_part(part(tmp_path, "raise SystemExit(3)"), tmp_path).counts == Counts(failed=1)
+
+
+def test_part_that_cannot_run_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "", unavailable="no such tool"), tmp_path)
+    assert (outcome.word, outcome.counts, outcome.note) == ("skipped", Counts(skipped=1), "no such tool")
+
+
+def test_runner_that_ran_no_test_has_failed(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "", has_tests=True), tmp_path)
+    assert (outcome.word, outcome.note) == ("FAILED", "no test ran")
+
+
+def test_runner_that_breaks_after_its_report_has_failed(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    code = f"""
+import pathlib, sys
+pathlib.Path({str(report)!r}).write_text('<testsuite name="s" tests="1" errors="0" failures="0" skipped="0"/>')
+sys.exit(1)
+"""
+    outcome = run_part(
+        part(tmp_path, code, has_tests=True, reports=lambda: [report] if report.exists() else []), tmp_path
+    )
+    assert outcome.counts == Counts(passed=1, failed=1)
+
+
+def test_report_of_an_earlier_run_does_not_count(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text('<testsuite name="s" tests="9" errors="0" failures="0" skipped="0"/>')
+    outcome = run_part(
+        part(tmp_path, "", has_tests=True, reports=lambda: [report] if report.exists() else []), tmp_path
+    )
+    assert outcome.word == "FAILED"
+
+
+def test_part_past_its_bound_has_failed_and_is_gone(tmp_path: Path) -> None:
+    outcome = run_part(part(tmp_path, "import signal; signal.pause()", bound_s=0.2), tmp_path)
+    assert (outcome.word, outcome.note) == ("FAILED", "ran past its time")
+
+
+def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(environment: Environment, say: object) -> Path:
+        raise EnvironmentUnavailableError("the registry does not answer")
+
+    monkeypatch.setattr("kvasir_bench.checks.parts.prepare", refuse)
+    assert not [found for found in parts(tmp_path, quick=False, engines=False) if found.name.startswith("engine")]
+    engines = [found for found in parts(tmp_path, quick=False, engines=True) if found.name.startswith("engine")]
+    assert [found.name for found in engines] == [
+        "engine (vLLM 0.29.0)",
+        "engine (vLLM 0.32.0)",
+        "engine (vLLM 0.29.0, router)",
+        "engine (SGLang 0.5.23)",
+    ]
+    assert {found.unavailable for found in engines} == {"the registry does not answer"}
+
+
+def test_only_the_first_version_of_an_engine_runs_what_depends_on_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvasir_bench.checks.parts.prepare", lambda environment, say: Path("python"))
+    found = parts(tmp_path, quick=False, engines=True, vllm_versions=["0.32.0", "0.29.0"])
+    chosen = {part.name: part.command[part.command.index("-m", 2) + 1] for part in found if "engine (" in part.name}
+    assert chosen == {
+        "engine (vLLM 0.32.0)": "engine",
+        "engine (vLLM 0.29.0)": "engine and not one_version",
+        "engine (vLLM 0.32.0, router)": "engine",
+        "engine (SGLang 0.5.23)": "engine",
+    }

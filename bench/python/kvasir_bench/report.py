@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kvasir_ops.tables import table_of
 from rich.console import Console
 from rich.table import Table
 
 from kvasir_bench.records import Record
 
+COLUMNS = ("id", "value", "range", "reference", "ratio", "goal", "met")
 BEGIN_BY_HAND = "<!-- kept by hand: begin -->"
 END_BY_HAND = "<!-- kept by hand: end -->"
 
@@ -32,23 +34,19 @@ def figure(value: float | None, unit: str = "") -> str:
 
 def table(records: Iterable[Record]) -> Table:
     """The records as the terminal shows them."""
-    result = Table(title="Kvasir benchmarks", title_justify="left")
-    result.add_column("id", no_wrap=True)
-    for column in ("value", "range", "reference", "ratio"):
-        result.add_column(column, justify="right")
-    result.add_column("goal")
-    result.add_column("met")
-    for item in records:
-        result.add_row(
+    rows = [
+        (
             item.id,
             figure(item.value, item.unit),
             _range(item),
-            f"{figure(item.reference_value, item.unit)}",
+            figure(item.reference_value, item.unit),
             figure(item.ratio),
             item.goal.text(item.unit) if item.goal else "-",
             "-" if item.goal is None else "[green]yes[/]" if item.met else "[red]no[/]",
         )
-    return result
+        for item in records
+    ]
+    return table_of("Kvasir benchmarks", COLUMNS, rows, words=(0, 5, 6))
 
 
 def show(console: Console, records: Sequence[Record]) -> None:
@@ -100,7 +98,7 @@ def _section(suite: str, records: Sequence[Record]) -> list[str]:
     lines = [
         f"## {suite}",
         "",
-        "| id | value | range | reference | ratio | goal | met |",
+        f"| {' | '.join(COLUMNS)} |",
         "|---|---:|---:|---:|---:|---|---|",
     ]
     for item in records:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvasir_ops import home
+from kvasir_ops.tables import table_of
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kvasir_bench.build_lock import build_lock
@@ -80,24 +82,20 @@ def _run(part: Part) -> int | None:
 
 def summary(outcomes: list[Outcome]) -> Table:
     """The table at the end."""
-    table = Table(title="./kvasir test", title_justify="left")
-    table.add_column("part")
-    table.add_column("result")
-    for heading in ("passed", "failed", "skipped", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("note", overflow="fold")
-    for outcome in outcomes:
-        counts = outcome.counts
-        table.add_row(
+    headings = ("part", "result", "passed", "failed", "skipped", "seconds", "note")
+    rows = [
+        (
             outcome.part.name,
             outcome.word,
-            str(counts.passed),
-            str(counts.failed),
-            str(counts.skipped),
+            str(outcome.counts.passed),
+            str(outcome.counts.failed),
+            str(outcome.counts.skipped),
             f"{outcome.seconds:.1f}",
-            outcome.note,
+            escape(outcome.note),
         )
-    return table
+        for outcome in outcomes
+    ]
+    return table_of("./kvasir test", headings, rows, words=(0, 1, 6))
 
 
 def main() -> int:

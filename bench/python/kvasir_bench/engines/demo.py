@@ -20,6 +20,7 @@ from kvasir_ops.demo.__main__ import SHARED_MEMORY, interrupt, parser
 from kvasir_ops.lab.nodes import Nodes, NodeSettings
 from kvasir_ops.lab.pool import PoolProbe
 from kvasir_ops.node_process import NodeFailedError, temporary_places
+from kvasir_ops.tables import table_of
 from rich.console import Console
 from rich.table import Table
 
@@ -192,20 +193,20 @@ def _sentence(turn: Turn) -> str:
     )
 
 
-def table_of(turns: Sequence[Turn]) -> Table:
+def turns_table(turns: Sequence[Turn]) -> Table:
     """The turns for people."""
-    table = Table(title="One conversation, two vLLM servers, a Kvasir node beside each")
-    for heading in (
+    headings = (
         "turn", "server", "prompt tokens", "had itself", "loaded", "first token, computed", "with Kvasir", "same answer"
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
-    for turn in turns:
-        table.add_row(
+    )  # fmt: skip
+    rows = [
+        (
             str(turn.number), "AB"[turn.server], f"{turn.prompt_tokens:,}", f"{turn.own_tokens:,}",
             f"{turn.loaded_tokens:,}", f"{turn.cold_s * 1e3:.0f} ms", f"{turn.warm_s * 1e3:.0f} ms",
             "yes" if turn.same else "NO",
-        )  # fmt: skip
-    return table
+        )
+        for turn in turns
+    ]  # fmt: skip
+    return table_of("One conversation, two vLLM servers, a Kvasir node beside each", headings, rows, words=(0, 1, 7))
 
 
 def failures(turns: Sequence[Turn]) -> list[str]:
@@ -218,7 +219,7 @@ def failures(turns: Sequence[Turn]) -> list[str]:
 
 def show(console: Console, turns: Sequence[Turn], json_file: Path | None) -> int:
     """Table, JSON and verdict; the exit status."""
-    console.print(table_of(turns))
+    console.print(turns_table(turns))
     wrong = failures(turns)
     if json_file:
         told = {"turns": [asdict(turn) for turn in turns], "failures": wrong}

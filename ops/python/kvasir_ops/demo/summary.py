@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from rich import box
 from rich.table import Table
 
 from kvasir_ops.replay.display import GB
 from kvasir_ops.replay.tally import TIERS, Tally
+from kvasir_ops.tables import table_of
 
 
 @dataclass(frozen=True)
@@ -158,19 +158,6 @@ def summarise(
 
 def summary_table(summary: Summary) -> Table:
     """The figures: of the pool, of the same nodes if each were alone, and without a cache."""
-    table = Table(
-        title=f"{summary.requests:,} requests, {summary.chunks:,} chunks of {summary.object_bytes // 1024} KiB "
-        f"(512 tokens each), {summary.seconds:.0f} s",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
-    table.add_column("", no_wrap=True)
-    table.add_column("pooled", justify="right")
-    table.add_column("each alone", justify="right")
-    table.add_column("no cache", justify="right")
     reachable = sum(summary.hits.values()) / summary.endless_cache_hits if summary.endless_cache_hits else 0.0
     restart = ", ".join(
         f"{tier.upper()} {seconds:.1f} s" for tier, seconds in summary.restart_first_hit_seconds.items()
@@ -199,6 +186,8 @@ def summary_table(summary: Summary) -> Table:
         ("    evicted before it", f"{summary.objects_evicted_before:,}"),
         ("    lost", f"{summary.objects_lost:,}"),
     ]  # fmt: skip
-    for row in rows:
-        table.add_row(*row)
-    return table
+    title = (
+        f"{summary.requests:,} requests, {summary.chunks:,} chunks of {summary.object_bytes // 1024} KiB "
+        f"(512 tokens each), {summary.seconds:.0f} s"
+    )
+    return table_of(title, ("", "pooled", "each alone", "no cache"), rows)

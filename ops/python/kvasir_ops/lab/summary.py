@@ -11,6 +11,7 @@ from rich.table import Table
 from kvasir_ops.lab.injector import Injected
 from kvasir_ops.replay.display import hits_by_tier
 from kvasir_ops.replay.tally import Tally
+from kvasir_ops.tables import table_of
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,6 @@ def summarise(
 
 def summary_table(summary: LabSummary) -> Table:
     """The figures for people."""
-    where = "in network namespaces" if summary.network else "on loopback"
-    table = Table(
-        title=f"{summary.nodes} nodes {where}, {summary.requests:,} requests, {summary.chunks:,} chunks of "
-        f"{summary.object_bytes // 1024} KiB, seed {summary.seed}, {summary.seconds:.0f} s",
-        title_justify="left",
-        title_style="bold",
-        show_header=False,
-    )
-    table.add_column("")
-    table.add_column("", justify="right")
     became_one = "never" if summary.became_one_seconds is None else f"{summary.became_one_seconds:.2f} s"
     rows = [
         ("chunks that were hits", f"{sum(summary.hits.values()):,} ({summary.hit_rate:.1%})"),
@@ -162,6 +153,9 @@ def summary_table(summary: LabSummary) -> Table:
     ]
     if summary.pooled and summary.nodes > 1:
         rows.append(("one cache again after the last fault", became_one))
-    for row in rows:
-        table.add_row(*row)
-    return table
+    where = "in network namespaces" if summary.network else "on loopback"
+    title = (
+        f"{summary.nodes} nodes {where}, {summary.requests:,} requests, {summary.chunks:,} chunks of "
+        f"{summary.object_bytes // 1024} KiB, seed {summary.seed}, {summary.seconds:.0f} s"
+    )
+    return table_of(title, ("", ""), rows)

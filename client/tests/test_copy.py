@@ -70,7 +70,7 @@ def random_bytes(count: int, seed: int = 0) -> bytes:
 
 def test_loads_what_the_records_name_from_several_regions(bench: Bench, tmp_path: Path) -> None:
     files = [RegionFiles(tmp_path, 1), RegionFiles(tmp_path, 7, 4, 8192)]
-    bench.regions.announce(f.described() for f in files)
+    bench.regions.add(f.described() for f in files)
     payloads = [random_bytes(4096, 1), random_bytes(8192, 2), random_bytes(100, 3)]
     records = [files[0].put(3, payloads[0]), files[1].put(0, payloads[1]), files[0].put(7, payloads[2])]
     places = [bytearray(len(p)) for p in payloads]
@@ -81,7 +81,7 @@ def test_loads_what_the_records_name_from_several_regions(bench: Bench, tmp_path
 @pytest.mark.parametrize("threads", [1, 3])
 def test_scatters_parts_of_objects(bench: Bench, tmp_path: Path, threads: int) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     payload = random_bytes(4096)
     records = [files.put(2, payload), files.put(1, payload[::-1])]
     target = np.zeros(8192, np.uint8)
@@ -98,7 +98,7 @@ def test_scatters_parts_of_objects(bench: Bench, tmp_path: Path, threads: int) -
 
 def test_a_stale_stamp_is_a_miss_and_nothing_is_written(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     records = [files.put(0, random_bytes(64, 1)), files.put(1, random_bytes(64, 2))]
     files.put(0, random_bytes(64, 3), generation=4)
     places = np.zeros((2, 64), np.uint8)
@@ -108,7 +108,7 @@ def test_a_stale_stamp_is_a_miss_and_nothing_is_written(bench: Bench, tmp_path: 
 
 def test_an_object_overwritten_during_the_copy_is_a_miss(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     records = [files.put(0, random_bytes(64, 1)), files.put(1, random_bytes(64, 2))]
 
     class Overwriting(_copy.Copier):
@@ -122,7 +122,7 @@ def test_an_object_overwritten_during_the_copy_is_a_miss(bench: Bench, tmp_path:
 
 def test_a_region_retired_during_the_copy_makes_misses(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     records = [files.put(0, random_bytes(64, 1))]
 
     class Retiring(_copy.Copier):
@@ -135,26 +135,26 @@ def test_a_region_retired_during_the_copy_makes_misses(bench: Bench, tmp_path: P
 
 def test_a_wrong_checksum_is_a_miss_when_verified(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     records = [files.put(0, random_bytes(64, 1)), files.put(1, random_bytes(64, 2)), files.put(2, b"x", summed=False)]
     files.data[0] ^= 1
     places = [bytearray(64), bytearray(64), bytearray(1)]
     assert bench.load(records, places, verify=True).tolist() == [False, True, True]
 
 
-def test_retired_regions_are_unmapped_at_the_next_announcement(bench: Bench, tmp_path: Path) -> None:
+def test_retired_regions_are_unmapped_with_the_next_answer(bench: Bench, tmp_path: Path) -> None:
     first, second = RegionFiles(tmp_path, 1), RegionFiles(tmp_path, 2)
-    bench.regions.announce([first.described()])
+    bench.regions.add([first.described()])
     record = first.put(0, b"abc")
     first.retire()
-    bench.regions.announce([second.described()])
+    bench.regions.add([second.described()])
     assert len(bench.regions) == 1
     assert not bench.load([record], [bytearray(3)]).any()
 
 
 def test_a_copy_past_its_deadline_has_stopped_and_loads_nothing(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path, slots=1, slot_bytes=64 << 20)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     record = files.put(0, b"\1" * (64 << 20))
     target = np.zeros((1, 64 << 20), np.uint8)
     assert not bench.load([record], target, deadline=Deadline.after(-1)).any()
@@ -181,12 +181,12 @@ def test_refuses_files_that_are_not_as_described(
     files = RegionFiles(tmp_path)
     change(files)
     with pytest.raises(RegionError, match=says):
-        bench.regions.announce([files.described()])
+        bench.regions.add([files.described()])
 
 
 def test_refuses_slots_outside_their_region(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     record = files.put(0, b"abc")
     for wrong in ({"slot": 8}, {"length": 4097}):
         with pytest.raises(ProtocolViolationError, match="outside"):
@@ -195,7 +195,7 @@ def test_refuses_slots_outside_their_region(bench: Bench, tmp_path: Path) -> Non
 
 def test_refuses_places_outside_their_object(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     record = files.put(0, b"abc")
     with pytest.raises(InvalidArgumentError, match="object has 3"):
         bench.load([record], [bytearray(4)])
@@ -207,7 +207,7 @@ def test_refuses_places_outside_their_object(bench: Bench, tmp_path: Path) -> No
 
 def test_stores_into_reserved_slots_only_while_they_are_ours(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     payloads = [random_bytes(4096, n) for n in range(2)]
     records = [files.reserve(0, 4096), files.reserve(5, 4096)]
     files.reserve(5, 4096, generation=9)
@@ -220,7 +220,7 @@ def test_stores_into_reserved_slots_only_while_they_are_ours(bench: Bench, tmp_p
 
 def test_closing_waits_for_running_copies_before_it_unmaps(bench: Bench, tmp_path: Path) -> None:
     files = RegionFiles(tmp_path)
-    bench.regions.announce([files.described()])
+    bench.regions.add([files.described()])
     record = files.put(0, random_bytes(4096))
     inside, go_on = threading.Event(), threading.Event()
 

@@ -89,7 +89,7 @@ def test_ten_thousand_connections_are_answered_or_told_that_there_are_too_many()
                 connection.close()
             until(lambda: descriptors(node) <= before, "the node closes what was closed")
             with Client.connect(node.socket, namespace=NAMESPACE) as late:
-                assert late.ping(b"room again") == b"room again"
+                assert late.ping(b"space again") == b"space again"
     finally:
         for connection in opened:
             connection.close()

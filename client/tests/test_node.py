@@ -133,7 +133,7 @@ def _worker(socket: str, session: int, secret: bytes, lease: int, pipe: Connecti
 
 
 def client_shards(client: Client) -> tuple[Shard, ...]:
-    """Of a client that was closed: what it was is remembered by nobody."""
+    """Of a client that was closed: nothing knows any more what it was."""
     try:
         return client.shards
     except ClosedError:

@@ -15,7 +15,7 @@ import pytest
 from kvasir import Client, KvasirError, NotPermittedError
 from kvasir._peer import SERVER_UID, check_server
 
-STRANGER = 65534
+OTHER_UID = 65534
 Listen = Callable[..., Path]
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to listen as another user")
 
@@ -63,14 +63,14 @@ def check(path: Path) -> None:
 
 
 def test_the_owner_of_a_directory_that_only_root_can_have_given_it_is_the_node(listen: Listen) -> None:
-    check(listen(STRANGER))
+    check(listen(OTHER_UID))
 
 
 def test_anybody_in_a_directory_that_anybody_could_make_is_not(listen: Listen) -> None:
-    path = listen(STRANGER, 0o1777)
-    with pytest.raises(NotPermittedError, match=f"runs as uid {STRANGER}.*{SERVER_UID}={STRANGER}"):
+    path = listen(OTHER_UID, 0o1777)
+    with pytest.raises(NotPermittedError, match=f"runs as uid {OTHER_UID}.*{SERVER_UID}={OTHER_UID}"):
         check(path)
-    with pytest.raises(KvasirError, match=f"uid {STRANGER}"):
+    with pytest.raises(KvasirError, match=f"uid {OTHER_UID}"):
         Client.connect(os.fspath(path), attach_deadline=10.0)
 
 
@@ -79,8 +79,8 @@ def test_root_is_the_node_wherever_it_listens(listen: Listen) -> None:
 
 
 def test_the_operator_names_the_node_s_user(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = listen(STRANGER, 0o1777)
-    monkeypatch.setenv(SERVER_UID, f"7, {STRANGER}")
+    path = listen(OTHER_UID, 0o1777)
+    monkeypatch.setenv(SERVER_UID, f"7, {OTHER_UID}")
     check(path)
     monkeypatch.setenv(SERVER_UID, "any")
     check(path)

@@ -29,9 +29,9 @@ def summed(place: Place, hashes: Sequence[str]) -> bool:
     keys = b"".join(bytes.fromhex(key) for key in hashes)
     with client.lookup(keys, namespace=place.namespace) as lease:
         slots = lease.slots.reshape(-1)
-        loan = client.attachment.mapped.borrow(slots)
+        pin = client.attachment.mapped.pin(slots)
         try:
-            words = [loan.checksum_word(row) for row in range(len(slots))]
+            words = [pin.checksum_word(row) for row in range(len(slots))]
         finally:
-            client.attachment.mapped.give_back(loan)
+            client.attachment.mapped.unpin(pin)
     return len(words) == len(hashes) and all(word >> 63 for word in words)

@@ -89,7 +89,7 @@ def main() -> int:
             hits.append({"status": 1} | record)
             grants.append({"status": 5} | files.reserve(CHUNKS + slot, slot_bytes))
         regions = RegionMap(Path(folder), lambda: None)
-        regions.announce([files.described()])
+        regions.add([files.described()])
         slots = slot_array(pack_slots(hits)), slot_array(pack_slots(grants))
         copier = CudaCopier(0)
         order = np.random.default_rng(2).permutation(np.arange(1, BLOCKS))

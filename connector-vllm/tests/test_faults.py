@@ -91,7 +91,7 @@ def test_holder_that_always_says_hit_and_always_fails(hasty_engine: Engine, plai
 
 
 def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
-    # 32 chunks of room, and no SSD; every batch needs 18.
+    # Space for 32 chunks, and no SSD; every batch needs 18.
     with (
         Node(dram=16 * MIB, ssd=0, region=2 * MIB) as small,
         Engine(model, tmp_path / "engine.log", transfer(small.socket, **QUICK)) as engine,

@@ -45,7 +45,7 @@ def there(model: Path, pair: tuple[Node, Node], tmp_path_factory: pytest.TempPat
 
 
 def from_peer(engine: Engine, asked: list[list[int]]) -> dict[str, Any]:
-    """The first answer for which something was loaded: what a node stored is announced to others a little later."""
+    """The first answer for which something was loaded: what a node stored is published to others a little later."""
     found: list[dict[str, Any]] = []
 
     def loaded() -> bool:

@@ -55,7 +55,7 @@ def test_arena_of_another_layout(hasty_engine: Engine, node: Node, plain: Plain)
 
 
 @contextmanager
-def stranger(path: str, answer: bytes) -> Iterator[None]:
+def impostor(path: str, answer: bytes) -> Iterator[None]:
     """Takes every connection, and answers each piece that comes with the same bytes; empty: with silence."""
     Path(path).unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
@@ -102,7 +102,7 @@ def test_something_else_answers(hasty_engine: Engine, node: Node, plain: Plain, 
     right(hasty_engine, plain, asked)
     hasty_engine.forget()
     node.stop()
-    with stranger(node.socket, answer):
+    with impostor(node.socket, answer):
         for _ in range(2):
             right(hasty_engine, plain, asked)
             hasty_engine.forget()

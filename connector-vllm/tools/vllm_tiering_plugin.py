@@ -74,13 +74,13 @@ class _Attached(KvasirTier):
         self._ended = False
         _made.append(self)
         end = time.monotonic() + _SECONDS
-        while self._link.current() is None:
+        while self._session.current() is None:
             assert time.monotonic() < end, "the tier did not meet the node"
             time.sleep(0.002)
 
     def holds(self, key: bytes) -> bool:
         """Whether the node has it."""
-        client = self._link.current()
+        client = self._session.current()
         assert client is not None
         lease = client.lookup([key_of(hash_of(key))], peek=True, sparse=True)
         return bool((lease.slots["status"] == SlotStatus.HIT).all())
@@ -115,7 +115,7 @@ class _Blocks:
         self._tier = tier
 
     def __setitem__(self, key: bytes, value: bool) -> None:
-        client = self._tier._link.current()
+        client = self._tier._session.current()
         assert value
         assert client is not None
         rows = self._tier._rows

@@ -13,8 +13,8 @@ def engine() -> Iterator[Callable[..., Upstream]]:
     """Starts doubles of engines, and stops them at the end."""
     started: list[Upstream] = []
 
-    def start(name: str, **behaviour: Any) -> Upstream:
-        upstream = Upstream(name, **behaviour).start()
+    def start(name: str, **behavior: Any) -> Upstream:
+        upstream = Upstream(name, **behavior).start()
         started.append(upstream)
         return upstream
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvasir_router import __main__ as command
-from kvasir_router.choice import Prompt, answering, choose, choose_prefill
 from kvasir_router.engines import Engine
+from kvasir_router.routing_policy import Prompt, answering, choose, choose_prefill
 from kvasir_router.settings import EngineSettings, Role, SettingsError
 from kvasir_router.sse import WholeEvents
 

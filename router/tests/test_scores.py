@@ -100,8 +100,8 @@ def test_a_long_prompt_is_hashed_once_and_not_in_the_event_loop(
 
 
 def _known(router: object) -> int:
-    doors = router.router.scores._doors  # type: ignore[attr-defined]
-    return sum(door.published is not None for door in doors.values())
+    nodes = router.router.scores._nodes  # type: ignore[attr-defined]
+    return sum(node.published is not None for node in nodes.values())
 
 
 def test_a_prompt_that_cannot_be_hashed_is_balanced(engine: Start, node: Node) -> None:

@@ -112,14 +112,14 @@ def _whole_load(client: Client, keys: Sequence[bytes], destination: Bytes) -> fl
 
 def _memcpy(client: Client, keys: Sequence[bytes], destination: Bytes) -> float:
     with client.lookup(b"".join(keys)) as lease:
-        sources, loan = addresses(client, lease)
+        sources, pin = addresses(client, lease)
         base, size = destination.ctypes.data, destination.shape[1]
         targets = [base + row * size for row in range(len(keys))]
         begin = time.perf_counter()
         for source, target in zip(sources, targets, strict=True):
             copy(target, source, size)
         seconds = time.perf_counter() - begin
-        client.attachment.mapped.give_back(loan)
+        client.attachment.mapped.unpin(pin)
         return seconds
 
 
@@ -183,11 +183,11 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
     call.take(attachment, answer)
     assert call.has_slots()
     assert (call.statuses == SlotStatus.GRANTED).all(), f"not every slot was granted: {call.statuses}"
-    attachment.mapped.announce(answer.regions)
+    attachment.mapped.add(answer.regions)
     slots = call._slots
-    loan = attachment.mapped.borrow(slots, write=True)
+    pin = attachment.mapped.pin(slots, write=True)
     try:
-        targets = loan.address.tolist()
+        targets = pin.address.tolist()
         begin_at, size = sources.ctypes.data, sources.shape[1]
         origins = [begin_at + row * size for row in range(len(keys))]
         begin = time.perf_counter()
@@ -195,7 +195,7 @@ def _bare_store(client: Client, keys: Sequence[bytes], sources: Bytes) -> float:
             copy(target, origin, size)
         seconds = time.perf_counter() - begin
     finally:
-        attachment.mapped.give_back(loan)
+        attachment.mapped.unpin(pin)
     commit = call.commit_request()
     assert commit is not None
     call.committed(attachment.wire.call(commit, end).commit)

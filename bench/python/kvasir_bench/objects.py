@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from kvasir import Client, Lease
-from kvasir.regions import Loan
+from kvasir.regions import RegionPin
 from kvasir_ops.replay.content import Content
 
 Bytes = npt.NDArray[np.uint8]
@@ -49,8 +49,8 @@ def wrong_bytes(keys: Sequence[bytes], rows: Bytes, content: Content) -> int:
     return sum(content.wrong_bytes(key, row) for key, row in zip(keys, rows, strict=True))
 
 
-def addresses(client: Client, lease: Lease) -> tuple[list[int], Loan]:
-    """Where a lease's objects lie in this process's own mapping, and what ``give_back`` takes to end the loan."""
+def addresses(client: Client, lease: Lease) -> tuple[list[int], RegionPin]:
+    """Where a lease's objects lie in this process's own mapping, and the pin that ``unpin`` ends."""
     slots = lease.slots.reshape(-1)
-    loan = client.attachment.mapped.borrow(slots)
-    return loan.address.tolist(), loan
+    pin = client.attachment.mapped.pin(slots)
+    return pin.address.tolist(), pin

@@ -102,7 +102,7 @@ class Attachment:
         #: Which copies under leases run; stays when the lock is given up.
         self.copies: CopyMarks = self._lock.copies
         self.regions = RegionMap(directory, self._release_lock)
-        self.wire.on_regions = self.regions.remember
+        self.wire.on_regions = self.regions.add_unmapped
 
     def _attach(self, member: Membership, deadline: Deadline, quiesced: Sequence[int]) -> None:
         answer = self.wire.call(pb.Request(attach=member.attach_message(quiesced)), deadline).attach
@@ -112,7 +112,7 @@ class Attachment:
         self.shards = tuple(Shard.of(shard) for shard in answer.shards)
         self.first_handle: int | None = answer.namespaces[0].handle if answer.namespaces else None
         assert self.regions is not None
-        self.regions.announce(answer.regions)
+        self.regions.add(answer.regions)
         for namespace in list(member.namespaces):
             opened = self.wire.call(open_request(namespace), deadline).open_namespace
             self.handles[namespace] = opened.handle

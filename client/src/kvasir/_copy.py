@@ -17,7 +17,7 @@ from kvasir.deadline import Deadline
 from kvasir.errors import InvalidArgumentError
 from kvasir.pieces import Pieces
 from kvasir.records import U64, BoolArray, SlotArray, SlotStatus
-from kvasir.regions import Loan, RegionMap
+from kvasir.regions import RegionMap, RegionPin
 
 #: Bytes between two looks at the deadline.
 SLICE_BYTES: Final = 8 << 20
@@ -112,13 +112,13 @@ class Copier:
             self._pool.shutdown()
 
 
-def _verify(loan: Loan, rows: BoolArray, crc32c: Callable[[Any], int]) -> BoolArray:
+def _verify(pin: RegionPin, rows: BoolArray, crc32c: Callable[[Any], int]) -> BoolArray:
     """Which of ``rows`` have the checksum that their header says; one that is not summed yet passes."""
     result: BoolArray = rows.copy()
     for row in np.flatnonzero(rows).tolist():
-        word = loan.checksum_word(row)
+        word = pin.checksum_word(row)
         if word >> 63:
-            result[row] = crc32c(loan.payload(row)) == word & 0xFFFFFFFF
+            result[row] = crc32c(pin.payload(row)) == word & 0xFFFFFFFF
     return result
 
 
@@ -167,18 +167,18 @@ def load(
             f"a place of object {int(index[row])} wants bytes {int(pieces.offset[row])} to "
             f"{int(pieces.offset[row] + pieces.length[row])}; the object has {int(slots['length'][index[row]])}"
         )
-    loan = regions.borrow(slots, hits)
+    pin = regions.pin(slots, hits)
     try:
-        valid = loan.valid(hits)
+        valid = pin.valid(hits)
         kept = pieces.those(pieces.of_objects(valid))
-        source = kept.of_objects(loan.address) + kept.offset
+        source = kept.of_objects(pin.address) + kept.offset
         complete = copier.run(source, kept.address, kept.length, deadline, stopped)
         loaded: BoolArray = valid & ~_incomplete(len(slots), kept, complete)
         if crc32c is not None:
-            loaded = _verify(loan, loaded, crc32c)
-        return loan.valid(loaded)
+            loaded = _verify(pin, loaded, crc32c)
+        return pin.valid(loaded)
     finally:
-        regions.give_back(loan)
+        regions.unpin(pin)
 
 
 def store(
@@ -199,16 +199,16 @@ def store(
     granted: BoolArray = slots["status"] == SlotStatus.GRANTED
     if not granted.any():
         return np.zeros(len(slots), dtype=bool)
-    loan = regions.borrow(slots, granted, write=True)
+    pin = regions.pin(slots, granted, write=True)
     try:
-        valid = loan.valid(granted)
+        valid = pin.valid(granted)
         kept = pieces.those(pieces.of_objects(valid))
-        target = kept.of_objects(loan.address) + kept.offset
+        target = kept.of_objects(pin.address) + kept.offset
         complete = copier.run(kept.address, target, kept.length, deadline, stopped)
         stored: BoolArray = valid & ~_incomplete(len(slots), kept, complete)
         if crc32c is not None:
             for row in np.flatnonzero(stored).tolist():
-                sums[row] = crc32c(loan.payload(row))
+                sums[row] = crc32c(pin.payload(row))
         return stored
     finally:
-        regions.give_back(loan)
+        regions.unpin(pin)

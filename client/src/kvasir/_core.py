@@ -210,7 +210,7 @@ class Core:
             block_hashes: n x blocks x 32 bytes.
             priority: higher stays longer.
             ttl: seconds after which the objects are dropped; 0: no limit.
-            wait: seconds that the node may hold the answer while room is made.
+            wait: seconds that the node may hold the answer while space is freed.
 
         Raises:
             InvalidArgumentError: sources that are no memory, or leave gaps.

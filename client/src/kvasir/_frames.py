@@ -45,7 +45,7 @@ class FrameReader:
         start = begin + 4
         stop = start + length
         if stop > end:
-            self._make_room(4 + length)
+            self._make_space(4 + length)
             return None
         body = bytes(self._view[start:stop])
         if stop == end:
@@ -57,7 +57,7 @@ class FrameReader:
         except Exception as error:  # protobuf's DecodeError has no common public base across its versions
             raise ProtocolViolationError(f"the node sent a frame that is no Response: {error}") from error
 
-    def _make_room(self, needed: int) -> None:
+    def _make_space(self, needed: int) -> None:
         if self._begin + needed <= len(self._buffer):
             return
         rest = bytes(self._view[self._begin : self._end])
@@ -75,7 +75,7 @@ class FrameReader:
             NodeUnavailableError: the node closed the connection.
         """
         if self._end == len(self._buffer):
-            self._make_room(len(self._buffer) - self._begin + 1)
+            self._make_space(len(self._buffer) - self._begin + 1)
         try:
             count = self._socket.recv_into(self._view[self._end :])
         except BlockingIOError:

@@ -78,15 +78,15 @@ def _os_error(what: str) -> OSError:
 
 def _map_aligned(descriptor: int, length: int, protection: int) -> int:
     """Maps a whole file where huge pages can begin, so that those of the file are used as such; the address."""
-    room = _map(None, length + _HUGE_PAGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
-    address = -(-room // _HUGE_PAGE) * _HUGE_PAGE
+    span = _map(None, length + _HUGE_PAGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+    address = -(-span // _HUGE_PAGE) * _HUGE_PAGE
     end = address + -(-length // mmap.PAGESIZE) * mmap.PAGESIZE
     try:
         _map(address, length, protection, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
     except OSError:
-        _libc.munmap(room, length + _HUGE_PAGE)
+        _libc.munmap(span, length + _HUGE_PAGE)
         raise
-    for begin, rest in ((room, address - room), (end, room + length + _HUGE_PAGE - end)):
+    for begin, rest in ((span, address - span), (end, span + length + _HUGE_PAGE - end)):
         if rest:
             _libc.munmap(begin, rest)
     return address

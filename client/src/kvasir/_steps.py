@@ -51,7 +51,7 @@ class MapRegions(Work):
 
     def run(self, copier: Copies) -> None:  # noqa: ARG002
         """Raises RegionError for a file that is not what the answer says."""
-        self._mapped.announce(self._regions)
+        self._mapped.add(self._regions)
 
 
 #: A request is sent; its result is the response, and an error that the node answers is raised.

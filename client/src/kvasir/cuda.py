@@ -146,29 +146,29 @@ class _Registry:
         self._extents: list[_Extent] = []
         self._stop = watch_unmapping(self._unmapping)
 
-    def borrow(self, addresses: _U64, *, write: bool) -> list[_Extent]:
-        """Registers what holds these addresses, which stays so until :meth:`give_back`."""
+    def pin(self, addresses: _U64, *, write: bool) -> list[_Extent]:
+        """Registers what holds these addresses, which stays so until :meth:`unpin`."""
         rest = np.unique(addresses)
-        borrowed: list[_Extent] = []
+        pinned: list[_Extent] = []
         with self._changed:
             try:
                 while len(rest):
                     extent = self._covering(int(rest[0]), write)
                     extent.users += 1
-                    borrowed.append(extent)
+                    pinned.append(extent)
                     rest = rest[rest >= extent.end]
             except BaseException:
-                self._release(borrowed)
+                self._release(pinned)
                 raise
-        return borrowed
+        return pinned
 
-    def give_back(self, borrowed: list[_Extent]) -> None:
-        """Ends :meth:`borrow`."""
+    def unpin(self, pinned: list[_Extent]) -> None:
+        """Ends :meth:`pin`."""
         with self._changed:
-            self._release(borrowed)
+            self._release(pinned)
 
-    def _release(self, borrowed: list[_Extent]) -> None:
-        for extent in borrowed:
+    def _release(self, pinned: list[_Extent]) -> None:
+        for extent in pinned:
             extent.users -= 1
         self._changed.notify_all()
 
@@ -261,7 +261,7 @@ class CudaCopier:
             return complete
         with torch.cuda.device(self._device):
             write = self._runtime.on_gpu(int(source[0]))
-            borrowed = self._registry.borrow(target if write else source, write=write)
+            pinned = self._registry.pin(target if write else source, write=write)
             stream = self._stream()
             flying: deque[tuple[int, int, Any]] = deque()
             try:
@@ -279,7 +279,7 @@ class CudaCopier:
             finally:
                 # Also after an error: nothing of this thread may copy any more.
                 stream.synchronize()
-                self._registry.give_back(borrowed)
+                self._registry.unpin(pinned)
         return complete
 
     @staticmethod

@@ -179,8 +179,8 @@ class _Atlas:
         return rows
 
 
-class Loan:
-    """Slots whose regions stay mapped until :meth:`RegionMap.give_back`, and where they lie; all at once, as arrays.
+class RegionPin:
+    """Slots whose regions stay mapped until :meth:`RegionMap.unpin`, and where they lie; all at once, as arrays.
 
     A load names hundreds of records in dozens of regions: a step for each would cost more than the copy of a small
     object.
@@ -242,20 +242,20 @@ class Loan:
 
 
 class RegionMap:
-    """All regions that the node named to this attachment. Thread-safe; what is borrowed stays mapped."""
+    """All regions that the node named to this attachment. Thread-safe; what is pinned stays mapped."""
 
     def __init__(self, directory: Path, on_closed: Callable[[], None]) -> None:
         self._directory = directory
         self._on_closed = on_closed
         self._lock = threading.Lock()
-        self._announced: dict[int, pb.Region] = {}
+        self._described: dict[int, pb.Region] = {}
         self._mapped: dict[int, MappedRegion] = {}
         self._atlas: _Atlas | None = None
         self._lingering: list[MappedRegion] = []
         self._written: dict[int, None] = {}
         self._closed = False
 
-    def announce(self, regions: Iterable[pb.Region]) -> None:
+    def add(self, regions: Iterable[pb.Region]) -> None:
         """Maps the regions of an answer, and unmaps those that were retired since.
 
         Raises:
@@ -267,27 +267,27 @@ class RegionMap:
         with self._lock:
             self._sweep()
             for described in fresh:
-                self._announced[described.region] = described
+                self._described[described.region] = described
             for described in fresh:
                 self._mapping(described.region)
 
-    def remember(self, regions: Iterable[pb.Region]) -> None:
+    def add_unmapped(self, regions: Iterable[pb.Region]) -> None:
         """Regions of an answer that came too late: mapped when a later answer's slots lie in them."""
         with self._lock:
             for described in regions:
-                self._announced[described.region] = described
+                self._described[described.region] = described
 
     def _mapping(self, region: int) -> MappedRegion | None:
         mapped = self._mapped.get(region)
         if mapped is not None:
             return mapped
-        described = self._announced.get(region)
+        described = self._described.get(region)
         if described is None or self._closed:
             return None
         mapped = MappedRegion(self._directory, described)
         if mapped.stamp & 1:
             mapped.close()
-            del self._announced[region]
+            del self._described[region]
             return None
         self._mapped[region] = mapped
         self._atlas = None
@@ -298,7 +298,7 @@ class RegionMap:
             if mapped.stamp & 1:
                 del self._mapped[region]
                 self._atlas = None
-                self._announced.pop(region, None)
+                self._described.pop(region, None)
                 self._written.pop(region, None)
                 self._retire(mapped)
 
@@ -309,8 +309,8 @@ class RegionMap:
         else:
             mapped.close()
 
-    def borrow(self, slots: SlotArray, considered: BoolArray | None = None, *, write: bool = False) -> Loan:
-        """The regions that ``slots`` name stay mapped until :meth:`give_back`.
+    def pin(self, slots: SlotArray, considered: BoolArray | None = None, *, write: bool = False) -> RegionPin:
+        """The regions that ``slots`` name stay mapped until :meth:`unpin`.
 
         A retired region, and any region once this map is closed, is not there: its slots are misses.
 
@@ -325,17 +325,17 @@ class RegionMap:
         named = np.ascontiguousarray(slots["region"])
         with self._lock:
             atlas, rows = self._find(named, considered)
-            loan = Loan(slots, atlas, rows, write=write)
-            for mapped in loan.regions:
+            pin = RegionPin(slots, atlas, rows, write=write)
+            for mapped in pin.regions:
                 mapped.users += 1
                 mapped.reserved += write
                 if write:
                     self._written.pop(mapped.region, None)
                     self._written[mapped.region] = None
-        return loan
+        return pin
 
     def _find(self, named: npt.NDArray[np.uint32], considered: BoolArray | None) -> tuple[_Atlas, npt.NDArray[np.intp]]:
-        """Where the regions are; maps those that were only remembered."""
+        """Where the regions are; maps those that were only added."""
         matters = np.ones(len(named), dtype=bool) if considered is None else considered
         while True:
             atlas = self._atlas
@@ -350,16 +350,16 @@ class RegionMap:
             if self._atlas is atlas:
                 return atlas, rows
 
-    def give_back(self, loan: Loan) -> None:
-        """Ends :meth:`borrow`; the last one out of a closed map unmaps and runs ``on_closed``."""
+    def unpin(self, pin: RegionPin) -> None:
+        """Ends :meth:`pin`; the last one out of a closed map unmaps and runs ``on_closed``."""
         with self._lock:
-            for mapped in loan.regions:
+            for mapped in pin.regions:
                 mapped.users -= 1
-                mapped.reserved -= loan.write
+                mapped.reserved -= pin.write
                 if mapped.closing and not mapped.users:
                     self._lingering.remove(mapped)
                     mapped.close()
-            if loan.write:
+            if pin.write:
                 self._drop_idle_writable()
             finished = self._closed and not self._lingering
         if finished:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kvasir_sglang.shared.identity import Identity, Ranks, pack
+from kvasir_sglang.shared.identity import EngineIdentity, Ranks, pack
 from kvasir_sglang.shared.weights import Weights
 
 HASHES = [f"{index:064x}" for index in (1, 2, 3)]
@@ -60,7 +60,7 @@ def namespace(**changes: Any) -> Any:
     pool = changes.pop("pool", "kv")
     split = changes.pop("split", True)
     order = changes.pop("order", "")
-    identity = Identity(ranks, weights, **({"page_tokens": 64} | changes))
+    identity = EngineIdentity(ranks, weights, **({"page_tokens": 64} | changes))
     return identity.namespace(pool, PAGES, split=split, order=order)
 
 

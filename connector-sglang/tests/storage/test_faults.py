@@ -215,7 +215,7 @@ def test_pages_that_went_to_ssd_are_found_and_come_back(ssd_node: Node, engines:
     assert 100 * len(prompts) * PAGE_BYTES > DRAM
     for prompt, (_, wanted) in zip(prompts, stored, strict=True):
         assert engine.query(prompt).storage_hit_count == len(prompt)
-        # A tier that makes room may take longer than one load waits; what comes meanwhile is right.
+        # A tier that frees space may take longer than one load waits; what comes meanwhile is right.
         until(partial(_comes_back, engine, prompt, wanted), "all pages come back")
 
 
@@ -245,7 +245,7 @@ def _comes_back(engine: Engine, prompt: Any, wanted: list[bytes]) -> bool:
     return len(loaded) == len(wanted)
 
 
-_STRANGER = """
+_OTHER_USER = """
 import os, sys
 from kvasir import Namespace
 from kvasir_sglang.shared.identity import Ranks
@@ -256,7 +256,7 @@ os.setgroups([])
 os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))
 options = Options(socket=sys.argv[1])
-connection = Connection(options, Ranks().shard(False), "stranger")
+connection = Connection(options, Ranks().shard(False), "another user")
 connection.wait(5.0)
 place = Place(connection, Namespace("shared", 64), 64)
 transfer = Transfer(options)
@@ -272,7 +272,7 @@ def test_another_user_finds_nothing_of_this_one(node: Node) -> None:
         client.store([bytes(32)], [bytes(64)])
 
     def found_as(user: int) -> str:
-        command = [sys.executable, "-c", _STRANGER, node.socket, str(user)]
+        command = [sys.executable, "-c", _OTHER_USER, node.socket, str(user)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

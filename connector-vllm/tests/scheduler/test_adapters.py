@@ -143,7 +143,7 @@ def test_the_scheduler_does_not_wait_and_requests_share_an_answer(
     assert len(calls) == 2
 
 
-def test_names_are_remembered_within_a_bound(adapters: Adapters, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_kept_within_a_bound(adapters: Adapters, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 5)
     for number in range(20):
         settled(adapters, request(files, f"name{number}"))

@@ -93,7 +93,7 @@ class Rig:
         view = np.asarray(self.manager.primary_tier.get_kv_memoryview())
         self.rows = view.view(np.uint8)
         if attached:
-            self.until(lambda: self.tier._link.current() is not None, "the tier meets the node")
+            self.until(lambda: self.tier._session.current() is not None, "the tier meets the node")
 
     def until(self, condition: Any, what: str, seconds: float = SECONDS) -> None:
         end = time.monotonic() + seconds

@@ -74,7 +74,7 @@ def test_tokens_are_the_same_cold_loaded_by_another_engine_and_after_a_kill(
     first = start(model, transfer(own_node.socket))
     shut_down.append(first)
     tier = manager_of(first).secondary_tiers[0]
-    while tier._link.current() is None:
+    while tier._session.current() is None:
         generate(first, [[1, 2, 3]], 1)
     cold = generate(first, [prompt])
     assert cached(cold) == 0
@@ -90,7 +90,7 @@ def test_tokens_are_the_same_cold_loaded_by_another_engine_and_after_a_kill(
     end(shut_down.pop())
     second = start(model, transfer(own_node.socket))
     shut_down.append(second)
-    while manager_of(second).secondary_tiers[0]._link.current() is None:
+    while manager_of(second).secondary_tiers[0]._session.current() is None:
         generate(second, [[1, 2, 3]], 1)
     other = generate(second, [prompt])
     assert cached(other) == wanted

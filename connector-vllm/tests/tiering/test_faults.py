@@ -68,10 +68,10 @@ def test_a_paused_node_costs_the_deadlines_and_works_again_when_it_goes_on(own_n
     offload_unseen(one, keys(8, "while paused"), blocks(8, 5))
     for number in range(5):
         assert one.fetch(keys(2, f"more {number}")) == [None] * 2
-    assert one.tier._link._breaker.is_open
+    assert one.tier._session._breaker.is_open
     own_node.resume()
     one.until(lambda: right(one.fetch(wanted), content), "the bytes are there again")
-    assert not one.tier._link._breaker.is_open
+    assert not one.tier._session._breaker.is_open
 
 
 def test_a_deadline_of_a_millisecond_is_misses_and_ended_jobs(node: Any, rig: Any) -> None:
@@ -119,7 +119,7 @@ def test_an_engine_without_a_node_computes_and_finds_it_later(own_node: Any, rig
     assert one.fetch(wanted) == [None] * 8
     offload_unseen(one, wanted, content)
     own_node.start()
-    one.until(lambda: one.tier._link.current() is not None, "the tier meets the node")
+    one.until(lambda: one.tier._session.current() is not None, "the tier meets the node")
     one.offload(wanted, content)
     one.forget()
     assert right(one.fetch(wanted), content)
@@ -143,7 +143,7 @@ def test_stores_beyond_the_limit_fail_at_once(own_node: Any, rig: Any) -> None:
         one.manager.on_request_finished(context)
 
 
-def test_more_than_the_node_has_room_for_is_kept_in_part_and_never_wrong(own_node: Any, rig: Any) -> None:
+def test_more_than_the_node_has_space_for_is_kept_in_part_and_never_wrong(own_node: Any, rig: Any) -> None:
     one = rig(own_node.socket)
     for number in range(80):  # 80 x 64 x 16 KiB = 80 MiB into 64 MiB
         one.offload(keys(64, f"flood {number}"), blocks(64, number))

@@ -60,7 +60,7 @@ def addresses(mapping: Any, *offsets: int) -> Any:
 def test_mapping_is_registered_once_and_read_only(mapping: Any) -> None:
     known, runtime = registry()
     for _ in range(3):
-        known.give_back(known.borrow(addresses(mapping, 0, 4096, SIZE - 1), write=False))
+        known.unpin(known.pin(addresses(mapping, 0, 4096, SIZE - 1), write=False))
     assert runtime.registered == {mapping.address: (SIZE, True)}
     known.close()
     assert runtime.registered == {}
@@ -68,16 +68,16 @@ def test_mapping_is_registered_once_and_read_only(mapping: Any) -> None:
 
 def test_mapping_that_became_writable_is_registered_again_for_a_store(mapping: Any) -> None:
     known, runtime = registry()
-    known.give_back(known.borrow(addresses(mapping, 0), write=False))
+    known.unpin(known.pin(addresses(mapping, 0), write=False))
     mapping.protect(writable=True)
-    known.give_back(known.borrow(addresses(mapping, 0), write=True))
+    known.unpin(known.pin(addresses(mapping, 0), write=True))
     assert runtime.registered == {mapping.address: (SIZE, False)}
     known.close()
 
 
 def test_registration_ends_before_its_memory_does(mapping: Any) -> None:
     known, runtime = registry()
-    known.give_back(known.borrow(addresses(mapping, 0), write=False))
+    known.unpin(known.pin(addresses(mapping, 0), write=False))
     mapping.close()
     assert runtime.registered == {}
     known.close()

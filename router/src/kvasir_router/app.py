@@ -17,10 +17,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from kvasir_router.engines import Fleet
-from kvasir_router.exchange import Exchange
 from kvasir_router.metrics import Metrics
 from kvasir_router.openai_api import BALANCED, GENERATING, error_response
 from kvasir_router.prompts import Prompts
+from kvasir_router.request_handler import RequestHandler
 from kvasir_router.scores import NodeScores, PrefixScores
 from kvasir_router.services import Services
 from kvasir_router.settings import RouterSettings
@@ -112,7 +112,7 @@ class _Posted:
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Exchange(self._services(), self._path, scope, receive, send).run()
+        await RequestHandler(self._services(), self._path, scope, receive, send).run()
 
 
 def _http_error(_: Request, error: Exception) -> Response:

@@ -10,10 +10,10 @@ from typing import Any
 
 import aiohttp
 
-from kvasir_router.choice import Prompt
 from kvasir_router.engines import Engine
 from kvasir_router.off_loop import off_loop
 from kvasir_router.openai_api import BYTES_PER_TOKEN, encoded, prompt_tokens, tokenize_request
+from kvasir_router.routing_policy import Prompt
 from kvasir_router.scores import PrefixScores
 
 _log = logging.getLogger("kvasir.router")

@@ -63,7 +63,7 @@ class NodeScores:
         self._metrics = metrics
         self._bound = bound
         self._token = token
-        self._doors: dict[Engine, _Door] = {}
+        self._nodes: dict[Engine, _EngineNode] = {}
         self._learning: set[asyncio.Task[None]] = set()
 
     async def held_tokens(
@@ -76,47 +76,47 @@ class NodeScores:
         return dict(zip(asked, found, strict=True))
 
     async def _of(self, engine: Engine, prompt: _PromptHashes) -> int:
-        door = self._doors.setdefault(engine, _Door())
-        if door.client is None or door.published is None:
-            self._learn(engine, door)
+        node = self._nodes.setdefault(engine, _EngineNode())
+        if node.client is None or node.published is None:
+            self._learn(engine, node)
             return 0
-        namespace = door.published.namespace
+        namespace = node.published.namespace
         try:
-            hashes = await prompt.of(namespace.hash_algorithm.removeprefix("vllm "), door.published.hash_tokens)
-            step = namespace.chunk_tokens // door.published.hash_tokens
+            hashes = await prompt.of(namespace.hash_algorithm.removeprefix("vllm "), node.published.hash_tokens)
+            step = namespace.chunk_tokens // node.published.hash_tokens
             keys = b"".join(key_of(found) for found in hashes[step - 1 :: step])
             if not keys:
                 return 0
-            lease = await door.client.lookup(keys, peek=True, deadline=self._bound)
+            lease = await node.client.lookup(keys, peek=True, deadline=self._bound)
         except (KvasirError, UnsupportedEngineError, UnicodeError) as error:
             self._metrics.score_failures.labels(engine.url).inc()
-            if isinstance(error, UnsupportedEngineError) and not door.said:
-                door.said = True
+            if isinstance(error, UnsupportedEngineError) and not node.warned:
+                node.warned = True
                 _log.warning("engine %s: no prefix scores: %s", engine.url, error)
             return 0
         # What is on its way or on the node's SSD is loaded as well, only later.
         return (lease.hit_chunks + lease.pending_chunks) * namespace.chunk_tokens
 
-    def _learn(self, engine: Engine, door: _Door) -> None:
+    def _learn(self, engine: Engine, node: _EngineNode) -> None:
         """Beside the requests: they do not wait for it."""
-        if door.learning or time.monotonic() < door.not_before:
+        if node.learning or time.monotonic() < node.not_before:
             return
-        door.learning = True
-        task = asyncio.create_task(self._learned(engine, door))
+        node.learning = True
+        task = asyncio.create_task(self._learned(engine, node))
         self._learning.add(task)
         task.add_done_callback(self._learning.discard)
 
-    async def _learned(self, engine: Engine, door: _Door) -> None:
+    async def _learned(self, engine: Engine, node: _EngineNode) -> None:
         try:
             published = await self._published(engine)
             namespace = published.with_seed(os.environ.get("PYTHONHASHSEED")) if published else None
-            if published is not None and namespace is None and not door.said:
-                door.said = True
+            if published is not None and namespace is None and not node.warned:
+                node.warned = True
                 _log.warning(
                     "engine %s: no prefix scores: its PYTHONHASHSEED is another one than this router's", engine.url
                 )
             if published is not None and namespace is not None:
-                door.client = await AsyncClient.connect(
+                node.client = await AsyncClient.connect(
                     str(engine.settings.node),
                     namespace=namespace,
                     shards=published.shards,
@@ -124,12 +124,12 @@ class NodeScores:
                     token=self._token,
                     attach_deadline=_ATTACH_SECONDS,
                 )
-                door.published = replace(published, namespace=namespace)
+                node.published = replace(published, namespace=namespace)
         except (KvasirError, OSError, aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
             _log.info("engine %s: no prefix scores yet: %s", engine.url, reason(error))
         finally:
-            door.learning = False
-            door.not_before = time.monotonic() + _LEARN_EVERY_SECONDS
+            node.learning = False
+            node.not_before = time.monotonic() + _LEARN_EVERY_SECONDS
 
     async def _published(self, engine: Engine) -> Published | None:
         bound = aiohttp.ClientTimeout(total=_ATTACH_SECONDS)
@@ -145,9 +145,9 @@ class NodeScores:
         """Ends the attachments."""
         for task in self._learning:
             task.cancel()
-        for door in self._doors.values():
-            if door.client is not None:
-                await door.client.close()
+        for node in self._nodes.values():
+            if node.client is not None:
+                await node.client.close()
 
 
 class _PromptHashes:
@@ -176,11 +176,11 @@ class _PromptHashes:
 
 
 @dataclass
-class _Door:
+class _EngineNode:
     """What is known of one engine's node."""
 
     client: AsyncClient | None = None
     published: Published | None = None
     learning: bool = False
-    said: bool = False
+    warned: bool = False
     not_before: float = 0.0

@@ -80,7 +80,7 @@ async def attempt(
     timeouts: Timeouts,
     first_byte: float,
 ) -> AsyncIterator[Answer]:
-    """Sends the request and waits for the first part of the answer. Leaving ends the request at the engine.
+    """Sends the request and waits for the first part of the answer. The block's end ends it at the engine.
 
     Raises:
         AttemptError: nothing came that could be passed on.

@@ -228,14 +228,14 @@ class Memcpy:
         with client.lookup(pack(keys), namespace=place.namespace) as lease:
             slots = lease.slots.reshape(-1)
             assert len(slots) == len(keys), "pages were evicted"
-            loan = client.attachment.mapped.borrow(slots)
-            sources = (loan.address[pieces.object] + pieces.offset).tolist()
+            pin = client.attachment.mapped.pin(slots)
+            sources = (pin.address[pieces.object] + pieces.offset).tolist()
             targets, lengths = pieces.address.tolist(), pieces.length.tolist()
             begin = time.perf_counter()
             for target, source, length in zip(targets, sources, lengths, strict=True):
                 copy(target, source, length)
             seconds = time.perf_counter() - begin
-            client.attachment.mapped.give_back(loan)
+            client.attachment.mapped.unpin(pin)
         return seconds
 
 

@@ -35,7 +35,7 @@ from kvasir_sglang.shared.transfer import HOLD_SECONDS, Place
 GROUP_BYTES: Final = 4 << 20
 #: Deadlines are those of so many pages.
 _BATCH_PAGES: Final = 128
-#: Pages of one question; those after them are not found. A frame has room for about twice as many.
+#: Pages of one question; those after them are not found. A frame holds about twice as many.
 _MOST_PAGES: Final = 16384
 #: SGLang asks for a waiting request in every step: so long an answer that is not the best one is good enough.
 _ANSWER_SECONDS: Final = 0.1
@@ -44,7 +44,7 @@ _LEAST_LEASE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _DevicePool:
     name: str
     pages: DevicePages
     place: Place
@@ -83,7 +83,7 @@ class _Found:
 class _Wanted:
     """Pages of one pool that a request loads."""
 
-    pool: _Pool
+    pool: _DevicePool
     keys: bytes
     starts: I64
 
@@ -153,11 +153,11 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         self._results: SimpleQueue[bool] = SimpleQueue()
         self._client.open(next(iter(self._pools.values())).place)
 
-    def _placed(self, name: str, pages: DevicePages, page_tokens: int, drafts: bool) -> _Pool:
+    def _placed(self, name: str, pages: DevicePages, page_tokens: int, drafts: bool) -> _DevicePool:
         # Buffers of a draft model stand beside the model's own in one object.
         identity = f"{name} with draft" if drafts else name
         split = not self._group.rank_replicated
-        return _Pool(name, pages, self._client.place(identity, pages, page_tokens, split=split))
+        return _DevicePool(name, pages, self._client.place(identity, pages, page_tokens, split=split))
 
     # ---- asking: SGLang's scheduler
 

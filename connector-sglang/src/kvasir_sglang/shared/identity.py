@@ -99,7 +99,7 @@ class Ranks:
 
 
 @dataclass(frozen=True)
-class Identity:
+class EngineIdentity:
     """What all pools of one engine have in common."""
 
     ranks: Ranks

@@ -13,7 +13,7 @@ from sglang.srt.mem_cache import utils as sglang_hashes
 
 from kvasir_sglang.shared.connection import Connection
 from kvasir_sglang.shared.generations import Generations
-from kvasir_sglang.shared.identity import Identity, Ranks
+from kvasir_sglang.shared.identity import EngineIdentity, Ranks
 from kvasir_sglang.shared.metrics import logger
 from kvasir_sglang.shared.options import SECTION, Options
 from kvasir_sglang.shared.pages import PoolPages
@@ -85,9 +85,9 @@ class RankClient:
             pages: the pool's.
             page_tokens: of the engine's pages.
             split: whether each tensor-parallel rank has bytes of its own.
-            order: see :meth:`kvasir_sglang.shared.identity.Identity.namespace`.
+            order: see :meth:`kvasir_sglang.shared.identity.EngineIdentity.namespace`.
         """
-        identity = Identity(self.ranks, self._weights, page_tokens, self._generation)
+        identity = EngineIdentity(self.ranks, self._weights, page_tokens, self._generation)
         namespace = identity.namespace(name, pages, split=split, order=order)
         return Place(self._connection(self.ranks.shard(split)), namespace, pages.page_bytes)
 

@@ -17,7 +17,7 @@ from kvasir_sglang.shared.pages import I64, U64, Bools, Destination, PageError, 
 
 
 @dataclass(frozen=True)
-class _Runs:
+class _EvenRuns:
     """A page's runs, when their addresses grow evenly with the page's first index."""
 
     base: I64
@@ -37,7 +37,7 @@ class DirectPages(PoolPages):
         self._even = self._even_runs(at_zero, lengths)
         self._shapes: dict[int, tuple[I64, U64, U64]] = {}
 
-    def _even_runs(self, at_zero: I64, lengths: I64) -> _Runs | None:
+    def _even_runs(self, at_zero: I64, lengths: I64) -> _EvenRuns | None:
         """Asking the pool takes a millisecond for 128 pages; most pools' answer is a line, which three pages show."""
         pages = self._slots // self.page_tokens
         if pages < 3 or getattr(self.pool, "shared_allocation_domain", None) is not None:
@@ -51,7 +51,7 @@ class DirectPages(PoolPages):
         step = at_one - at_zero
         if (step % self.page_tokens).any() or not np.array_equal(at_last, at_zero + step * (pages - 1)):
             return None
-        return _Runs(at_zero, step // self.page_tokens)
+        return _EvenRuns(at_zero, step // self.page_tokens)
 
     def _pieces(self, starts: I64) -> Pieces:
         count, runs = len(starts), len(self._lengths)

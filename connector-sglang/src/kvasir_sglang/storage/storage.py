@@ -38,7 +38,7 @@ _FLAT_ORDER: Final = " flattened by the engine"
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _HostPool:
     """A registered host pool."""
 
     pages: PoolPages
@@ -67,7 +67,7 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
         #: SGLang then loads and stores by the v1 calls, else by the generic ones.
         self._zero_copy = bool((storage_config.extra_config or {}).get("interface_v1", 0))
         self._lock = threading.Lock()
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, _HostPool] = {}
         self._host_pools: dict[str, Any] = {}
         self._anchor_is_logical = False
 
@@ -100,16 +100,16 @@ class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
             self._pools[name] = placed
         self._client.open(placed.place)
 
-    def _placed(self, name: str, pages: PoolPages) -> _Pool:
+    def _placed(self, name: str, pages: PoolPages) -> _HostPool:
         split = self._ranks.is_split(name, pages.pool)
         tokens = int(getattr(self, "mem_pool_host", pages.pool).page_size)
-        return _Pool(
+        return _HostPool(
             pages,
             self._client.place(name, pages, tokens, split=split),
             self._client.place(name, pages, tokens, split=split, order=_FLAT_ORDER),
         )
 
-    def _pool(self, name: Any) -> _Pool:
+    def _pool(self, name: Any) -> _HostPool:
         pool = self._pools.get(name_of(name))
         if pool is None:
             raise PageError(f"pool {name_of(name)} is not registered")

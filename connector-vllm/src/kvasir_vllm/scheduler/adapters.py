@@ -16,7 +16,7 @@ from kvasir.engine.weights import UnknownWeightsError, digest_of_adapter, direct
 
 _log = logging.getLogger("vllm.kvasir")
 _THREADS: Final = 2
-#: Adapters that are remembered; of more, the one that was used least recently is looked at as if it were new.
+#: Adapters that are kept; of more, the one that was used least recently is looked at as if it were new.
 _MOST: Final = 10_000
 
 

@@ -23,7 +23,7 @@ from kvasir.backoff import Backoff
 from kvasir.engine.breaker import Breaker
 from kvasir.engine.log import SeldomLog
 
-from kvasir_vllm.scheduler.holdings import Holdings
+from kvasir_vllm.scheduler.presence import TierPresence
 from kvasir_vllm.shared.chunks import KEY_BYTES
 from kvasir_vllm.shared.options import Options
 
@@ -120,7 +120,7 @@ class LookupService:
         self._shards, self._groups, self._name = tuple(shards), tuple(groups), name
         self._breaker = breaker
         self._removed = removed
-        self._held: set[Lookup] = set()
+        self._leased: set[Lookup] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: AsyncClient | None = None
         self._namespace: Namespace | None = None
@@ -164,7 +164,7 @@ class LookupService:
     @property
     def outstanding(self) -> int:
         """Lookups that hold a lease; for tests and statistics."""
-        return len(self._held)
+        return len(self._leased)
 
     def close(self) -> None:
         """Gives everything back and ends the session."""
@@ -226,7 +226,7 @@ class LookupService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
-        for lookup in list(self._held):
+        for lookup in list(self._leased):
             self._release(lookup)
         if self._client is not None:
             client, self._client = self._client, None
@@ -259,7 +259,7 @@ class LookupService:
 
     async def _follow_events(self, removed: Callable[[bytes], None]) -> None:
         """Says which chunks leave the node, until cancelled."""
-        holdings, after = Holdings(), 0
+        presence, after = TierPresence(), 0
         while True:
             try:
                 if self._client is None:
@@ -267,14 +267,14 @@ class LookupService:
                 batch = await self._client.events(after, wait=_KEEP_S, deadline=_KEEP_S + 2.0)
             except (KvasirError, OSError):
                 # Another start of the node has another stream: from its beginning.
-                holdings.forget()
+                presence.forget()
                 after = 0
                 await asyncio.sleep(_KEEP_S)
                 continue
             if batch.lost:
-                holdings.forget()
+                presence.forget()
             for event in batch.events:
-                key, after = holdings.gone(event), event.sequence
+                key, after = presence.gone(event), event.sequence
                 if key is not None:
                     removed(key)
 
@@ -282,7 +282,7 @@ class LookupService:
         """Leases with less than half of their time left."""
         now = time.monotonic()
         due = [
-            lookup for lookup in self._held
+            lookup for lookup in self._leased
             if lookup.lease is not None and lookup.lease.alive
             and lookup.lease.expires_at - now < self._options.lease_seconds / 2
         ]  # fmt: skip
@@ -332,7 +332,7 @@ class LookupService:
         if lookup.lease is not None:
             lookup.hits = lookup.lease.hit_chunks
             if lookup.lease.id:
-                self._held.add(lookup)
+                self._leased.add(lookup)
         lookup.done = True
         if lookup.dropped:
             self._release(lookup)
@@ -368,7 +368,7 @@ class LookupService:
     def _release(self, lookup: Lookup) -> None:
         if not lookup.done:
             return  # the task sees that it was dropped
-        self._held.discard(lookup)
+        self._leased.discard(lookup)
         lease, lookup.lease = lookup.lease, None
         if lease is not None:
             lease.release()

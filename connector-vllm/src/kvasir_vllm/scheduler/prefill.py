@@ -12,7 +12,7 @@ _LONGEST_STEP_S = 5.0
 _WEIGHT = 0.2
 #: A step with fewer prefill tokens for each decoded one is left out: decoding takes too much of its time.
 _PREFILL_TO_DECODE = 4
-#: Steps in flight that are remembered; vLLM has one for each pipeline stage, and one more.
+#: Steps in flight that are kept; vLLM has one for each pipeline stage, and one more.
 _MOST_IN_FLIGHT = 64
 
 

@@ -18,7 +18,7 @@ class Found(Enum):
     """What is known of a row. ``ASKED``: the node has not answered yet."""
 
     ASKED = "asked"
-    HELD = "held"
+    LEASED = "leased"
     MISSING = "missing"
 
 
@@ -41,7 +41,7 @@ class _Request:
 class Answer:
     """What the node said to one batch; a lease to give back, when there is one."""
 
-    held: Sequence[bool]
+    leased: Sequence[bool]
     lease: Lease | None
 
 
@@ -49,7 +49,7 @@ class Answer:
 Ask = Callable[[int, Sequence[bytes], float], Answer]
 
 
-class Lookups:
+class RowLookups:
     """Owned by the scheduler's thread. ``ask`` runs on the executor's; its answers come back through a queue."""
 
     def __init__(self, ask: Ask, executor: Executor, deadline: float) -> None:
@@ -61,13 +61,13 @@ class Lookups:
         self._answers: deque[tuple[str, Sequence[bytes], Answer]] = deque()
 
     def look(self, request: str, key: bytes) -> Found:
-        """At once: what is known; asks when nothing is. A row that is ``HELD`` is leased."""
+        """At once: what is known; asks when nothing is. A row that is ``LEASED`` is leased."""
         self._take_answers()
         state = self._requests.setdefault(request, _Request())
         if key in state.failed:
             return Found.MISSING
         found = state.found.get(key)
-        if found is Found.HELD and not state.lease_of[key].alive:
+        if found is Found.LEASED and not state.lease_of[key].alive:
             found = None
         elif found is Found.ASKED and time.monotonic() - state.asked_at[key] > self._deadline:
             # The answer is late: a node that is paused, or a thread that is behind. Recomputing goes on without it.
@@ -102,11 +102,11 @@ class Lookups:
                 continue
             if answer.lease is not None:
                 state.leases.append(answer.lease)
-            for key, held in zip(keys, answer.held, strict=True):
+            for key, leased in zip(keys, answer.leased, strict=True):
                 if state.found.get(key) is not Found.ASKED:
                     continue  # given up before
-                if held and answer.lease is not None:
-                    state.found[key] = Found.HELD
+                if leased and answer.lease is not None:
+                    state.found[key] = Found.LEASED
                     state.lease_of[key] = answer.lease
                 else:
                     state.found[key] = Found.MISSING

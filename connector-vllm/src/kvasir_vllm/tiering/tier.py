@@ -25,8 +25,8 @@ from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, Tra
 from kvasir_vllm.shared.chunks import key_of
 from kvasir_vllm.shared.fingerprint import weights_digest as digest_of_files
 from kvasir_vllm.tiering.identity import group_of, hash_of, namespace_of, processor, shards_of
-from kvasir_vllm.tiering.link import Link
-from kvasir_vllm.tiering.lookups import Answer, Found, Lookups
+from kvasir_vllm.tiering.lookups import Answer, Found, RowLookups
+from kvasir_vllm.tiering.node_session import NodeSession
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ if not _ROWS:
         "this version of kvasir-vllm does not know its tiering interface"
     )
 
-_RESULTS: Final = {Found.ASKED: LookupResult.RETRY, Found.HELD: LookupResult.HIT, Found.MISSING: LookupResult.MISS}
+_RESULTS: Final = {Found.ASKED: LookupResult.RETRY, Found.LEASED: LookupResult.HIT, Found.MISSING: LookupResult.MISS}
 
 
 class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not installed where types are checked
@@ -124,12 +124,12 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         self._transfer_seconds = transfer_deadline_ms / 1000
         self._max_pending_stores = max_pending_stores
         self._verify = verify
-        self._link = Link(connect)
+        self._session = NodeSession(connect)
         # A lookup may wait for what is on its way into DRAM; others go on meanwhile.
         self._looking = ThreadPoolExecutor(4, "kvasir-tier-lookup")
         self._loading = ThreadPoolExecutor(2, "kvasir-tier-load")
         self._storing = ThreadPoolExecutor(1, "kvasir-tier-store")
-        self._lookups = Lookups(self._ask, self._looking, lookup_deadline_ms / 1000)
+        self._lookups = RowLookups(self._ask, self._looking, lookup_deadline_ms / 1000)
         self._jobs: dict[Future[JobResult], TransferJob] = {}
 
     @staticmethod
@@ -205,7 +205,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         for executor in (self._looking, self._loading, self._storing):
             executor.shutdown(wait=True, cancel_futures=True)
         self._lookups.close()
-        self._link.close()
+        self._session.close()
         self._jobs.clear()
         self._rows = np.zeros((0, 0), np.int8)
 
@@ -213,7 +213,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
 
     def _ask(self, group: int, keys: Sequence[bytes], seconds: float) -> Answer:
         nothing = Answer([False] * len(keys), None)
-        client = self._link.usable()
+        client = self._session.usable()
         if client is None:
             return nothing
         try:
@@ -221,9 +221,9 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         except Exception as error:  # whatever it is, to vLLM it is a miss
             self._fail(error)
             return nothing
-        self._link.succeeded()
-        held = (lease.slots["status"] == SlotStatus.HIT).reshape(-1).tolist()
-        return Answer(held, lease if lease.id else None)
+        self._session.succeeded()
+        leased = (lease.slots["status"] == SlotStatus.HIT).reshape(-1).tolist()
+        return Answer(leased, lease if lease.id else None)
 
     def _load(self, job: TransferJob, submitted: float) -> JobResult:
         rows = np.asarray(getattr(job, _ROWS))
@@ -237,7 +237,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         except Exception as error:
             self._fail(error)
         else:
-            self._link.succeeded()
+            self._session.succeeded()
         seconds = time.monotonic() - submitted
         if len(arrived) == len(keys):
             return JobResult(job.job_id, True, transfer_time=seconds)
@@ -267,7 +267,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         except Exception as error:
             self._fail(error)
         else:
-            self._link.succeeded()
+            self._session.succeeded()
         return JobResult(job.job_id, stored == len(keys), transfer_time=time.monotonic() - submitted)
 
     def _pieces(self, rows: Any, objects: Any) -> Pieces:
@@ -285,7 +285,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
         )
 
     def _usable(self) -> Client:
-        client = self._link.usable()
+        client = self._session.usable()
         if client is None:
             raise _NotYetError
         return client
@@ -301,7 +301,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
             return
         if not isinstance(error, KvasirError | TimeoutError):
             _log.error("Kvasir: a job failed", exc_info=error)
-        self._link.failed(error)
+        self._session.failed(error)
 
 
 class _NotYetError(Exception):

@@ -94,7 +94,7 @@ class WorkerSide:
             self._saves.submit(self._store, order, Deadline.after(self._options.store_timeout), after)
 
     def wait_a_moment(self, metadata: KvasirMetadata) -> None:
-        """In a step that computes nothing: gives way to what is in flight instead of asking again at once."""
+        """In a step that computes nothing: waits for what is in flight, since the engine would ask again at once."""
         if not metadata.idle:
             return
         with self._changed:
@@ -240,10 +240,10 @@ class WorkerSide:
                 namespace=namespace,
                 parents=order.parents if all_of_them else parents[whole].tobytes(),
                 chunk_index=order.first_chunk if all_of_them else None,
-                # A tail is of use once, and soon: it is the first to make room.
+                # A tail is of use once, and soon: it is the first to be evicted.
                 priority=-1 if order.tail_seconds else 0,
                 ttl=order.tail_seconds,
-                # Room is made in a moment, but a node that grows allocates a region first, all of it.
+                # An eviction takes a moment, but a node that grows allocates a region first, all of it.
                 wait=self._options.store_timeout / 2,
                 deadline=deadline,
             )

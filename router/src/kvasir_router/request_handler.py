@@ -13,7 +13,6 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from kvasir_router.choice import Prompt, answering, choose, choose_prefill
 from kvasir_router.engines import Engine
 from kvasir_router.off_loop import off_loop
 from kvasir_router.openai_api import (
@@ -26,6 +25,7 @@ from kvasir_router.openai_api import (
     prefill_request,
     splittable,
 )
+from kvasir_router.routing_policy import Prompt, answering, choose, choose_prefill
 from kvasir_router.services import Services
 from kvasir_router.sse import event
 from kvasir_router.upstream import Answer, AttemptError, BrokenAnswerError, attempt
@@ -50,7 +50,7 @@ class Outcome(str, Enum):
     LEFT = "left"
 
 
-class Exchange:
+class RequestHandler:
     """Carries one request. Made for it, and used once."""
 
     def __init__(self, services: Services, path: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,7 +21,7 @@ class Connect(Protocol):
         """Within ``attach_deadline`` seconds. Raises KvasirError when there is no node."""
 
 
-class Link(SessionKeeper):
+class NodeSession(SessionKeeper):
     """Attaches in the background, and asks no node that has failed some times in a row."""
 
     def __init__(self, connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""What the node holds of each chunk, from the node's own events: who publishes removals has to know the last one."""
+"""In which tiers of the node each chunk is, from the node's events: it is published as removed once it is in none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MOST = 1 << 20
 """Objects that are followed; of more nothing is said."""
 
 
-class Holdings:
+class TierPresence:
     """Owned by one thread. A chunk is gone when some shard of it is in no tier of the node any more."""
 
     def __init__(self) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -24,6 +21,7 @@ from controller import PAGE, hashes, parallel, tokens
 from damage import damage, summed
 from kvasir import Client
 from linked import LinkedEngine
+from restarts import through_restarts
 from sglang.srt.mem_cache.hicache_storage import PoolName, PoolTransfer
 
 
@@ -204,38 +202,19 @@ def test_slots_that_are_no_whole_pages_are_refused_by_every_rank(node: Node, eng
 @pytest.mark.slow
 def test_restarts_in_the_middle_of_loads_never_give_a_wrong_byte(own_node: Node, engines: Any) -> None:
     engine = engines(own_node, pages=160)
-    over = threading.Event()
-    rounds = [0, 0]  # all, and pages loaded
+    kept: list[tuple[Any, list[bytes]]] = []
 
-    def work() -> None:
-        kept: list[tuple[Any, list[bytes]]] = []
-        while not over.is_set():
-            prompt = tokens(30)
-            wanted = engine.compute(prompt)
-            if engine.stored():
-                kept.append((prompt, wanted))
-            engine.forget()
-            for prompt, wanted in kept[-3:]:
-                loaded = timed(partial(engine.prefetch, prompt))
-                assert loaded == wanted[: len(loaded)]
-                rounds[1] += len(loaded)
-            rounds[0] += 1
+    def one_round() -> int:
+        prompt = tokens(30)
+        wanted = engine.compute(prompt)
+        if engine.stored():
+            kept.append((prompt, wanted))
+        engine.forget()
+        pages = 0
+        for prompt, wanted in kept[-3:]:
+            loaded = timed(partial(engine.prefetch, prompt))
+            assert loaded == wanted[: len(loaded)]
+            pages += len(loaded)
+        return pages
 
-    def further(seen: list[int]) -> bool:
-        return working.done() or all(map(operator.gt, rounds, seen))
-
-    with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(work)
-        for fault in ("kill", "pause", "kill", "pause", "kill"):
-            seen = list(rounds)
-            until(partial(further, seen), "pages are loaded")
-            if fault == "kill":
-                own_node.kill()
-                own_node.start()
-            else:
-                own_node.pause()
-                seen = list(rounds)
-                until(partial(further, [seen[0], -1]), "a round ends without the node")
-                own_node.resume()
-        over.set()
-        working.result(timeout=60)
+    through_restarts(own_node, one_round)

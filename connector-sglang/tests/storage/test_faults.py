@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -26,6 +23,7 @@ import torch
 from bounded import calls, timed
 from controller import PAGE, Engine, hashes, parallel, scramble, tokens
 from kvasir import Client, Namespace, SlotStatus
+from restarts import through_restarts
 
 #: Of a page of 1024 tokens.
 PAGE_BYTES = 1 << 20
@@ -86,38 +84,21 @@ def test_a_paused_node_costs_deadlines_and_then_nothing(own_node: Node, engines:
 @pytest.mark.slow
 def test_restarts_in_the_middle_of_batches_never_give_a_wrong_byte(own_node: Node, engines: Any) -> None:
     engine = engines(own_node, pages=160)
-    over = threading.Event()
-    rounds = [0, 0]  # all, and pages loaded
+    prompts: list[tuple[Any, list[bytes]]] = []
 
-    def work() -> None:
-        prompts: list[tuple[Any, list[bytes]]] = []
-        while not over.is_set():
-            prompt = tokens(30)
-            stored, wanted = engine.backup(prompt)
-            if stored == len(prompt):
-                prompts.append((prompt, wanted))
-            for prompt, wanted in prompts[-3:]:
-                loaded = timed(partial(engine.prefetch, prompt))
-                assert loaded == wanted[: len(loaded)]
-                rounds[1] += len(loaded)
-            rounds[0] += 1
+    def one_round() -> int:
+        prompt = tokens(30)
+        stored, wanted = engine.backup(prompt)
+        if stored == len(prompt):
+            prompts.append((prompt, wanted))
+        pages = 0
+        for prompt, wanted in prompts[-3:]:
+            loaded = timed(partial(engine.prefetch, prompt))
+            assert loaded == wanted[: len(loaded)]
+            pages += len(loaded)
+        return pages
 
-    def further(seen: list[int]) -> bool:
-        return working.done() or all(map(operator.gt, rounds, seen))
-
-    with ThreadPoolExecutor(1) as pool:
-        working = pool.submit(work)
-        for fault in ("kill", "pause", "kill", "pause", "kill"):
-            until(partial(further, list(rounds)), "pages are loaded")
-            if fault == "kill":
-                own_node.kill()
-                own_node.start()
-            else:
-                own_node.pause()
-                until(partial(further, [rounds[0], -1]), "a round ends without the node")
-                own_node.resume()
-        over.set()
-        working.result(timeout=60)
+    through_restarts(own_node, one_round)
     # Nothing stays held: the host pool is whole again, and a fresh prompt goes through.
     assert engine.pool.available_size() == engine.pool.size
     prompt = tokens(4)

@@ -104,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
         help="of `hostile`, only this one; may be given again",
     )
     result.add_argument(
+        "--no-control",
+        dest="control",
+        action="store_false",
+        help="of `hostile`, what must hold alone, and no times: half as long",
+    )
+    result.add_argument(
         "--objects",
         type=int,
         default=10_000_000,
@@ -195,6 +201,7 @@ def _run(
             say=say,
             seconds=args.seconds,
             strategies=tuple(args.strategy),
+            control=args.control,
             objects=args.objects,
         )
         about = {

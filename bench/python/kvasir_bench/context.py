@@ -33,6 +33,7 @@ class Context:
         seconds: how long the suite ``hostile`` attacks the node.
         histories: how many the suite ``space`` goes through.
         strategies: of the suite ``hostile``; all of them when there is none.
+        control: whether the suite ``hostile`` has its control, without which its times say nothing.
         objects: how many objects the suite ``objects`` puts on the SSD.
         broken: what must hold at any time and did not.
     """
@@ -50,6 +51,7 @@ class Context:
     seconds: float = 60.0
     histories: int = 100
     strategies: tuple[str, ...] = ()
+    control: bool = True
     objects: int = 10_000_000
     broken: dict[str, str] = field(default_factory=dict)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from kvasir_bench.checks.__main__ import run_part
-from kvasir_bench.checks.parts import Part, parts
+from kvasir_bench.checks.engine_environments import EngineEnvironments
+from kvasir_bench.checks.parts import Part, engine_environments, parts
 from kvasir_bench.checks.reports import Counts
 from kvasir_bench.environments import Environment, EnvironmentUnavailableError
 
@@ -66,27 +68,42 @@ def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
     def refuse(environment: Environment, say: object) -> Path:
         raise EnvironmentUnavailableError("the registry does not answer")
 
-    monkeypatch.setattr("kvasir_bench.checks.parts.prepare", refuse)
-    assert not [found for found in parts(tmp_path, quick=False, engines=False) if found.name.startswith("engine")]
-    engines = [found for found in parts(tmp_path, quick=False, engines=True) if found.name.startswith("engine")]
+    monkeypatch.setattr("kvasir_bench.checks.engine_environments.prepare", refuse)
+    made = EngineEnvironments(engine_environments())
+    assert not [found for found in parts(tmp_path, quick=False) if found.name.startswith("engine")]
+    engines = [found for found in parts(tmp_path, False, made.obstacle) if found.name.startswith("engine")]
     assert [found.name for found in engines] == [
         "engine (vLLM 0.29.0)",
         "engine (vLLM 0.32.0)",
-        "engine (vLLM 0.29.0, router)",
+        "engine (vLLM 0.32.0, router)",
         "engine (SGLang 0.5.23)",
     ]
-    assert {found.unavailable for found in engines} == {"the registry does not answer"}
+    assert {run_part(found, tmp_path).note for found in engines} == {"the registry does not answer"}
+    assert {run_part(found, tmp_path).word for found in engines} == {"skipped"}
 
 
-def test_only_the_first_version_of_an_engine_runs_what_depends_on_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kvasir_bench.checks.parts.prepare", lambda environment, say: Path("python"))
-    found = parts(tmp_path, quick=False, engines=True, vllm_versions=["0.32.0", "0.29.0"])
+def test_environments_of_engines_are_made_while_other_parts_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end = threading.Event()
+
+    def prepare(environment: Environment, say: object) -> Path:
+        assert may_end.wait(60)
+        return environment.python
+
+    monkeypatch.setattr("kvasir_bench.checks.engine_environments.prepare", prepare)
+    made = EngineEnvironments(engine_environments())
+    may_end.set()
+    made.wait()
+    assert {made.obstacle(environment) for environment in engine_environments()} == {""}
+
+
+@pytest.mark.parametrize("versions", [["0.32.0", "0.29.0"], ["0.4.1", "0.29.0", "0.32.0"]])
+def test_only_the_newest_version_of_an_engine_runs_what_depends_on_none(tmp_path: Path, versions: list[str]) -> None:
+    found = parts(tmp_path, False, lambda environment: "", versions)
     chosen = {part.name: part.command[part.command.index("-m", 2) + 1] for part in found if "engine (" in part.name}
+    older = {f"engine (vLLM {version})": "engine and not one_version" for version in versions if version != "0.32.0"}
     assert chosen == {
+        **older,
         "engine (vLLM 0.32.0)": "engine",
-        "engine (vLLM 0.29.0)": "engine and not one_version",
         "engine (vLLM 0.32.0, router)": "engine",
         "engine (SGLang 0.5.23)": "engine",
     }

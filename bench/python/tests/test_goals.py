@@ -39,6 +39,12 @@ def test_campaigns_have_a_name_and_a_small_form(tmp_path: Path, monkeypatch: pyt
     assert len(long_parts(tmp_path, [], small=False)) == len(LONG_PARTS)
 
 
+def test_a_control_belongs_to_times_which_no_small_form_judges(tmp_path: Path) -> None:
+    full, small = (long_parts(tmp_path, ["hostile"], small)[0].command for small in (False, True))
+    assert ("--no-control" in full, "--no-control" in small) == (False, True)
+    assert "--require=hostile.p99" not in small
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -19,8 +19,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kvasir_bench.build_lock import build_lock
+from kvasir_bench.checks.engine_environments import EngineEnvironments
 from kvasir_bench.checks.long import LONG_PARTS, long_parts
-from kvasir_bench.checks.parts import Part, parts
+from kvasir_bench.checks.parts import Part, engine_environments, parts
 from kvasir_bench.checks.reports import Counts, read_counts
 from kvasir_bench.environments import VLLM_VERSIONS
 
@@ -44,8 +45,9 @@ class Outcome:
 
 def run_part(part: Part, root: Path) -> Outcome:
     """Runs one part to its end or its bound; its output goes where ours goes."""
-    if part.unavailable:
-        return Outcome(part, Counts(skipped=1), 0, part.unavailable)
+    obstacle = part.unavailable or part.obstacle()
+    if obstacle:
+        return Outcome(part, Counts(skipped=1), 0, obstacle)
     for stale in part.reports():
         stale.unlink()
     started = time.monotonic()
@@ -136,12 +138,17 @@ def main() -> int:
     (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     outcomes: list[Outcome] = []
+    versions = options.vllm or VLLM_VERSIONS
+    environments = EngineEnvironments(engine_environments(versions)) if options.engines else None
     chosen = (
-        parts(root, options.quick, options.engines, options.vllm or VLLM_VERSIONS)
+        parts(root, options.quick, environments.obstacle if environments else None, versions)
         if options.long is None
         else long_parts(root, options.long, options.small)
     )
     for part in chosen:
+        if environments and part.has_tests:
+            # They are made while sources are checked; tests have the machine for themselves.
+            environments.wait()
         console.rule(part.name, align="left")
         sys.stdout.flush()
         outcome = run_part(part, root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -15,8 +16,6 @@ from kvasir_bench.environments import (
     SGLANG_VERSION,
     VLLM_VERSIONS,
     Environment,
-    EnvironmentUnavailableError,
-    prepare,
     sglang,
     vllm,
 )
@@ -26,7 +25,7 @@ PYTHON_TREES = ("client", "ops/python", "bench/python", "connector-vllm", "conne
 SLOW = "slow"
 # A connector's tests that need its engine carry this marker; only --engines runs them.
 ENGINE = "engine"
-# Of those, what does not depend on the engine's version: only the first version that is given runs it.
+# Of those, what does not depend on the engine's version: only the newest that is given runs it.
 ONE_VERSION = "one_version"
 # What a tree's tests run with beside its own sources.
 BESIDE = {"connector-vllm": (), "connector-sglang": (), "router": ("connector-vllm",)}
@@ -37,13 +36,17 @@ def _no_reports() -> list[Path]:
     return []
 
 
+def _no_obstacle() -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Part:
     """One command with a runner of its own.
 
     ``reports`` gives the JUnit XML files that the command leaves behind; a part without counts as one test.
-    ``unavailable`` says why the part cannot run here, or is empty. ``holds_build_lock`` is for commands that write
-    into the build folders of the tree.
+    ``unavailable`` says why the part cannot run here, or is empty; ``obstacle`` is asked the same when its turn has
+    come, and may wait. ``holds_build_lock`` is for commands that write into the build folders of the tree.
     """
 
     name: str
@@ -53,17 +56,29 @@ class Part:
     reports: Callable[[], list[Path]] = _no_reports
     has_tests: bool = False
     unavailable: str = ""
+    obstacle: Callable[[], str] = _no_obstacle
     holds_build_lock: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] = VLLM_VERSIONS) -> list[Part]:
+def engine_environments(vllm_versions: Sequence[str] = VLLM_VERSIONS) -> list[Environment]:
+    """Those in which :func:`parts` runs engines, in the order in which they are best made."""
+    return [*map(vllm, vllm_versions[:1]), sglang(SGLANG_VERSION), *map(vllm, vllm_versions[1:])]
+
+
+def parts(
+    home: Path,
+    quick: bool,
+    obstacle: Callable[[Environment], str] | None = None,
+    vllm_versions: Sequence[str] = VLLM_VERSIONS,
+) -> list[Part]:
     """All parts in the order in which they run: the fast ones first.
 
     Args:
         home: the checkout.
         quick: leave out what is marked as slow or integration.
-        engines: also run connectors inside real engines, in environments that are made when they are not there.
+        obstacle: also run connectors inside real engines; says why an environment of :func:`engine_environments`
+            cannot be had, or nothing once it is there.
         vllm_versions: the versions of vLLM for that.
     """
     trees = [tree for tree in PYTHON_TREES if (home / tree).is_dir()]
@@ -84,12 +99,13 @@ def parts(home: Path, quick: bool, engines: bool, vllm_versions: Sequence[str] =
     ]
     if not quick and (home / conformance.FOLDER).is_dir():
         found.append(_conformance(home))
-    if engines:
-        for at, version in enumerate(vllm_versions):
-            left_out = f" and not {ONE_VERSION}" if at else ""
-            found.append(_engine(home, "connector-vllm", vllm(version), ENGINE + left_out))
-        found.append(_engine(home, "router", vllm(vllm_versions[0])))
-        found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION)))
+    if obstacle:
+        newest = max(vllm_versions, key=lambda version: tuple(map(int, re.findall(r"\d+", version))))
+        for version in vllm_versions:
+            left_out = "" if version == newest else f" and not {ONE_VERSION}"
+            found.append(_engine(home, "connector-vllm", vllm(version), obstacle, ENGINE + left_out))
+        found.append(_engine(home, "router", vllm(newest), obstacle))
+        found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION), obstacle))
     return found
 
 
@@ -156,23 +172,22 @@ def _conformance(home: Path) -> Part:
     )
 
 
-def _engine(home: Path, tree: str, environment: Environment, chosen: str = ENGINE) -> Part:
+def _engine(
+    home: Path, tree: str, environment: Environment, obstacle: Callable[[Environment], str], chosen: str = ENGINE
+) -> Part:
     """A connector's tests inside its engine: those marked ``engine``, with the Python of the engine's environment."""
     name = f"engine ({environment.title})" if tree.startswith("connector-") else f"engine ({environment.title}, {tree})"
     report = home / ".kvasir" / "reports" / f"{tree}-{environment.name}.xml"
-    try:
-        python = prepare(environment, lambda text: print(text, file=sys.stderr, flush=True))
-    except EnvironmentUnavailableError as error:
-        return Part(name, [], home, 0, unavailable=str(error))
     trees = (home / below / "src" for below in ("client", tree, *BESIDE[tree]))
     sources = [CPU_ENGINE, *trees, home / "ops" / "python", home / "bench" / "python"]
     return Part(
         name,
-        [os.fspath(python), "-m", "pytest", "-m", chosen, f"--junitxml={report}"],
+        [os.fspath(environment.python), "-m", "pytest", "-m", chosen, f"--junitxml={report}"],
         home / tree,
         ENGINE_BOUND_S,
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
+        obstacle=lambda: obstacle(environment),
         environment={
             "PYTHONUNBUFFERED": "1",
             "KVASIR_HOME": os.fspath(home),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from kvasir_bench.checks.__main__ import run_part
 from kvasir_bench.checks.engine_environments import EngineEnvironments
 from kvasir_bench.checks.parts import Part, engine_environments, parts
 from kvasir_bench.checks.reports import Counts
+from kvasir_bench.checks.run import run_part, run_parts
 from kvasir_bench.environments import Environment, EnvironmentUnavailableError
 
 
@@ -62,6 +64,42 @@ def test_part_past_its_bound_has_failed_and_is_gone(tmp_path: Path) -> None:
     assert (outcome.word, outcome.note) == ("FAILED", "ran past its time")
 
 
+def test_parts_that_share_the_machine_run_by_two_and_are_all_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".kvasir" / "reports").mkdir(parents=True)
+    # Each of the first two waits for the other to have begun; the third begins when one has ended.
+    code = """
+import pathlib, sys, time
+own, other = map(pathlib.Path, sys.argv[1:])
+own.touch()
+while not other.exists():
+    time.sleep(0.01)
+print("seen by", own.name)
+"""
+
+    def shares(name: str, other: str) -> Part:
+        command = [sys.executable, "-c", code, str(tmp_path / name), str(tmp_path / other)]
+        return Part(name, command, tmp_path, 30, shares_machine=True)
+
+    chosen = [part(tmp_path, "print('alone')"), shares("a", "b"), shares("b", "a"), shares("c", "a")]
+    outcomes = run_parts(chosen, tmp_path, Console(file=sys.__stdout__))
+    assert [(outcome.part, outcome.word) for outcome in outcomes] == [(each, "passed") for each in chosen]
+    shown = capfd.readouterr().out
+    assert all(line in shown for line in ("alone", "seen by a", "seen by b", "seen by c"))
+
+
+def test_an_interrupt_ends_all_parts_that_run(tmp_path: Path) -> None:
+    (tmp_path / ".kvasir" / "reports").mkdir(parents=True)
+    code = "import os, pathlib, signal; pathlib.Path('begun').touch(); signal.pause()"
+    waits = part(tmp_path, code, shares_machine=True)
+    fails = Part("none", [str(tmp_path / "absent")], tmp_path, 30, shares_machine=True)
+    begin = time.monotonic()
+    with pytest.raises(FileNotFoundError):
+        run_parts([waits, fails], tmp_path, Console(quiet=True))
+    assert time.monotonic() - begin < 30
+
+
 def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,10 +111,10 @@ def test_engine_that_cannot_be_installed_is_skipped_with_its_reason(
     assert not [found for found in parts(tmp_path, quick=False) if found.name.startswith("engine")]
     engines = [found for found in parts(tmp_path, False, made.obstacle) if found.name.startswith("engine")]
     assert [found.name for found in engines] == [
-        "engine (vLLM 0.29.0)",
         "engine (vLLM 0.32.0)",
-        "engine (vLLM 0.32.0, router)",
+        "engine (vLLM 0.29.0)",
         "engine (SGLang 0.5.23)",
+        "engine (vLLM 0.29.0, router)",
     ]
     assert {run_part(found, tmp_path).note for found in engines} == {"the registry does not answer"}
     assert {run_part(found, tmp_path).word for found in engines} == {"skipped"}
@@ -104,6 +142,6 @@ def test_only_the_newest_version_of_an_engine_runs_what_depends_on_none(tmp_path
     assert chosen == {
         **older,
         "engine (vLLM 0.32.0)": "engine",
-        "engine (vLLM 0.32.0, router)": "engine",
+        f"engine (vLLM {versions[0]}, router)": "engine",
         "engine (SGLang 0.5.23)": "engine",
     }

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
-import time
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from kvasir_ops import home
 from kvasir_ops.tables import table_of
@@ -18,68 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kvasir_bench.build_lock import build_lock
 from kvasir_bench.checks.engine_environments import EngineEnvironments
 from kvasir_bench.checks.long import LONG_PARTS, long_parts
-from kvasir_bench.checks.parts import Part, engine_environments, parts
-from kvasir_bench.checks.reports import Counts, read_counts
+from kvasir_bench.checks.parts import engine_environments, parts
+from kvasir_bench.checks.reports import Counts
+from kvasir_bench.checks.run import Outcome, run_parts
 from kvasir_bench.environments import VLLM_VERSIONS
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one part."""
-
-    part: Part
-    counts: Counts
-    seconds: float
-    note: str = ""
-
-    @property
-    def word(self) -> str:
-        """The part's state in one word."""
-        if self.counts.failed:
-            return "FAILED"
-        return "passed" if self.counts.passed else "skipped"
-
-
-def run_part(part: Part, root: Path) -> Outcome:
-    """Runs one part to its end or its bound; its output goes where ours goes."""
-    obstacle = part.unavailable or part.obstacle()
-    if obstacle:
-        return Outcome(part, Counts(skipped=1), 0, obstacle)
-    for stale in part.reports():
-        stale.unlink()
-    started = time.monotonic()
-    with build_lock(root) if part.holds_build_lock else nullcontext():
-        status = _run(part)
-    seconds = time.monotonic() - started
-    counts = read_counts(part.reports()) if part.has_tests else Counts(passed=1) if status == 0 else Counts(failed=1)
-    note = "" if status == 0 else "ran past its time" if status is None else f"exit status {status}"
-    if status != 0 and counts.failed == 0:
-        counts += Counts(failed=1)
-    elif part.has_tests and counts.total == 0:
-        counts, note = Counts(failed=1), "no test ran"
-    return Outcome(part, counts, seconds, note)
-
-
-def _run(part: Part) -> int | None:
-    """Exit status, or None when the bound was reached. The command and all it started are gone afterwards."""
-    process = subprocess.Popen(
-        part.command,
-        cwd=part.cwd,
-        env={**os.environ, **part.environment},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(part.bound_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def summary(outcomes: list[Outcome]) -> Table:
@@ -137,7 +74,6 @@ def main() -> int:
     root = home()
     (root / ".kvasir" / "reports").mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    outcomes: list[Outcome] = []
     versions = options.vllm or VLLM_VERSIONS
     environments = EngineEnvironments(engine_environments(versions)) if options.engines else None
     chosen = (
@@ -145,16 +81,11 @@ def main() -> int:
         if options.long is None
         else long_parts(root, options.long, options.small)
     )
-    for part in chosen:
-        if environments and part.has_tests:
-            # They are made while sources are checked; tests have the machine for themselves.
-            environments.wait()
-        console.rule(part.name, align="left")
-        sys.stdout.flush()
-        outcome = run_part(part, root)
-        if outcome.word == "skipped":
-            console.print(f"skipped: {outcome.note or 'every test of it was skipped'}", markup=False)
-        outcomes.append(outcome)
+    outcomes = run_parts([part for part in chosen if not part.has_tests], root, console)
+    if environments:
+        # They are made while sources are checked; tests have the machine for themselves.
+        environments.wait()
+    outcomes += run_parts([part for part in chosen if part.has_tests], root, console)
     console.print(summary(outcomes))
     total = sum((outcome.counts for outcome in outcomes), Counts())
     console.print(str(total), markup=False)

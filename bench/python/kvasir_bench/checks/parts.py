@@ -47,6 +47,7 @@ class Part:
     ``reports`` gives the JUnit XML files that the command leaves behind; a part without counts as one test.
     ``unavailable`` says why the part cannot run here, or is empty; ``obstacle`` is asked the same when its turn has
     come, and may wait. ``holds_build_lock`` is for commands that write into the build folders of the tree.
+    ``shares_machine``: another such part may run at the same time.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Part:
     unavailable: str = ""
     obstacle: Callable[[], str] = _no_obstacle
     holds_build_lock: bool = False
+    shares_machine: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -101,11 +103,13 @@ def parts(
         found.append(_conformance(home))
     if obstacle:
         newest = max(vllm_versions, key=lambda version: tuple(map(int, re.findall(r"\d+", version))))
-        for version in vllm_versions:
-            left_out = "" if version == newest else f" and not {ONE_VERSION}"
-            found.append(_engine(home, "connector-vllm", vllm(version), obstacle, ENGINE + left_out))
-        found.append(_engine(home, "router", vllm(newest), obstacle))
+        older = [version for version in vllm_versions if version != newest]
+        # The longest begin first, because two run at a time.
+        found.append(_engine(home, "connector-vllm", vllm(newest), obstacle))
+        for version in older:
+            found.append(_engine(home, "connector-vllm", vllm(version), obstacle, f"{ENGINE} and not {ONE_VERSION}"))
         found.append(_engine(home, "connector-sglang", sglang(SGLANG_VERSION), obstacle))
+        found.append(_engine(home, "router", vllm(vllm_versions[0]), obstacle))
     return found
 
 
@@ -188,6 +192,8 @@ def _engine(
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
         obstacle=lambda: obstacle(environment),
+        # Engines on one processor each, which start, wait for nodes and end: together they leave less of two idle.
+        shares_machine=True,
         environment={
             "PYTHONUNBUFFERED": "1",
             "KVASIR_HOME": os.fspath(home),

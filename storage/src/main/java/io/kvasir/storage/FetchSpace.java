@@ -1,6 +1,7 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.metrics.StorageCounters;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.tier.Tier;
@@ -12,8 +13,9 @@ import java.util.List;
 
 /**
  * Space in DRAM for objects that are fetched from SSD. A fetch that finds none is asked for again, and until then new
- * stores of its tenant and size find none either. One that was asked for again and again for a while takes the slot of an
- * object that is nowhere else: what is durable and asked for is not told as a miss because the SSD writes something else.
+ * stores of its tenant and size find none either, nor fetches that nobody waits for when somebody waits for this one. One
+ * that was asked for again and again for a while takes the slot of an object that is nowhere else: what is durable and
+ * asked for is not told as a miss because the SSD writes something else.
  * Owned by {@link SsdShelf}.
  */
 final class FetchSpace {
@@ -23,7 +25,7 @@ final class FetchSpace {
     static final long GIVEN_UP_NS = 1_000_000_000;
     /** A fetch that nobody asked for again by then is not waited for any more. */
     private static final long ASKED_ANEW_NS = 500_000_000;
-    /** How long stores leave free slots to a fetch that was asked for; who waits asks again sooner. */
+    /** How long free slots are left to a fetch that found none; who waits asks again sooner. */
     private static final long PRECEDES_NS = 100_000_000;
     /** Of all tenants and sizes; beyond it the one that began first is forgotten. */
     private static final int MOST_WANTS = 64;
@@ -39,11 +41,14 @@ final class FetchSpace {
 
         private boolean unmet;
         private long askedNs;
+        /** Until when fetches that nobody waits for leave free slots to one that somebody waits for. */
+        private long loadsFirstUntilNs;
 
         private Want(final TenantArena tenant, final long slotBytes, final long nowNs) {
             this.tenant = tenant;
             this.slotBytes = slotBytes;
             beganNs = nowNs;
+            loadsFirstUntilNs = nowNs;
         }
     }
 
@@ -57,9 +62,18 @@ final class FetchSpace {
     }
 
     /** @return the entry to write to, {@link Tier#LATER}, or {@link Tier#NOT_HERE} when waiting is in vain */
-    int reserve(final TenantArena tenant, final ObjectId id, final long length, final long nowNs) {
+    int reserve(
+            final TenantArena tenant,
+            final ObjectId id,
+            final long length,
+            final MovePriority priority,
+            final long nowNs) {
         final long slotBytes = SizeClass.slotBytes(length);
         Want want = find(tenant, slotBytes, nowNs);
+        if (want != null && priority != MovePriority.LOAD && nowNs - want.loadsFirstUntilNs < 0) {
+            // It is not refused: its own deadline says how long it may wait.
+            return Tier.LATER;
+        }
         final boolean waited = want != null && nowNs - want.beganNs > WAITS_NS;
         final int entry = dram.reserve(
                 tenant,
@@ -84,6 +98,9 @@ final class FetchSpace {
             want.unmetSinceNs = nowNs;
         }
         want.askedNs = nowNs;
+        if (priority == MovePriority.LOAD) {
+            want.loadsFirstUntilNs = nowNs + PRECEDES_NS;
+        }
         if (nowNs - want.unmetSinceNs <= GIVEN_UP_NS) {
             return Tier.LATER;
         }

@@ -328,7 +328,7 @@ final class SsdShelf implements Tier, SsdListener {
         if (!mover.takes(MoveKind.PROMOTE, priority, length)) {
             return LATER;
         }
-        final int entry = space.reserve(tenant, id, length, nowNs);
+        final int entry = space.reserve(tenant, id, length, priority, nowNs);
         if (entry < 0) {
             return entry;
         }

@@ -2,9 +2,11 @@ package io.kvasir.storage;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.move.MovePriority;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SlotRecord;
@@ -16,7 +18,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.LongStream;
 import java.util.zip.CRC32C;
 import org.junit.jupiter.api.AfterEach;
@@ -207,6 +211,47 @@ class FullSsdTest {
         assertArrayEquals(StoreFixture.content(DURABLE, LARGE), fixture.load(DURABLE));
         abort(all, 1);
         assertEquals(SlotStatus.GRANTED, reserve(2000, LARGE));
+    }
+
+    /** What waits for space has the order that it has in the mover, though it waits in several places. */
+    @Test
+    void shouldBringWhatSomebodyWaitsForBeforeWhatNobodyDoes() throws IOException {
+        storeDurably();
+        fixture.until("three are on SSD", () -> LongStream.range(0, 3).allMatch(i -> isOnSsd(DURABLE + i)));
+        final long[] nowNs = {System.nanoTime()};
+        openWithoutDram(context().nanoClock(() -> nowNs[0]));
+        fixture.store.engines().rememberNamespace(StoreFixture.NAMESPACE, fixture.tenant.name(), new byte[0]);
+        final byte[] all = fixture.reserve(
+                        LARGE, LongStream.range(1000, 1000 + LARGE_IN_DRAM).toArray())
+                .slots();
+        final List<Long> came = new ArrayList<>();
+        final List<Lent> lent = new ArrayList<>();
+        lend(DURABLE, MovePriority.BACKGROUND_LOAD, nowNs[0], came, lent);
+        lend(DURABLE + 1, MovePriority.BACKGROUND_LOAD, nowNs[0], came, lent);
+        lend(DURABLE + 2, MovePriority.LOAD, nowNs[0], came, lent);
+        for (int i = 0; i < 3; i++) {
+            final int next = i + 1;
+            abort(all, i);
+            fixture.until("the next one came", () -> {
+                nowNs[0] += 100_000;
+                return came.size() == next;
+            });
+        }
+        assertEquals(List.of(DURABLE + 2, DURABLE, DURABLE + 1), came);
+        lent.forEach(Lent::giveBack);
+    }
+
+    private void lend(
+            final long number,
+            final MovePriority priority,
+            final long nowNs,
+            final List<Long> came,
+            final List<Lent> lent) {
+        fixture.store.peers().lend(id(number), priority, nowNs + 60_000_000_000L, object -> {
+            assertNotNull(object);
+            came.add(number);
+            lent.add(object);
+        });
     }
 
     private void abort(final byte[] records, final int i) {

@@ -9,6 +9,7 @@ import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupCells;
 import io.kvasir.storage.lookup.LookupQuery;
 import io.kvasir.storage.lookup.Lookups;
+import io.kvasir.storage.lookup.Resolution;
 import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.lookup.Waiters;
 import io.kvasir.storage.metrics.StorageCounters;
@@ -211,8 +212,8 @@ public final class EngineStore {
         return found == LeaseTable.NONE ? 0 : leases.cells(found) / leases.shards(found);
     }
 
-    /** Records of a lease, chunk-major; null when the lease ended or is not this holder's. */
-    public LookupAnswer resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
+    /** Packs the records of a lease, chunk-major, in steps; null when the lease ended or is not this holder's. */
+    public Resolution resolve(final LeaseHolder holder, final long lease, final int[] shardIndices) {
         return lookups.resolve((SessionHolder) holder, lease, shardIndices);
     }
 

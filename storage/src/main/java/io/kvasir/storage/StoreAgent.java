@@ -344,6 +344,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         }
         done += timers.poll(nowNs, TIMERS_AT_ONCE);
         done += leases.doWork(RELEASED_AT_ONCE);
+        done += lookups.doWork();
         done += dram.poll() ? 1 : 0;
         done += ssd.demote(nowNs);
         done += verifier.doWork(nowNs);

@@ -145,7 +145,7 @@ class DeviceTierTest {
             storeHot(number);
         }
         assertArrayEquals(StoreFixture.content(1, LENGTH), fixture.read(found.slots(), 0), "the leased bytes stay");
-        assertTrue(fixture.store.engines().resolve(fixture.holder, found.lease(), new int[0]) != null);
+        assertTrue(StoreFixture.resolve(fixture.store, fixture.holder, found.lease()) != null);
         fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
         assertEquals(0, device.heldObjects());
     }

@@ -23,6 +23,7 @@ import io.kvasir.storage.tier.ssd.SsdTier;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.LongStream;
@@ -121,8 +122,28 @@ class LookupQuotaTest {
     }
 
     private long leasedBytes(final LeaseHolder holder, final LookupAnswer result) {
-        final LookupAnswer resolved = fixture.store.engines().resolve(holder, result.lease(), new int[0]);
+        final LookupAnswer resolved = StoreFixture.resolve(fixture.store, holder, result.lease());
         return count(resolved, SlotStatus.HIT) * LENGTH;
+    }
+
+    @Test
+    void shouldNotChargeAllSessionsForWhatOneOfThemHasLeased() {
+        final long[] numbers = LongStream.range(0, 81).toArray();
+        store(FULL, numbers);
+        final long[] first = Arrays.copyOfRange(numbers, 0, 32);
+        assertEquals(32, lookup(holder(), false, first).hitChunks());
+        assertEquals(
+                32, lookup(holder(), false, Arrays.copyOfRange(numbers, 32, 64)).hitChunks());
+        assertEquals(
+                16, lookup(holder(), false, Arrays.copyOfRange(numbers, 64, 81)).hitChunks(), "all may have 80");
+        final LeaseHolder last = holder();
+        assertEquals(32, lookup(last, false, first).hitChunks());
+        assertEquals(0, lookup(last, false, 80).hitChunks());
+        assertEquals(80 * SizeClass.slotBytes(LENGTH), fixture.store.admin().leasedBytes());
+    }
+
+    private LeaseHolder holder() {
+        return fixture.store.engines().openHolder(fixture.tenant, new ShardSet(List.of(FULL), Map.of()));
     }
 
     /** 40 chunks of two groups; the window of the longest prefix is there, those of shorter ones only in part. */

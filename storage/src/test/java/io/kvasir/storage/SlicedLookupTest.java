@@ -2,6 +2,7 @@ package io.kvasir.storage;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -11,6 +12,7 @@ import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.Resolution;
 import io.kvasir.storage.lookup.SlicedLookup;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.HitRule;
@@ -20,6 +22,7 @@ import io.kvasir.storage.object.ShardSet;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
+import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.ReservedSlots;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -285,8 +288,55 @@ class SlicedLookupTest {
         final LookupAnswer second =
                 finish(store.engines().lookupInSlices(fixture.holder, query(false, false, all()), first.lease()));
         assertEquals(OBJECTS, second.hitChunks(), "its quota is free for this one");
-        assertNull(store.engines().resolve(fixture.holder, first.lease(), NO_SHARDS));
+        assertNull(StoreFixture.resolve(store, fixture.holder, first.lease()));
         assertEquals(1, store.admin().leases());
+    }
+
+    @Test
+    void shouldResolveAWideLeaseInSteps() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        final LookupAnswer found = store.engines().lookup(fixture.holder, query(false, false, all()));
+        final Resolution resolution = store.engines().resolve(fixture.holder, found.lease(), NO_SHARDS);
+        int steps = 1;
+        while (!resolution.step()) {
+            steps++;
+        }
+        assertTrue(steps >= SLICES, steps + " steps");
+        assertArrayEquals(found.slots(), resolution.result().slots());
+        assertArrayEquals(found.regions(), resolution.result().regions());
+    }
+
+    @Test
+    void shouldResolveNothingOfALeaseThatEndsBetweenTwoSteps() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        final LookupAnswer found = store.engines().lookup(fixture.holder, query(false, false, all()));
+        final Resolution resolution = store.engines().resolve(fixture.holder, found.lease(), NO_SHARDS);
+        assertFalse(resolution.step());
+        release(fixture.holder, found.lease());
+        assertTrue(resolution.step());
+        assertNull(resolution.result());
+    }
+
+    @Test
+    void shouldCountTheHitsOfAWideAnswerInParts() throws IOException {
+        storeAll(StoreFixture.SHARD, all());
+        for (final long number : all()) {
+            store.dram().came(entry(number), TierKind.SSD);
+        }
+        final LookupAnswer found = store.engines().lookup(fixture.holder, query(false, false, all()));
+        store.engines().answered(fixture.holder, found);
+        assertEquals(TierKind.SSD, store.dram().origin(entry(OBJECTS - 1)), "an answer has a bounded cost");
+        for (int turn = 0; turn < SLICES; turn++) {
+            store.doWork();
+        }
+        for (final long number : all()) {
+            assertEquals(TierKind.DRAM, store.dram().origin(entry(number)), "object " + number);
+        }
+    }
+
+    private int entry(final long number) {
+        return store.dram()
+                .find(id(number).namespace(), id(number).key(), id(number).shard());
     }
 
     @Test

@@ -3,6 +3,7 @@ package io.kvasir.storage;
 import io.kvasir.storage.lease.LeaseHolder;
 import io.kvasir.storage.lookup.LookupAnswer;
 import io.kvasir.storage.lookup.LookupQuery;
+import io.kvasir.storage.lookup.Resolution;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.RegionInfo;
 import io.kvasir.storage.object.Shard;
@@ -127,6 +128,18 @@ public final class StoreFixture implements AutoCloseable {
             return result[0].noRoom() == 0;
         });
         return result[0];
+    }
+
+    /** The records of a lease, as an engine gets them; null when it has ended. */
+    public static LookupAnswer resolve(final StoreAgent store, final LeaseHolder holder, final long lease) {
+        final Resolution resolution = store.engines().resolve(holder, lease, new int[0]);
+        if (resolution == null) {
+            return null;
+        }
+        while (!resolution.step()) {
+            // In as many steps as it takes.
+        }
+        return resolution.result();
     }
 
     public byte[] commit(final byte[] records) {

@@ -464,9 +464,7 @@ final class StoreSimulation implements AutoCloseable {
             final SimulatedEngine.Leased one = engine.leased.removeFirst();
             final boolean valid = one.untilNs() > nanoClock.nanoTime();
             assertEquals(
-                    valid,
-                    store.engines().resolve(engine.holder, one.lease(), new int[0]) != null,
-                    "a lease and its time");
+                    valid, StoreFixture.resolve(store, engine.holder, one.lease()) != null, "a lease and its time");
             assertEquals(valid, store.engines().renew(engine.holder, one.lease(), LEASE_NS), "a lease and its time");
             final SimulatedEngine.Leased renewed = valid
                     ? new SimulatedEngine.Leased(

@@ -44,7 +44,7 @@ final class Calls {
                         .setPing(PingResult.newBuilder()
                                 .setPayload(request.getPing().getPayload()));
             case LOOKUP -> lookups.lookup(connection, request, arrivedNs, until(request, arrivedNs));
-            case RESOLVE -> reads.resolve(connection, request.getResolve());
+            case RESOLVE -> reads.resolve(connection, request, arrivedNs);
             case RENEW -> reads.renew(connection, request, arrivedNs);
             case RELEASE -> reads.release(connection, request, arrivedNs);
             case RESERVE ->

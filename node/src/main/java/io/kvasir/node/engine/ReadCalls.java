@@ -12,6 +12,8 @@ import io.kvasir.node.engine.v1.ResolveResult;
 import io.kvasir.node.engine.v1.Response;
 import io.kvasir.storage.EngineStore;
 import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.lookup.Resolution;
+import io.kvasir.storage.object.SlotRecord;
 import java.util.concurrent.TimeUnit;
 
 /** Resolve, Renew and Release. */
@@ -31,15 +33,39 @@ final class ReadCalls {
         this.store = store;
     }
 
-    Response.Builder resolve(final Connection connection, final Resolve resolve) {
+    Response.Builder resolve(final Connection connection, final Request request, final long arrivedNs) {
         final Session session = Calls.session(connection);
+        final Resolve resolve = request.getResolve();
         final int[] shards =
                 Check.shards(resolve.getShardsList(), session.shards().shards().size());
         final long asked = shards.length == 0 ? session.shards().shards().size() : shards.length;
-        Check.answerFits(store.leasedChunks(session.holder, resolve.getLease()) * asked, ctx.maxFrameBytes());
-        final LookupAnswer result = store.resolve(session.holder, resolve.getLease(), shards);
-        if (result == null) {
+        final long records = store.leasedChunks(session.holder, resolve.getLease()) * asked;
+        Check.answerFits(records, ctx.maxFrameBytes());
+        final Resolution resolution = store.resolve(session.holder, resolve.getLease(), shards);
+        if (resolution == null) {
             throw unknownLease(resolve.getLease());
+        }
+        return turns.work(connection, new Sliced(request, arrivedNs, 0, 1, (int) records * SlotRecord.BYTES) {
+            @Override
+            boolean step() {
+                return resolution.step();
+            }
+
+            @Override
+            void items(final int from, final int to) {
+                throw new AssertionError("a lease is read by its own steps");
+            }
+
+            @Override
+            Response.Builder answer() {
+                return answerOf(connection, resolve.getLease(), resolution.result());
+            }
+        });
+    }
+
+    private Response.Builder answerOf(final Connection connection, final long lease, final LookupAnswer result) {
+        if (result == null) {
+            throw unknownLease(lease);
         }
         final ResolveResult.Builder answer = ResolveResult.newBuilder()
                 .setSlots(UnsafeByteOperations.unsafeWrap(result.slots()))

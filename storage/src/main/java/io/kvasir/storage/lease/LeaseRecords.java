@@ -226,13 +226,21 @@ final class LeaseRecords {
         setLong(lease, CLAIM, bytes);
     }
 
-    void each(final int lease, final IntConsumer entry) {
+    /** Where in a sealed lease its next cell is, for one that reads it in parts. */
+    static final class Place {
+        private int at;
+        private int block = NONE;
+    }
+
+    /** Reads about so many cells behind the place; true when there are no more. */
+    boolean read(final int lease, final Place place, final int most, final IntConsumer entry) {
         readReleased(lease);
         final int shards = shards(lease);
         final int words = words(shards);
         final int end = get(lease, END);
-        int block = get(lease, FIRST_BLOCK);
-        for (int at = 0; at < end; at++) {
+        int block = place.block == NONE ? get(lease, FIRST_BLOCK) : place.block;
+        int at = place.at;
+        for (int left = most; at < end && left > 0; at++, left--) {
             if (at > 0 && at % LeaseBlocks.NUMBERS == 0) {
                 block = blocks.next(block);
             }
@@ -240,6 +248,9 @@ final class LeaseRecords {
                 entry.accept(isReleased((at - words) % shards) ? NONE : blocks.get(block, at % LeaseBlocks.NUMBERS));
             }
         }
+        place.at = at;
+        place.block = block;
+        return at >= end;
     }
 
     // ---- giving back

@@ -4,11 +4,8 @@ import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.posix.PosixException;
 import io.kvasir.storage.tenant.TenantAccount;
-import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
@@ -19,8 +16,6 @@ import java.util.concurrent.ExecutorService;
 import java.util.function.IntConsumer;
 import org.agrona.collections.IntArrayList;
 import org.agrona.concurrent.NanoClock;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Rights to read. A lease holds entries for one session until that gives them back. Its time's end stops new reads only,
@@ -33,8 +28,6 @@ import org.slf4j.LoggerFactory;
  * Owned by the store's thread.
  */
 public final class LeaseTable implements AutoCloseable {
-    private static final Logger LOG = LoggerFactory.getLogger(LeaseTable.class);
-
     /** No entry, no lease. */
     public static final int NONE = -1;
 
@@ -130,22 +123,11 @@ public final class LeaseTable implements AutoCloseable {
     /**
      * A process joins: what is not released is kept while one of these may copy.
      *
-     * @param lockFile made by {@link #makeLockFile}
+     * @param lockFile made by {@link LockFile}
      */
     public void join(final SessionLeases session, final long attachment, final Path lockFile) {
         session.processes.put(attachment, new ExpiredLeases.Reader(lockFile));
         joined.add(session);
-    }
-
-    /** A process's lock file, where it says which of its copies run; on a full file system it cannot, and is locked alone. */
-    public static void makeLockFile(final Path lockFile) throws IOException {
-        Files.createFile(lockFile);
-        try {
-            Files.write(lockFile, CopyMarks.emptyFile(), StandardOpenOption.WRITE);
-        } catch (final IOException full) {
-            LOG.warn(
-                    "{} has no space for copy marks: leases that expire last as long as their process", lockFile, full);
-        }
     }
 
     /** The session's last connection is gone. */
@@ -180,15 +162,24 @@ public final class LeaseTable implements AutoCloseable {
 
     // ---- what may be leased
 
-    /** What the session may still lease: the least that the bounds of all, of its tenant and its own leave. */
+    /** What the session may still lease by its own bound. */
     public long leasableBytes(final SessionLeases session) {
-        final long own = sessionBytes - session.bytes - session.claimed;
-        return Math.max(0, Math.min(own, session.tenant.leasable(allBytes - heldBytes - claimed)));
+        return Math.max(0, sessionBytes - session.bytes - session.claimed);
     }
 
     /** What leasing the entry takes of {@link #leasableBytes}: nothing when the session has leased it already. */
     public long chargedBytes(final SessionLeases session, final int entry) {
         return counts.get(session.number, entry) > 0 ? 0 : slots.slotBytes(entry);
+    }
+
+    /** What the session may still lease that no session has leased: the bounds of all and of its tenant leave so much. */
+    public long newlyLeasableBytes(final SessionLeases session) {
+        return Math.max(0, session.tenant.leasable(allBytes - heldBytes - claimed));
+    }
+
+    /** What leasing the entry takes of {@link #newlyLeasableBytes}: nothing when any session has leased it already. */
+    public long newlyChargedBytes(final int entry) {
+        return counts.get(LeaseCounts.ALL, entry) > 0 ? 0 : slots.slotBytes(entry);
     }
 
     /** Whether there is memory for another lease. */
@@ -203,7 +194,8 @@ public final class LeaseTable implements AutoCloseable {
      * others may be granted and released meanwhile. There is {@link #hasSpace}.
      *
      * @param moreCells chunks x shards
-     * @param claim of {@link #leasableBytes}, which nobody else gets before it is sealed
+     * @param claim of {@link #leasableBytes}, which nobody else gets before it is sealed. As much is claimed of what all
+     *     may lease: other sessions may give back meanwhile what this one had not been charged for
      * @return its number
      */
     public int begin(
@@ -291,9 +283,8 @@ public final class LeaseTable implements AutoCloseable {
         return records.shards(lease);
     }
 
-    /** The entries of all cells in order; {@link #NONE} for what the lease does not have, or not any more. */
-    public void each(final int lease, final IntConsumer entry) {
-        records.each(lease, entry);
+    public LeaseReading reading(final SessionLeases session, final long id) {
+        return new LeaseReading(this, records, session, id);
     }
 
     /** Prolongs the session's valid lease; one that ends later anyway stays as it is. False when it is none. */

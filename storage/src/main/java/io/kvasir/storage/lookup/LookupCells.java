@@ -360,6 +360,11 @@ public final class LookupCells implements Costs, Question {
     }
 
     @Override
+    public long newBytes(final int cell) {
+        return entries[cell] == AddressableTiers.NONE ? bytes(cell) : leases.newlyChargedBytes(entries[cell]);
+    }
+
+    @Override
     public long queueNs(final int cell) {
         final Tier tier = tierOf(cell);
         return busyNs[tier.kind().code()] + tier.latencyNs(at(cell));

@@ -62,7 +62,10 @@ public final class LookupTask {
     private boolean sliced;
     private long replaced;
     private long nowNs;
+    /** What the session, and all together, may still lease. */
     private long leaseBytes;
+
+    private long newLeaseBytes;
     private Plan plan;
     private int plans;
     /** Where the phase goes on: a chunk, or a cell. */
@@ -142,7 +145,7 @@ public final class LookupTask {
         switch (phase) {
             case ASK -> {
                 if (cells.lookOn(most)) {
-                    leaseBytes = Long.MAX_VALUE;
+                    limit(Long.MAX_VALUE, Long.MAX_VALUE);
                     plan(true);
                     ask();
                     look(false);
@@ -184,7 +187,11 @@ public final class LookupTask {
     }
 
     private void afterLook() {
-        leaseBytes = query.peek() ? Long.MAX_VALUE : leases.leasableBytes(owner.leases);
+        if (query.peek()) {
+            limit(Long.MAX_VALUE, Long.MAX_VALUE);
+        } else {
+            limit(leases.leasableBytes(owner.leases), leases.newlyLeasableBytes(owner.leases));
+        }
         planWithinMemory(true);
         if (query.peek() || plan.pending() == 0) {
             phase = Phase.LEASE;
@@ -199,6 +206,11 @@ public final class LookupTask {
         phase = Phase.FETCH;
     }
 
+    private void limit(final long bytes, final long newBytes) {
+        leaseBytes = bytes;
+        newLeaseBytes = newBytes;
+    }
+
     private void planWithinMemory(final boolean awaits) {
         plan(awaits);
         if (!query.peek() && !leases.hasSpace(owner.leases, plan.leasedChunks() * cells.shards, cells.shards)) {
@@ -211,7 +223,8 @@ public final class LookupTask {
         if (sliced) {
             cells.lookAgain();
         }
-        plan = planner.plan(cells.presence, cells, query.sparse(), leaseBytes, query.recomputeNsPerChunk(), awaits);
+        plan = planner.plan(
+                cells.presence, cells, query.sparse(), leaseBytes, newLeaseBytes, query.recomputeNsPerChunk(), awaits);
     }
 
     // ---- fetching
@@ -313,7 +326,7 @@ public final class LookupTask {
     void lookAndPlan(final SessionHolder holder, final LookupQuery lookup) {
         begin(holder, lookup, false, 0);
         cells.lookOn(Integer.MAX_VALUE);
-        leaseBytes = Long.MAX_VALUE;
+        limit(Long.MAX_VALUE, Long.MAX_VALUE);
         plan(true);
         phase = Phase.DONE;
     }
@@ -323,7 +336,9 @@ public final class LookupTask {
     /** In one piece with its plan, so that what is told as a hit is leased. */
     private void lease() {
         if (sliced && !query.peek()) {
-            leaseBytes = Math.min(leaseBytes, leases.leasableBytes(owner.leases));
+            limit(
+                    Math.min(leaseBytes, leases.leasableBytes(owner.leases)),
+                    Math.min(newLeaseBytes, leases.newlyLeasableBytes(owner.leases)));
             planWithinMemory(plans < MOST_PLANS);
         }
         ranges = ranges();

@@ -1,6 +1,7 @@
 package io.kvasir.storage.lookup;
 
 import io.kvasir.storage.budget.StoreLimits;
+import io.kvasir.storage.lease.LeaseReading;
 import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.metrics.StorageCounters;
@@ -9,7 +10,6 @@ import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.AddressableTiers;
-import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,6 +24,8 @@ import org.agrona.concurrent.NanoClock;
  */
 public final class Lookups {
     private static final int[] ALL_SHARDS = {};
+    /** Answers beyond that are counted in part: what is left out counts once more as a hit of the tier it came from. */
+    private static final int MOST_COUNTED = 64;
 
     private final AddressableTiers slots;
     private final LeaseTable leases;
@@ -36,6 +38,11 @@ public final class Lookups {
     private final ArrayDeque<LookupTask> free = new ArrayDeque<>();
     /** Tenants that have one under way: each has one, so that none takes all. */
     private final List<Tenant> busy = new ArrayList<>(StoreLimits.LOOKUPS_IN_SLICES);
+
+    /** Leases of answers whose hits are still to be counted, those of the widest lookups. */
+    private final ArrayDeque<LeaseReading> counted = new ArrayDeque<>();
+
+    private final IntConsumer originCounted = this::originCounted;
 
     public Lookups(
             final Supplier<LookupTask> tasks,
@@ -138,14 +145,31 @@ public final class Lookups {
         if (result.quotaRefused()) {
             counters.quotaRefused.increment();
         }
-        final int lease = leases.find(owner.leases, result.lease());
-        if (lease != LeaseTable.NONE) {
-            leases.each(lease, entry -> {
-                if (entry != AddressableTiers.NONE) {
-                    slots.originCounted(entry);
-                }
-            });
+        if (result.lease() == 0) {
+            return;
         }
+        final LeaseReading answered = leases.reading(owner.leases, result.lease());
+        if (!answered.read(StoreLimits.CELLS_IN_ONE_PIECE, originCounted) && counted.size() < MOST_COUNTED) {
+            counted.add(answered);
+        }
+    }
+
+    private void originCounted(final int entry) {
+        if (entry != AddressableTiers.NONE) {
+            slots.originCounted(entry);
+        }
+    }
+
+    /** Does a part of what answers to wide lookups left to do. */
+    public int doWork() {
+        final LeaseReading first = counted.peek();
+        if (first == null) {
+            return 0;
+        }
+        if (first.read(StoreLimits.CELLS_IN_A_SLICE, originCounted)) {
+            counted.remove();
+        }
+        return 1;
     }
 
     /** See {@code EngineStore#whenSettled}. */
@@ -159,41 +183,9 @@ public final class Lookups {
     }
 
     /** See {@code EngineStore#resolve}. */
-    public LookupAnswer resolve(final SessionHolder owner, final long lease, final int[] shardIndices) {
-        final long nowNs = clock.nanoTime();
-        final int found = leases.findValid(owner.leases, lease, nowNs);
-        if (found == LeaseTable.NONE) {
-            return null;
-        }
-        final int shards = leases.shards(found);
-        final int chunks = leases.cells(found) / shards;
-        final int asked = shardIndices.length == 0 ? shards : shardIndices.length;
-        final SlotRecords records = new SlotRecords(slots, chunks * asked);
-        leases.each(found, new IntConsumer() {
-            private final int[] ofChunk = new int[shards];
-            private int count;
-
-            @Override
-            public void accept(final int entryOfNext) {
-                ofChunk[count++] = entryOfNext;
-                if (count == shards) {
-                    count = 0;
-                    for (int a = 0; a < asked; a++) {
-                        final int entry = ofChunk[shardIndices.length == 0 ? a : shardIndices[a]];
-                        records.add(entry == AddressableTiers.NONE ? SlotStatus.NOT_NEEDED : SlotStatus.HIT, entry);
-                    }
-                }
-            }
-        });
-        return new LookupAnswer(
-                lease,
-                leases.expiresNs(found) - nowNs,
-                chunks,
-                0,
-                records.bytes(),
-                records.regions(),
-                List.of(),
-                false);
+    public Resolution resolve(final SessionHolder owner, final long id, final int[] shardIndices) {
+        final int lease = leases.findValid(owner.leases, id, clock.nanoTime());
+        return lease == LeaseTable.NONE ? null : new Resolution(leases, slots, owner, id, lease, shardIndices, clock);
     }
 
     public boolean renew(final SessionHolder owner, final long lease, final long wantedNs) {

@@ -32,6 +32,9 @@ public final class Plan {
 
     int pending;
     long leasedBytes;
+    /** Of those, what no session has leased; as far as {@link Planner} was asked to know. */
+    long newlyLeasedBytes;
+
     boolean isCut;
 
     private final int addressable;
@@ -54,6 +57,7 @@ public final class Plan {
         awaitEnd = 0;
         pending = 0;
         leasedBytes = 0;
+        newlyLeasedBytes = 0;
         isCut = false;
     }
 
@@ -77,7 +81,7 @@ public final class Plan {
         return sparse ? leaseEnd : hits;
     }
 
-    /** What leasing its cells costs, at most. */
+    /** What leasing its cells takes of the session's limit, at most. */
     public long leasedBytes() {
         return leasedBytes;
     }

@@ -24,6 +24,10 @@ public final class Planner {
     private Presence presence;
     private Costs costs;
     private long leaseBytes;
+    private long newLeaseBytes;
+    /** The limit of all leaves less than the session's own, which is met otherwise whenever the own is. */
+    private boolean countsNew;
+
     private long recomputeNs;
 
     /** @param addressable the tier whose objects engines can copy */
@@ -72,7 +76,8 @@ public final class Planner {
      * The plan for what is present. The planner's next plan overwrites it.
      *
      * @param sparse each chunk is wanted on its own, in all shards that are not skipped; else the longest prefix by the rules of the groups
-     * @param leaseBytes what may be leased; below 0: nothing, not even what costs nothing
+     * @param leaseBytes what the session may lease; below 0: nothing, not even what costs nothing
+     * @param newLeaseBytes what may be leased that no session has leased
      * @param recomputeNs in which the engine computes one chunk: what is expected later than half of the time that it
      *     saves is not waited for; 0: unknown, always worth it
      * @param awaits false: what is not readable is not waited for
@@ -82,11 +87,14 @@ public final class Planner {
             final Costs cellCosts,
             final boolean sparse,
             final long leaseBytes,
+            final long newLeaseBytes,
             final long recomputeNs,
             final boolean awaits) {
         presence = cells;
         costs = cellCosts;
         this.leaseBytes = leaseBytes;
+        this.newLeaseBytes = newLeaseBytes;
+        countsNew = newLeaseBytes < leaseBytes;
         this.recomputeNs = recomputeNs;
         plan.begin(cells, cellCosts, sparse);
         if (sparse) {
@@ -108,21 +116,23 @@ public final class Planner {
     }
 
     private void leasePrefix() {
-        longestPrefix(0, 0, false);
+        longestPrefix(0, 0, 0, false);
     }
 
     private void awaitPrefix() {
         // Without windows the pass goes on where the hits end.
         final boolean goesOn = !presence.anyWindow();
-        longestPrefix(goesOn ? plan.hits : 0, goesOn ? plan.leasedBytes : 0, true);
+        longestPrefix(goesOn ? plan.hits : 0, goesOn ? plan.leasedBytes : 0, goesOn ? plan.newlyLeasedBytes : 0, true);
     }
 
     /** One pass: the longest prefix that holds, fits what may be leased and, with {@code awaits}, is worth waiting for. */
-    private void longestPrefix(final int from, final long bytesBefore, final boolean awaits) {
+    private void longestPrefix(
+            final int from, final long bytesBefore, final long newBytesBefore, final boolean awaits) {
         final int shards = presence.shards();
         Arrays.fill(afterGap, 0, shards, 0);
         transfers.clear();
         long bytes = bytesBefore;
+        long newBytes = newBytesBefore;
         for (int chunk = from; chunk < presence.chunks(); chunk++) {
             boolean holds = true;
             for (int s = 0; s < shards; s++) {
@@ -130,6 +140,7 @@ public final class Planner {
                 final int window = presence.window(s);
                 if (counts(cell, awaits)) {
                     bytes += costs.bytes(cell);
+                    newBytes += newBytes(cell);
                     begin(cell);
                 } else if (window == 0) {
                     return;
@@ -140,6 +151,7 @@ public final class Planner {
                     final int behind = cell - window * shards;
                     if (chunk >= window && counts(behind, awaits)) {
                         bytes -= costs.bytes(behind);
+                        newBytes -= newBytes(behind);
                         end(behind);
                     }
                     holds &= afterGap[s] <= Math.max(0, chunk + 1 - window);
@@ -149,15 +161,25 @@ public final class Planner {
                 continue;
             }
             if (!awaits) {
-                plan.isCut = bytes > leaseBytes;
+                plan.isCut = !fits(bytes, newBytes);
                 if (!plan.isCut) {
                     plan.hits = chunk + 1;
                     plan.leasedBytes = bytes;
+                    plan.newlyLeasedBytes = newBytes;
                 }
-            } else if (chunk >= plan.hits && bytes <= leaseBytes && isWorth(chunk + 1 - plan.hits)) {
+            } else if (chunk >= plan.hits && fits(bytes, newBytes) && isWorth(chunk + 1 - plan.hits)) {
                 plan.reachable = chunk + 1;
             }
         }
+    }
+
+    private boolean fits(final long bytes, final long newBytes) {
+        return bytes <= leaseBytes && newBytes <= newLeaseBytes;
+    }
+
+    /** 0 while that limit cannot be the one that is met. */
+    private long newBytes(final int cell) {
+        return countsNew ? costs.newBytes(cell) : 0;
     }
 
     private boolean counts(final int cell, final boolean awaits) {
@@ -188,14 +210,19 @@ public final class Planner {
         final int shards = presence.shards();
         for (int chunk = 0; chunk < presence.chunks(); chunk++) {
             long bytes = 0;
+            long newBytes = 0;
             for (int cell = chunk * shards; cell < (chunk + 1) * shards; cell++) {
-                bytes += presence.get(cell) == Presence.READABLE ? costs.bytes(cell) : 0;
+                if (presence.get(cell) == Presence.READABLE) {
+                    bytes += costs.bytes(cell);
+                    newBytes += newBytes(cell);
+                }
             }
-            if (plan.leasedBytes + bytes > leaseBytes) {
+            if (!fits(plan.leasedBytes + bytes, plan.newlyLeasedBytes + newBytes)) {
                 plan.isCut = true;
                 return;
             }
             plan.leasedBytes += bytes;
+            plan.newlyLeasedBytes += newBytes;
             plan.leaseEnd = chunk + 1;
             plan.hits += presence.isReadable(chunk) ? 1 : 0;
         }
@@ -205,6 +232,7 @@ public final class Planner {
         final int shards = presence.shards();
         transfers.clear();
         long bytes = plan.leasedBytes;
+        long newBytes = plan.newlyLeasedBytes;
         int pending = 0;
         for (int chunk = 0; chunk < presence.chunks(); chunk++) {
             if (!presence.isComing(chunk) || presence.isReadable(chunk)) {
@@ -214,11 +242,12 @@ public final class Planner {
                 final int cell = chunk * shards + s;
                 if (presence.get(cell) != Presence.READABLE && !presence.isSkipped(s)) {
                     bytes += costs.bytes(cell);
+                    newBytes += newBytes(cell);
                     begin(cell);
                 }
             }
             pending++;
-            if (bytes <= leaseBytes && isWorth(pending)) {
+            if (fits(bytes, newBytes) && isWorth(pending)) {
                 plan.awaitEnd = chunk + 1;
                 plan.pending = pending;
             }

@@ -74,7 +74,7 @@ class ExpiredLeasesTest {
     }
 
     private void join(final long process) throws IOException {
-        LeaseTable.makeLockFile(lockFile(process));
+        LockFile.make(lockFile(process));
         table.join(session, process, lockFile(process));
     }
 

@@ -26,10 +26,12 @@ class PlannerTest {
     private static final class Case implements Costs {
         final Presence presence = new Presence();
         final long[] bytes;
+        final long[] newBytes;
         final long[] transferNs;
         final long[] queueNs;
         final int[] origin;
         final long leaseBytes;
+        final long newLeaseBytes;
         final long recomputeNs;
 
         Case(final long seed, final int chunks, final int shards) {
@@ -42,6 +44,7 @@ class PlannerTest {
             }
             final int cells = chunks * shards;
             bytes = new long[cells];
+            newBytes = new long[cells];
             transferNs = new long[cells];
             queueNs = new long[Planner.TIERS];
             origin = new int[cells];
@@ -50,6 +53,7 @@ class PlannerTest {
             for (int cell = 0; cell < cells; cell++) {
                 presence.set(cell, where(random, gaps, slow));
                 bytes[cell] = random.nextInt(5);
+                newBytes[cell] = random.nextBoolean() ? bytes[cell] : 0;
                 transferNs[cell] = random.nextInt(4);
                 origin[cell] = random.nextInt(5) == 0 ? SLOWER[random.nextInt(SLOWER.length)] : ADDRESSABLE;
             }
@@ -57,6 +61,7 @@ class PlannerTest {
                 queueNs[tier] = random.nextInt(6);
             }
             leaseBytes = random.nextInt(3) == 0 ? Long.MAX_VALUE : random.nextInt(4 * cells + 1) - 1;
+            newLeaseBytes = random.nextInt(3) == 0 ? leaseBytes : random.nextInt(4 * cells + 1);
             recomputeNs = random.nextInt(3) == 0 ? 0 : 1 + random.nextInt(8);
         }
 
@@ -75,6 +80,11 @@ class PlannerTest {
         @Override
         public long bytes(final int cell) {
             return bytes[cell];
+        }
+
+        @Override
+        public long newBytes(final int cell) {
+            return newBytes[cell];
         }
 
         @Override
@@ -113,9 +123,13 @@ class PlannerTest {
         }
 
         long needs(final int prefix) {
+            return needs(prefix, bytes);
+        }
+
+        long needs(final int prefix, final long[] ofCells) {
             long sum = 0;
             for (int cell = 0; cell < prefix * presence.shards(); cell++) {
-                sum += isNeeded(prefix, cell / presence.shards(), cell % presence.shards()) ? bytes[cell] : 0;
+                sum += isNeeded(prefix, cell / presence.shards(), cell % presence.shards()) ? ofCells[cell] : 0;
             }
             return sum;
         }
@@ -152,7 +166,10 @@ class PlannerTest {
         private int longest(final boolean awaits, final int hits) {
             int longest = hits;
             for (int prefix = hits + 1; prefix <= presence.chunks(); prefix++) {
-                if (holds(prefix, awaits) && needs(prefix) <= leaseBytes && (!awaits || isWorth(prefix, hits))) {
+                if (holds(prefix, awaits)
+                        && needs(prefix) <= leaseBytes
+                        && needs(prefix, newBytes) <= newLeaseBytes
+                        && (!awaits || isWorth(prefix, hits))) {
                     longest = prefix;
                 }
             }
@@ -160,11 +177,11 @@ class PlannerTest {
         }
 
         Plan plan() {
-            return new Planner(ADDRESSABLE).plan(presence, this, false, leaseBytes, recomputeNs, true);
+            return new Planner(ADDRESSABLE).plan(presence, this, false, leaseBytes, newLeaseBytes, recomputeNs, true);
         }
 
         Plan sparse() {
-            return new Planner(ADDRESSABLE).plan(presence, this, true, leaseBytes, recomputeNs, true);
+            return new Planner(ADDRESSABLE).plan(presence, this, true, leaseBytes, newLeaseBytes, recomputeNs, true);
         }
     }
 
@@ -206,9 +223,11 @@ class PlannerTest {
         final Case it = new Case(seed, chunks, shards);
         final Plan plan = it.plan();
         assertTrue(it.holds(plan.hits(), false));
-        assertTrue(plan.hits() == 0 || leased(it, plan) <= it.leaseBytes);
+        assertTrue(plan.hits() == 0 || leased(it, plan, it.bytes) <= it.leaseBytes);
+        assertTrue(plan.hits() == 0 || leased(it, plan, it.newBytes) <= it.newLeaseBytes);
         final Plan sparse = it.sparse();
-        assertTrue(sparse.leasedChunks() == 0 || leased(it, sparse) <= it.leaseBytes);
+        assertTrue(sparse.leasedChunks() == 0 || leased(it, sparse, it.bytes) <= it.leaseBytes);
+        assertTrue(sparse.leasedChunks() == 0 || leased(it, sparse, it.newBytes) <= it.newLeaseBytes);
         int whole = 0;
         for (int chunk = 0; chunk < chunks; chunk++) {
             boolean all = true;
@@ -220,10 +239,10 @@ class PlannerTest {
         assertEquals(whole, sparse.hits(), "sparse hits are leased in every shard");
     }
 
-    private static long leased(final Case it, final Plan plan) {
+    private static long leased(final Case it, final Plan plan, final long[] bytes) {
         long sum = 0;
         for (int cell = 0; cell < it.bytes.length; cell++) {
-            sum += plan.isLeased(cell / it.presence.shards(), cell % it.presence.shards()) ? it.bytes[cell] : 0;
+            sum += plan.isLeased(cell / it.presence.shards(), cell % it.presence.shards()) ? bytes[cell] : 0;
         }
         return sum;
     }
@@ -239,13 +258,13 @@ class PlannerTest {
         int hits = 0;
         int reachable = 0;
         for (long more = 0; more < 6; more++) {
-            final Plan plan = planner.plan(it.presence, it, sparse, limit + more, 0, true);
+            final Plan plan = planner.plan(it.presence, it, sparse, limit + more, Long.MAX_VALUE, 0, true);
             assertTrue(plan.hits() >= hits, "hits with a larger limit");
             hits = plan.hits();
         }
         hits = 0;
         for (int cell = 0; cell < it.bytes.length; cell++) {
-            final Plan plan = planner.plan(it.presence, it, sparse, Long.MAX_VALUE, 0, true);
+            final Plan plan = planner.plan(it.presence, it, sparse, Long.MAX_VALUE, Long.MAX_VALUE, 0, true);
             assertTrue(plan.hits() >= hits, "hits with more that is readable");
             assertTrue(plan.hits() + plan.pending() >= reachable, "reachable with more that is there");
             hits = plan.hits();
@@ -313,6 +332,11 @@ class PlannerTest {
         }
 
         @Override
+        public long newBytes(final int cell) {
+            return 1;
+        }
+
+        @Override
         public long queueNs(final int cell) {
             return 5;
         }
@@ -339,8 +363,8 @@ class PlannerTest {
             presence.set(chunk * 2 + 1, chunk == 1 ? Presence.ABSENT : Presence.READABLE);
         }
         final Planner planner = new Planner(ADDRESSABLE);
-        assertEquals(4, planner.plan(presence, new Flat(), false, 6, 0, true).hits());
-        final Plan plan = planner.plan(presence, new Flat(), false, 5, 0, true);
+        assertEquals(4, planner.plan(presence, new Flat(), false, 6, 6, 0, true).hits());
+        final Plan plan = planner.plan(presence, new Flat(), false, 5, 5, 0, true);
         assertEquals(1, plan.hits(), "3 chunks would need what shard 1 lacks");
         assertTrue(plan.isCut());
         assertTrue(plan.isLeased(0, 1));
@@ -355,9 +379,12 @@ class PlannerTest {
         }
         final Planner planner = new Planner(ADDRESSABLE);
         // A queue of 5 and 1 for each: worth it from 10 chunks of 3 on, whose half is 15.
-        assertEquals(10, planner.plan(presence, new Flat(), false, 10, 3, true).pending());
-        assertEquals(0, planner.plan(presence, new Flat(), false, 10, 2, true).pending());
-        assertEquals(0, planner.plan(presence, new Flat(), false, 10, 3, false).pending());
+        assertEquals(
+                10, planner.plan(presence, new Flat(), false, 10, 10, 3, true).pending());
+        assertEquals(
+                0, planner.plan(presence, new Flat(), false, 10, 10, 2, true).pending());
+        assertEquals(
+                0, planner.plan(presence, new Flat(), false, 10, 10, 3, false).pending());
     }
 
     @Test
@@ -374,7 +401,7 @@ class PlannerTest {
             for (int cell = 0; cell < 512 * 8; cell++) {
                 presence.set(cell, cell < 2000 ? Presence.READABLE : Presence.fetchable(2));
             }
-            final Plan plan = planner.plan(presence, costs, false, 3000, 100, true);
+            final Plan plan = planner.plan(presence, costs, false, 3000, 2900, 100, true);
             assertFalse(plan.hits() == 0 || plan.pending() == 0);
             least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
         }

@@ -1,6 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
-import io.kvasir.storage.lease.LeaseTable;
+import io.kvasir.storage.lease.LockFile;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
@@ -50,6 +50,6 @@ final class AttachmentLock {
     }
 
     static void create(final Path file) throws IOException {
-        LeaseTable.makeLockFile(file);
+        LockFile.make(file);
     }
 }

@@ -2,7 +2,8 @@ package io.kvasir.storage;
 
 import io.kvasir.storage.budget.StoreLimits;
 import io.kvasir.storage.integrity.Verifier;
-import io.kvasir.storage.lease.TimerWheel;
+import io.kvasir.storage.lease.LeaseTable;
+import io.kvasir.storage.lease.Reservation;
 import io.kvasir.storage.metrics.StorageCounters;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -14,7 +15,6 @@ import io.kvasir.storage.tier.ReservedSlots;
 import io.kvasir.storage.tier.dram.Attachments;
 import io.kvasir.storage.tier.dram.DramTier;
 import io.kvasir.storage.tier.dram.Eviction;
-import io.kvasir.storage.tier.dram.Reservation;
 import io.kvasir.storage.tier.dram.SlotRecords;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -33,7 +33,7 @@ final class Reservations {
     private final DramTier dram;
     private final SsdShelf ssd;
     private final Verifier verifier;
-    private final TimerWheel timers;
+    private final LeaseTable leases;
     private final StoreContext context;
     private final StorageCounters counters;
     private final TooLarge tooLarge;
@@ -43,14 +43,14 @@ final class Reservations {
             final DramTier dram,
             final SsdShelf ssd,
             final Verifier verifier,
-            final TimerWheel timers,
+            final LeaseTable leases,
             final StoreContext context,
             final StorageCounters counters) {
         this.slots = slots;
         this.dram = dram;
         this.ssd = ssd;
         this.verifier = verifier;
-        this.timers = timers;
+        this.leases = leases;
         this.context = context;
         this.counters = counters;
         tooLarge = new TooLarge(context.dramCapacity(), context.reserveQuotaBytes());
@@ -73,23 +73,20 @@ final class Reservations {
             tooLarge.check(lengths);
         }
         dram.searchBudget(StoreLimits.RESERVE_STEPS);
-        final Reservation granted = dram.reservation(writer);
+        final long nowNs = context.nanoClock().nanoTime();
+        final long writingNs = context.reserveDeadline().toNanos();
+        final Reservation<Attachments.Entry> granted = dram.reservation(writer, nowNs, writingNs);
         try {
             return new Turn(granted, writer, namespace, shard, keys, lengths, codec, before).run();
         } finally {
-            if (granted.open() > 0) {
-                timers.schedule(
-                        granted,
-                        context.nanoClock().nanoTime()
-                                + context.reserveDeadline().toNanos());
-            }
+            leases.reserved(granted, nowNs + writingNs);
             dram.searchBudget(Integer.MAX_VALUE);
         }
     }
 
     /** One turn of one request. */
     private final class Turn {
-        private final Reservation granted;
+        private final Reservation<Attachments.Entry> granted;
         private final Attachments.Entry writer;
         private final Hash256 namespace;
         private final Shard shard;
@@ -110,7 +107,7 @@ final class Reservations {
         private boolean unfinished;
 
         Turn(
-                final Reservation granted,
+                final Reservation<Attachments.Entry> granted,
                 final Attachments.Entry writer,
                 final Hash256 namespace,
                 final Shard shard,

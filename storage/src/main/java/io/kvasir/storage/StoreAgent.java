@@ -171,7 +171,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 context.nanoClock(),
                 context::leaseNs,
                 counters);
-        reservations = new Reservations(slots, dram, ssd, verifier, timers, context, counters);
+        reservations = new Reservations(slots, dram, ssd, verifier, leases, context, counters);
         remembered = new Remembered(
                 context.catalogDirectory(),
                 context.catalogDirectory() == null ? null : context.worker("kvasir-catalog"),
@@ -365,6 +365,11 @@ public final class StoreAgent implements Agent, AutoCloseable {
     /** True once the engine API can be served: DRAM is indexed. {@link AdminStore#describe} says what is still warming. */
     public boolean isReady() {
         return !closed;
+    }
+
+    /** Deadlines of leases, reservations and moves. */
+    int deadlines() {
+        return timers.size();
     }
 
     DramTier dram() {

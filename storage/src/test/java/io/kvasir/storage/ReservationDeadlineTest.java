@@ -92,6 +92,20 @@ class ReservationDeadlineTest {
     }
 
     @Test
+    void shouldNotKeepADeadlineForEachCall() {
+        for (int i = 0; i < 500; i++) {
+            fixture.reserve(4096, i);
+        }
+        assertEquals(1, fixture.store.deadlines());
+        pass(Duration.ofSeconds(2));
+        fixture.reserve(4096, 500);
+        assertEquals(2, fixture.store.deadlines());
+        pass(DEADLINE.minusSeconds(1));
+        assertEquals(500, fixture.store.admin().counters().reservationsOverdue.sum());
+        assertEquals(1, fixture.store.deadlines());
+    }
+
+    @Test
     void shouldWakeWhoWaitsForAWriterThatFellSilent() {
         fixture.reserve(MIB, 1);
         final LookupQuery query = fixture.query(false, 1);

@@ -18,14 +18,15 @@ import org.agrona.collections.IntArrayList;
 import org.agrona.concurrent.NanoClock;
 
 /**
- * Rights to read. A lease holds entries for one session until that gives them back. Its time's end stops new reads only,
- * because a reader may be in the middle of a copy: it ends once all processes of the session have said that none of the
- * copies that had begun by then runs any more ({@link ExpiredLeases}), or have ended. So does what a session leaves.
+ * Rights that end at a time: to read, which are leases, and to write, which are {@link Reservation}s. A lease holds entries
+ * for one session until that gives them back. Its time's end stops new reads only, because a reader may be in the middle of
+ * a copy: it ends once all processes of the session have said that none of the copies that had begun by then runs any more
+ * ({@link ExpiredLeases}), or have ended. So does what a session leaves.
  *
  * <p>What is leased is bounded for all sessions together, for a tenant and for a session: in bytes, of which each counts
- * once however many leases have it, and in leases and cells. All memory is off the heap and sized at start; when it is
- * used up, {@link #hasSpace} says no. Ends are worked off in parts: a lease may have as many cells as the widest lookup.
- * Owned by the store's thread.
+ * once however many leases have it, and in leases and cells. All memory of leases is off the heap and sized at start; when it
+ * is used up, {@link #hasSpace} says no. Ends are worked off in parts: a lease may have as many cells as the widest lookup.
+ * What is reserved is bounded by the tier whose slots they are. Owned by the store's thread.
  */
 public final class LeaseTable implements AutoCloseable {
     /** No entry, no lease. */
@@ -51,6 +52,9 @@ public final class LeaseTable implements AutoCloseable {
     private final long allBytes;
     private final long sessionBytes;
     private final LeaseRecords records;
+    /** Deadlines of leases and of reservations. */
+    private final TimerWheel timers;
+
     private final ExpiredLeases expired;
     private final LeaseCounts counts;
     private final List<SessionLeases> sessions = new ArrayList<>();
@@ -89,6 +93,7 @@ public final class LeaseTable implements AutoCloseable {
         use = new LeaseUse(StoreLimits.LEASES, capacity);
         this.allBytes = allBytes;
         this.sessionBytes = sessionBytes;
+        this.timers = timers;
         expired = new ExpiredLeases(StoreLimits.LEASES, timers, worker, owner, clock, this::timeIsOver, this::proved);
         // Number 0 is that of all.
         sessions.add(null);
@@ -354,6 +359,15 @@ public final class LeaseTable implements AutoCloseable {
             return lease;
         }
         return session.ending == 0 ? NONE : lease;
+    }
+
+    // ---- reservations
+
+    /** Slots were added to it: what is neither committed nor aborted by the deadline is overdue. */
+    public void reserved(final Reservation<?> reservation, final long deadlineNs) {
+        if (reservation.open() > 0) {
+            timers.schedule(reservation, deadlineNs);
+        }
     }
 
     // ---- giving back

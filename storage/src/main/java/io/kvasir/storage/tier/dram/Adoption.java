@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
+import io.kvasir.storage.lease.Reservation;
 import io.kvasir.storage.object.ObjectId;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -19,6 +20,7 @@ final class Adoption {
     private final DramContext context;
     private final ArenaFiles files;
     private final Regions regions;
+    private final Reservation<Attachments.Entry> ended = Reservation.ended();
     private final Attachments attachments;
     private final Map<Long, Attachments.Entry> writers = new HashMap<>();
 
@@ -94,7 +96,7 @@ final class Adoption {
                 final Attachments.Entry attachment =
                         writers.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
                 attachment.departed = true;
-                attachment.slots.put(Attachments.place(region.id, slot), Reservation.ENDED);
+                attachment.slots.put(Attachments.place(region.id, slot), ended);
                 attachment.reservedBytes += region.slotBytes;
                 region.quarantined();
             }

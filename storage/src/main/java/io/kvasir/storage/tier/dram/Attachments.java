@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
+import io.kvasir.storage.lease.Reservation;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.Attachment;
 import java.nio.ByteBuffer;
@@ -26,7 +27,7 @@ public final class Attachments {
          * What it may still write to: region in the high 32 bits, slot in the low 32. A slot without an entry is
          * quarantined.
          */
-        final Long2ObjectHashMap<Reservation> slots = new Long2ObjectHashMap<>();
+        final Long2ObjectHashMap<Reservation<Entry>> slots = new Long2ObjectHashMap<>();
 
         /** The quarantined ones included. */
         long reservedBytes;
@@ -37,6 +38,8 @@ public final class Attachments {
         boolean confirmed;
 
         Region last;
+        /** To which what it reserves next is added, unless that has its own; null: it has reserved nothing. */
+        Reservation<Entry> latest;
 
         private final long secret;
 

@@ -1,6 +1,7 @@
 package io.kvasir.storage.tier.dram;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.lease.Reservation;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.RegionInfo;
@@ -174,13 +175,21 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         return true;
     }
 
-    /** For slots that a process will reserve; the caller schedules it once it has some. */
-    public Reservation reservation(final Attachments.Entry writer) {
-        return new Reservation(writer, this::overdue);
+    /**
+     * For slots that a process will reserve; the caller sees to its deadline once it has some.
+     *
+     * @param writingNs from a reserve to the deadline
+     */
+    public Reservation<Attachments.Entry> reservation(
+            final Attachments.Entry writer, final long nowNs, final long writingNs) {
+        if (writer.latest == null || !writer.latest.takes(nowNs, writingNs)) {
+            writer.latest = new Reservation<>(writer, this::overdue, nowNs);
+        }
+        return writer.latest;
     }
 
     /** What is neither committed nor aborted by now is quarantined, and others may store those objects. */
-    private void overdue(final Reservation reservation) {
+    private void overdue(final Reservation<Attachments.Entry> reservation) {
         final Attachments.Entry writer = reservation.writer();
         for (int i = 0; i < reservation.count(); i++) {
             final long place = reservation.place(i);
@@ -536,7 +545,7 @@ public final class DramTier implements AddressableTier, AutoCloseable {
      */
     public int reserve(
             final TenantArena tenant,
-            final Reservation reservation,
+            final Reservation<Attachments.Entry> reservation,
             final Hash256 namespace,
             final Hash256 key,
             final Shard shard,

@@ -1,8 +1,11 @@
 package io.kvasir.storage;
 
 import io.kvasir.storage.index.ObjectTable;
+import io.kvasir.storage.move.Move;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.MovePriority;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
-import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.posix.PosixException;
 import io.kvasir.storage.tier.AddressableTier;
@@ -19,7 +22,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * Second copies of objects, in an addressable tier above DRAM that does not outlive the node. What was leased from DRAM
- * more than once is copied there, verified on the way, by a thread of its own; a second copy leaves with the last one in
+ * more than once is copied there, verified on the way, in its turn in the {@link Mover}; a second copy leaves with the last one in
  * DRAM or on SSD, so that no engine is given bytes that another version may have replaced. Owned by {@link StoreAgent}.
  */
 final class SecondCopies implements AutoCloseable {
@@ -27,7 +30,6 @@ final class SecondCopies implements AutoCloseable {
     static final int USES = 2;
 
     private static final Logger LOG = LoggerFactory.getLogger(SecondCopies.class);
-    private static final int IN_FLIGHT = 16;
     private static final int PIECE = 64 << 10;
     private static final ThreadLocal<MemorySegment> BUFFER =
             ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(PIECE, 64));
@@ -37,10 +39,10 @@ final class SecondCopies implements AutoCloseable {
     /** Null: there is no such tier, and nothing is done. */
     private final AddressableTier above;
 
+    private final Mover mover;
     private final ExecutorService worker;
     private final Executor owner;
     private final IntConsumer verify;
-    private int inFlight;
 
     /**
      * @param worker copies; closed with this
@@ -51,12 +53,14 @@ final class SecondCopies implements AutoCloseable {
             final ObjectTable table,
             final DramTier dram,
             final AddressableTier above,
+            final Mover mover,
             final ExecutorService worker,
             final Executor owner,
             final IntConsumer verify) {
         this.table = table;
         this.dram = dram;
         this.above = above;
+        this.mover = mover;
         this.worker = worker;
         this.owner = owner;
         this.verify = verify;
@@ -64,29 +68,69 @@ final class SecondCopies implements AutoCloseable {
 
     /** An object was leased from DRAM. */
     void used(final int entry) {
-        if (above == null
-                || inFlight == IN_FLIGHT
-                || dram.uses(entry) < USES
-                || !dram.isReadable(entry)
-                || !dram.isSummed(entry)
-                || above.entry(dram.object(entry)) != AddressableTier.NONE) {
-            return;
+        if (above != null
+                && dram.uses(entry) >= USES
+                && isWanted(entry)
+                && mover.takes(MoveKind.SECOND_COPY, MovePriority.BACKGROUND_STORE, dram.length(entry))) {
+            dram.hold(entry);
+            mover.submit(new Copy(entry));
         }
-        final ObjectId id = dram.id(entry);
-        final long length = dram.length(entry);
-        final int copy = above.reserve(dram.tenant(dram.tenantName(entry)), id, length, dram.codec(entry));
-        if (copy < 0) {
-            return;
+    }
+
+    private boolean isWanted(final int entry) {
+        return dram.isReadable(entry)
+                && dram.isSummed(entry)
+                && above.entry(dram.object(entry)) == AddressableTier.NONE;
+    }
+
+    private final class Copy extends Move {
+        private final int entry;
+        private int copy;
+        private int crc32c;
+
+        Copy(final int entry) {
+            super(MoveKind.SECOND_COPY, MovePriority.BACKGROUND_STORE, dram.length(entry));
+            this.entry = entry;
         }
-        dram.hold(entry);
-        inFlight++;
-        final int crc32c = dram.crc32c(entry);
-        final SlotBytes from = dram.payload(entry, length);
-        final SlotBytes to = above.payload(copy, length);
-        worker.execute(() -> {
-            final boolean isEqual = copy(from, to) == Integer.toUnsignedLong(crc32c);
-            owner.execute(() -> copied(entry, copy, crc32c, isEqual));
-        });
+
+        /** It takes its slot now, so that none waits empty. */
+        @Override
+        protected void start() {
+            copy = isWanted(entry)
+                    ? above.reserve(dram.tenant(dram.tenantName(entry)), dram.id(entry), bytes(), dram.codec(entry))
+                    : AddressableTier.NONE;
+            if (copy < 0) {
+                mover.ended(this);
+                dram.unhold(entry);
+                return;
+            }
+            crc32c = dram.crc32c(entry);
+            final SlotBytes from = dram.payload(entry, bytes());
+            final SlotBytes to = above.payload(copy, bytes());
+            worker.execute(() -> {
+                final boolean isEqual = copy(from, to) == Integer.toUnsignedLong(crc32c);
+                owner.execute(() -> copied(isEqual));
+            });
+        }
+
+        private void copied(final boolean isEqual) {
+            mover.ended(this);
+            if (isEqual && dram.isReadable(entry)) {
+                final Hash256 parent = dram.parent(entry);
+                above.commit(copy, crc32c, parent, dram.chunkIndex(entry), dram.priority(entry), dram.expiry(entry));
+            } else {
+                above.abort(copy);
+                if (!isEqual && !dram.isCondemned(entry) && !dram.inspect(entry)) {
+                    verify.accept(entry);
+                }
+            }
+            dram.unhold(entry);
+        }
+
+        @Override
+        protected void dropped() {
+            dram.unhold(entry);
+        }
     }
 
     /** The sum of what was copied; -1: the bytes are gone. */
@@ -104,20 +148,6 @@ final class SecondCopies implements AutoCloseable {
             return -1;
         }
         return crc.getValue();
-    }
-
-    private void copied(final int entry, final int copy, final int crc32c, final boolean isEqual) {
-        inFlight--;
-        if (isEqual && dram.isReadable(entry)) {
-            final Hash256 parent = dram.parent(entry);
-            above.commit(copy, crc32c, parent, dram.chunkIndex(entry), dram.priority(entry), dram.expiry(entry));
-        } else {
-            above.abort(copy);
-            if (!isEqual && !dram.isCondemned(entry) && !dram.inspect(entry)) {
-                verify.accept(entry);
-            }
-        }
-        dram.unhold(entry);
     }
 
     /** The object of this entry of the table left DRAM or SSD. */

@@ -128,6 +128,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 table,
                 dram,
                 device,
+                mover,
                 device == null ? null : context.worker("kvasir-second-copies"),
                 this::execute,
                 verifier::verifyNow);

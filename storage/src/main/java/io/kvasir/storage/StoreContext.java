@@ -45,6 +45,9 @@ public final class StoreContext {
     /** Enough for the next batch, few enough that what becomes urgent is not behind many. */
     private static final int SSD_STORES_WAITING = 16;
 
+    /** Keeps the thread that copies busy; what is used while as many wait is copied when it is used again. */
+    private static final int SECOND_COPIES = 16;
+
     private static final int LINK_LOADS = 4096;
     private static final int LINK_STORES = 1024;
     /** Hand-offs of a few long prompts, 12 MiB of heap; what would be more is not sent. */
@@ -138,6 +141,8 @@ public final class StoreContext {
         return Map.of(
                 Channel.SSD,
                 MoveBudget.of(ssdBytes, SSD_STORES, SSD_STORES_WAITING, arriving, SSD_LOADS),
+                Channel.DEVICE,
+                MoveBudget.ofStores(usual, SECOND_COPIES),
                 Channel.LINK,
                 MoveBudget.of(linkBytes, LINK_STORES, LINK_STORES_WAITING, arriving, LINK_LOADS),
                 Channel.REPLICAS,

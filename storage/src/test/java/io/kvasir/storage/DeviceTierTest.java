@@ -6,6 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.lookup.LookupAnswer;
+import io.kvasir.storage.move.Channel;
+import io.kvasir.storage.move.MoveKind;
+import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.PlanRange;
@@ -18,6 +21,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.LongStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -26,6 +30,7 @@ import org.junit.jupiter.api.Test;
 class DeviceTierTest {
     private static final int LENGTH = 512 << 10;
     private static final int FILLS_DRAM = 24;
+    private static final int SMALL = 4096;
 
     private Path root;
     private StoreFixture fixture;
@@ -163,6 +168,51 @@ class DeviceTierTest {
             untilIdle();
         }
         assertTrue(fixture.store.dram().find(id(1).namespace(), id(1).key(), id(1).shard()) >= 0);
+    }
+
+    @Test
+    void shouldCopyInTheMoversTurn() throws IOException {
+        fixture.close();
+        final HandDrivenWorker copies = new HandDrivenWorker();
+        final StoreContext context = new StoreContext();
+        fixture = new StoreFixture(context.dramDirectory(root.resolve("another"))
+                .dramCapacity(8 << 20)
+                .regionBytes(1 << 20)
+                .workers(name -> name.equals("kvasir-second-copies") ? copies : StoreContext.thread(name))
+                .device((table, listener) -> {
+                    device = new FakeDeviceTier(table, listener, context.clock(), 4 << 20);
+                    return device;
+                }));
+        final int count = 40;
+        for (long number = 0; number < count; number++) {
+            fixture.store(number, SMALL);
+        }
+        fixture.until("summed", () -> LongStream.range(0, count).allMatch(this::isSummed));
+        for (long number = 0; number < 2 * count; number++) {
+            final LookupAnswer found = fixture.lookup(number % count);
+            fixture.store.engines().release(fixture.holder, found.lease(), new int[0]);
+        }
+        final Mover mover = fixture.store.admin().mover();
+        final int atOnce = mover.moving(MoveKind.SECOND_COPY);
+        assertTrue(atOnce > 0 && atOnce < count, atOnce + " at once");
+        assertEquals(atOnce * (long) SMALL, mover.movingBytes(Channel.DEVICE));
+        final int waiting = mover.waiting(MoveKind.SECOND_COPY);
+        assertTrue(waiting > 0 && atOnce + waiting < count, waiting + " wait");
+        fixture.until("all copied", () -> {
+            copies.runOne();
+            return mover.moving(MoveKind.SECOND_COPY) + mover.waiting(MoveKind.SECOND_COPY) == 0;
+        });
+        untilIdle();
+        assertEquals(
+                atOnce + waiting,
+                LongStream.range(0, count)
+                        .filter(number -> device.has(id(number)))
+                        .count());
+    }
+
+    private boolean isSummed(final long number) {
+        final ObjectId id = id(number);
+        return fixture.store.dram().isSummed(fixture.store.dram().find(id.namespace(), id.key(), id.shard()));
     }
 
     @Test

@@ -6,6 +6,8 @@ package io.kvasir.storage.move;
  */
 public enum Channel {
     SSD,
+    /** To the tier above DRAM. */
+    DEVICE,
     /** To and from other nodes, begun here. */
     LINK,
     /** From other nodes, begun there. */

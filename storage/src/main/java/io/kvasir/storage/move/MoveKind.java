@@ -6,6 +6,8 @@ public enum MoveKind {
     PROMOTE(Channel.SSD),
     /** DRAM to SSD. */
     DEMOTE(Channel.SSD),
+    /** DRAM to the tier above it, as a second copy. */
+    SECOND_COPY(Channel.DEVICE),
     /** From another node, for a lookup. */
     PULL(Channel.LINK),
     /** To the node that a prefill is handed to. */

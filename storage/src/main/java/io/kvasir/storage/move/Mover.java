@@ -8,7 +8,7 @@ import java.util.Map;
 /**
  * Every copy of an object between tiers waits here until its device or link has a place for it, and is counted here while
  * it is under way: one queue with priorities, one {@link MoveBudget} for each {@link Channel}. Owned by the store's thread;
- * nothing here waits. As the one place that all moves pass, it is where a codec for a device or link belongs.
+ * nothing here waits.
  */
 public final class Mover {
     private static final class Count {

@@ -32,9 +32,12 @@ final class Pins {
     /** Pins what is readable of a sparse look, chunk by chunk; returns how many chunks that was. */
     int pin(final LookupCells found, final long untilUnixMs, final int priority) {
         int pinned = 0;
-        for (int chunk = 0; chunk < found.chunks; chunk++) {
-            if (found.presence.isReadable(chunk)
-                    && pin(found.entries, chunk * found.shards, found.shards, untilUnixMs, priority)) {
+        final int[] entries = new int[found.shards().size()];
+        for (int chunk = 0; chunk < found.chunks(); chunk++) {
+            for (int i = 0; i < entries.length; i++) {
+                entries[i] = found.entry(chunk * entries.length + i);
+            }
+            if (found.isReadable(chunk) && pin(entries, untilUnixMs, priority)) {
                 pinned++;
             }
         }
@@ -44,10 +47,11 @@ final class Pins {
     /** Returns how many chunks had anything pinned. */
     int unpin(final LookupCells found) {
         int unpinned = 0;
-        for (int chunk = 0; chunk < found.chunks; chunk++) {
+        final int shards = found.shards().size();
+        for (int chunk = 0; chunk < found.chunks(); chunk++) {
             boolean any = false;
-            for (int i = chunk * found.shards; i < (chunk + 1) * found.shards; i++) {
-                any |= found.entries[i] != DramTier.NONE && unpin(found.entries[i]);
+            for (int cell = chunk * shards; cell < (chunk + 1) * shards; cell++) {
+                any |= found.entry(cell) != DramTier.NONE && unpin(found.entry(cell));
             }
             unpinned += any ? 1 : 0;
         }
@@ -55,20 +59,19 @@ final class Pins {
     }
 
     /** Pins all of a chunk's entries or, past the tenant's quota or while the catalog is far behind, none. */
-    private boolean pin(
-            final int[] entries, final int from, final int count, final long untilUnixMs, final int priority) {
-        final String tenant = dram.tenantName(entries[from]);
-        final long quota = Math.min(quotaBytes, dram.account(entries[from]).mostUnevictable());
+    private boolean pin(final int[] entries, final long untilUnixMs, final int priority) {
+        final String tenant = dram.tenantName(entries[0]);
+        final long quota = Math.min(quotaBytes, dram.account(entries[0]).mostUnevictable());
         long bytes = 0;
-        for (int i = from; i < from + count; i++) {
-            bytes += pins.containsKey(entries[i]) ? 0 : dram.slotBytes(entries[i]);
+        for (final int entry : entries) {
+            bytes += pins.containsKey(entry) ? 0 : dram.slotBytes(entry);
         }
-        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quota || !remembered.hasSpace(count)) {
+        if (bytesByTenant.getOrDefault(tenant, 0L) + bytes > quota || !remembered.hasSpace(entries.length)) {
             return false;
         }
-        for (int i = from; i < from + count; i++) {
-            put(entries[i], untilUnixMs);
-            remembered.pinned(dram.id(entries[i]), untilUnixMs, priority);
+        for (final int entry : entries) {
+            put(entry, untilUnixMs);
+            remembered.pinned(dram.id(entry), untilUnixMs, priority);
         }
         return true;
     }

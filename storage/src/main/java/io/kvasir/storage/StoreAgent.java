@@ -159,7 +159,6 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 () -> new LookupTask(
                         table,
                         slots,
-                        dram,
                         tiers,
                         leases,
                         waiters,

@@ -28,7 +28,7 @@ final class Uses implements LeaseListener {
 
     @Override
     public void leased(final LookupCells cells, final int cell) {
-        final int number = cells.entries[cell];
+        final int number = cells.entry(cell);
         final int object = slots.object(number);
         slots.touch(number);
         if (slots.isMain(number)) {
@@ -42,6 +42,6 @@ final class Uses implements LeaseListener {
         if (below != DramTier.NONE && dram.isReadable(below)) {
             dram.touch(below);
         }
-        ssd.used(object, cells.id(cell / cells.shards, cell % cells.shards).hash64());
+        ssd.used(object, cells.id(cell).hash64());
     }
 }

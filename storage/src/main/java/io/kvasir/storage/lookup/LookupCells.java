@@ -24,15 +24,15 @@ import java.util.List;
 public final class LookupCells implements Costs, Question {
     private static final int PROBED_AT_ONCE = 512;
 
-    public final Presence presence = new Presence();
+    final Presence presence = new Presence();
     /** As {@link AddressableTiers} numbers them; its NONE where nothing is addressable. */
-    public int[] entries = {};
+    int[] entries = {};
 
     /** By which the table is searched. */
     private long[] hashes = {};
 
-    public int chunks;
-    public int shards;
+    int chunks;
+    int shards;
     /** Chunks that were looked at: what lies behind a gap was not, and is a miss. */
     int looked;
 
@@ -111,7 +111,7 @@ public final class LookupCells implements Costs, Question {
 
         @Override
         public ObjectId id() {
-            return LookupCells.this.id(cell / shards, cell % shards);
+            return LookupCells.this.id(cell);
         }
     }
 
@@ -343,8 +343,18 @@ public final class LookupCells implements Costs, Question {
         return heldCount == 0;
     }
 
-    public ObjectId id(final int chunk, final int shard) {
-        return new ObjectId(namespace, Hash256.read(keys, chunk * Hash256.BYTES), parts.get(shard));
+    /** Engines can copy all of the chunk now. */
+    public boolean isReadable(final int chunk) {
+        return presence.isReadable(chunk);
+    }
+
+    /** As {@link AddressableTiers} numbers it; its NONE when the cell's object is not addressable. */
+    public int entry(final int cell) {
+        return entries[cell];
+    }
+
+    public ObjectId id(final int cell) {
+        return new ObjectId(namespace, Hash256.read(keys, cell / shards * Hash256.BYTES), parts.get(cell % shards));
     }
 
     // ---- costs

@@ -8,9 +8,8 @@ import io.kvasir.storage.object.PlanRange;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.tier.AddressableTiers;
+import io.kvasir.storage.tier.SlotRecords;
 import io.kvasir.storage.tier.Tier;
-import io.kvasir.storage.tier.dram.DramTier;
-import io.kvasir.storage.tier.dram.SlotRecords;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntConsumer;
@@ -45,7 +44,6 @@ public final class LookupTask {
     }
 
     private final AddressableTiers slots;
-    private final DramTier dram;
     private final List<Tier> tiers;
     private final LeaseTable leases;
     private final Waiters waiters;
@@ -86,13 +84,12 @@ public final class LookupTask {
 
     /**
      * @param tiers from which objects are fetched, the fastest first
-     * @param verify of an entry that nobody has verified yet
+     * @param verify of an entry of the main tier that nobody has verified yet
      * @param leaseNs the length of a lease for the one that was asked for
      */
     public LookupTask(
             final ObjectTable table,
             final AddressableTiers slots,
-            final DramTier dram,
             final List<Tier> tiers,
             final LeaseTable leases,
             final Waiters waiters,
@@ -101,7 +98,6 @@ public final class LookupTask {
             final NanoClock clock,
             final LongUnaryOperator leaseNs) {
         this.slots = slots;
-        this.dram = dram;
         this.tiers = tiers;
         this.leases = leases;
         this.waiters = waiters;
@@ -265,8 +261,8 @@ public final class LookupTask {
                 continue;
             }
             final int entry = cells.entries[cell];
-            if (entry != DramTier.NONE) {
-                if (slots.isMain(entry) && cells.isStill(cell) && dram.isUnverified(entry)) {
+            if (entry != AddressableTiers.NONE) {
+                if (slots.isMain(entry) && cells.isStill(cell) && slots.isUnverified(entry)) {
                     verify.accept(entry);
                 }
             } else if (!later && !start(cell)) {
@@ -300,7 +296,7 @@ public final class LookupTask {
                 if (!plan.isAwaited(chunk, s)) {
                     continue;
                 }
-                if (cells.entries[cell] != DramTier.NONE) {
+                if (cells.entries[cell] != AddressableTiers.NONE) {
                     if (cells.isStill(cell) && !slots.isReadable(cells.entries[cell])) {
                         entries[count++] = cells.entries[cell];
                     }
@@ -415,13 +411,13 @@ public final class LookupTask {
         if (plan.isLeased(chunk, shard)) {
             records.add(SlotStatus.HIT, cells.entries[cell]);
         } else if (!query.sparse()) {
-            records.add(SlotStatus.NOT_NEEDED, DramTier.NONE);
+            records.add(SlotStatus.NOT_NEEDED, AddressableTiers.NONE);
         } else if (where == Presence.ARRIVING) {
             records.pending(TierKind.DRAM);
         } else if (Presence.isFetchable(where)) {
             records.pending(TierKind.of(Presence.tier(where)));
         } else {
-            records.add(SlotStatus.MISS, DramTier.NONE);
+            records.add(SlotStatus.MISS, AddressableTiers.NONE);
         }
     }
 

@@ -6,7 +6,7 @@ import io.kvasir.storage.lease.LeaseTable;
 import io.kvasir.storage.lease.SessionHolder;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.tier.AddressableTiers;
-import io.kvasir.storage.tier.dram.SlotRecords;
+import io.kvasir.storage.tier.SlotRecords;
 import java.util.List;
 import java.util.function.IntConsumer;
 import org.agrona.concurrent.NanoClock;

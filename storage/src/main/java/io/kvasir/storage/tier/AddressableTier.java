@@ -35,6 +35,11 @@ public interface AddressableTier extends Tier, AutoCloseable {
 
     boolean isWriting(int entry);
 
+    /** An earlier node left it here, and nobody has compared it with its checksum since. */
+    default boolean isUnverified(final int entry) {
+        return false;
+    }
+
     /** It has left, and keeps its slot only because somebody holds it. */
     boolean isCondemned(int entry);
 

@@ -116,6 +116,10 @@ public final class AddressableTiers implements LeaseTable.Slots {
         return tier(number).isWriting(entry(number));
     }
 
+    public boolean isUnverified(final int number) {
+        return tier(number).isUnverified(entry(number));
+    }
+
     public boolean isCondemned(final int number) {
         return tier(number).isCondemned(entry(number));
     }

@@ -367,6 +367,7 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         return entries.region[entry] != null;
     }
 
+    @Override
     public boolean isUnverified(final int entry) {
         return entries.state[entry] == Entries.UNVERIFIED;
     }

@@ -1,10 +1,8 @@
-package io.kvasir.storage.tier.dram;
+package io.kvasir.storage.tier;
 
 import io.kvasir.storage.object.SlotRecord;
 import io.kvasir.storage.object.SlotStatus;
 import io.kvasir.storage.object.TierKind;
-import io.kvasir.storage.tier.AddressableTiers;
-import io.kvasir.storage.tier.ReservedSlots;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.agrona.collections.IntArrayList;

@@ -155,6 +155,16 @@ public final class PeerStore {
     }
 
     /**
+     * Objects on SSD and not in DRAM, in no order, a few in each call.
+     *
+     * @param from 0, or what the call before returned
+     * @return where to go on; below 0: that was all
+     */
+    public int nextOnSsdOnly(final int from, final Consumer<ObjectId> each) {
+        return ssd.nextWithoutDram(from, each);
+    }
+
+    /**
      * The next few of those objects that leave DRAM first and are not on SSD; call after call goes on, until the objects
      * that were passed make {@code withinBytes}.
      *

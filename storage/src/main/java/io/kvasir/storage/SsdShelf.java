@@ -55,6 +55,7 @@ final class SsdShelf implements Tier, SsdListener {
     private static final long ASKED_ANEW_NS = 500_000_000;
     private static final long HURRIED_BYTES = 64L << 20;
     private static final int USES_AT_ONCE = 256;
+    private static final int LISTED_AT_ONCE = 4096;
     private static final long USES_NS = 10_000_000;
     /** How long an object that could not be read is a miss. */
     private static final long UNREADABLE_NS = 1_000_000_000;
@@ -482,6 +483,22 @@ final class SsdShelf implements Tier, SsdListener {
         if (warm && failure == null) {
             tier.hottestFirst().forEach(each);
         }
+    }
+
+    /**
+     * Says what is here and not in DRAM, in no order, of the next entries of the table.
+     *
+     * @param from 0, or what the call before returned
+     * @return where to go on; {@link ObjectTable#NONE}: that was all
+     */
+    int nextWithoutDram(final int from, final Consumer<ObjectId> each) {
+        final int end = Math.min(table.capacity(), from + LISTED_AT_ONCE);
+        for (int object = from; object < end; object++) {
+            if (table.isLive(object) && has(object) && !table.isIn(object, TierKind.DRAM)) {
+                each.accept(table.id(object));
+            }
+        }
+        return end == table.capacity() ? ObjectTable.NONE : end;
     }
 
     /** Bytes of the object of this entry of the table when it is here; 0 when it is not. */

@@ -22,7 +22,9 @@ import java.io.RandomAccessFile;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -350,6 +352,22 @@ class StoreWithSsdTest {
         fixture = new StoreFixture(context());
         fixture.until("SSD warm", fixture.store.admin()::isSsdWarm);
         assertAllThere();
+    }
+
+    @Test
+    void shouldListEverythingThatIsOnSsdOnly() throws IOException {
+        storeAll();
+        fixture.until("nothing on its way", () -> fixture.store.admin().heldObjects() == 0);
+        final Set<ObjectId> expected = new HashSet<>(fixture.store.admin().ssd().hottestFirst());
+        expected.removeIf(id -> fixture.store.dram().find(id.namespace(), id.key(), id.shard()) >= 0);
+        assertFalse(expected.isEmpty());
+        final Set<ObjectId> listed = new HashSet<>();
+        int calls = 0;
+        for (int from = 0; from >= 0; calls++) {
+            from = fixture.store.peers().nextOnSsdOnly(from, id -> assertTrue(listed.add(id), "twice"));
+        }
+        assertTrue(calls > 1, "one call looks at all");
+        assertEquals(expected, listed);
     }
 
     @Test

@@ -9,12 +9,13 @@ import io.kvasir.transport.Outcome;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import org.agrona.collections.LongHashSet;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Moves what only this node has to nodes with room before it leaves: first what is in DRAM, the hottest first, then what is
- * on SSD only. Owned by the store's thread.
+ * Moves what only this node has to nodes with room before it leaves: first what is in DRAM, then what is on SSD only, the
+ * hottest first; of a large SSD then the rest, in no order. Owned by the store's thread.
  */
 final class Drain {
     private static final Logger LOG = LoggerFactory.getLogger(Drain.class);
@@ -52,6 +53,11 @@ final class Drain {
     private final ArrayDeque<Remaining> again = new ArrayDeque<>();
 
     private final PeerStore store;
+    /** Objects on SSD only that were listed by their heat. */
+    private final LongHashSet listed = new LongHashSet();
+    /** Where the list of the others goes on; below 0: there are no more. */
+    private int rest;
+
     private int underWay;
     private long moved;
     private long movedBytes;
@@ -73,9 +79,12 @@ final class Drain {
         this.untilNs = untilNs;
         store.eachByHeat(this::add);
         final int inDram = left.size();
-        store.eachOnSsdOnly(this::add);
+        store.eachOnSsdOnly(id -> {
+            listed.add(id.hash64());
+            add(id);
+        });
         LOG.info(
-                "This node leaves: {} objects in DRAM and {} on SSD only may have to move",
+                "This node leaves: {} objects in DRAM and {} on SSD only, the hottest there, may have to move",
                 inDram,
                 left.size() - inDram);
     }
@@ -86,19 +95,20 @@ final class Drain {
 
     /** True when there is nothing left to do, or no time. */
     boolean isOver(final long nowNs) {
-        final boolean over = (left.isEmpty() && again.isEmpty() && underWay == 0) || nowNs - untilNs >= 0;
+        final boolean over = (rest < 0 && left() == 0) || nowNs - untilNs >= 0;
         if (over && !told) {
             told = true;
-            LOG.atLevel(lost + left() == 0 ? org.slf4j.event.Level.INFO : org.slf4j.event.Level.WARN)
+            LOG.atLevel(lost + left() == 0 && rest < 0 ? org.slf4j.event.Level.INFO : org.slf4j.event.Level.WARN)
                     .log(
-                            "Moved {} objects ({} bytes); others have {} already; {} ({} bytes) fit nowhere else and {}"
+                            "Moved {} objects ({} bytes); others have {} already; {} ({} bytes) fit nowhere else and {}{}"
                                     + " were not reached in time: those stay on this node only",
                             moved,
                             movedBytes,
                             elsewhere,
                             lost,
                             lostBytes,
-                            left());
+                            left(),
+                            rest < 0 ? "" : ", and colder ones on SSD,");
         }
         return over;
     }
@@ -116,6 +126,14 @@ final class Drain {
             left.add(again.poll());
         }
         int work = 0;
+        if (left.isEmpty() && rest >= 0) {
+            rest = store.nextOnSsdOnly(rest, id -> {
+                if (!listed.contains(id.hash64())) {
+                    add(id);
+                }
+            });
+            work++;
+        }
         while (!left.isEmpty() && underWay < UNDER_WAY) {
             final List<Remaining> batch = new ArrayList<>();
             while (!left.isEmpty() && batch.size() < BATCH) {

@@ -46,6 +46,9 @@ public final class Announcer implements Holdings {
     /** Parts of a directory that was joined which are looked at in one turn, to queue those that it was not told of. */
     private static final int QUEUED_AT_ONCE = 1024;
 
+    /** Parts that are looked at in one turn after a tier has lost everything. */
+    private static final int LOSING_AT_ONCE = 256;
+
     private record InFlight(IntArrayList parts, long untilNs, boolean[] ended) {}
 
     private final long holder;
@@ -54,9 +57,6 @@ public final class Announcer implements Holdings {
     private final DirectoryCounters counters;
     private final java.util.concurrent.Executor owner;
     private final DirectoryRecords records;
-    /** Numbers of the namespaces' shards. */
-    private final Map<Hash256, Integer> namespaces = new HashMap<>();
-
     private final DirectoryRecords.Queue fresh;
     private final DirectoryRecords.Queue backlog;
     private final ArrayDeque<Long> withdrawn = new ArrayDeque<>();
@@ -68,6 +68,10 @@ public final class Announcer implements Holdings {
     private int joinCursor;
 
     private int joinEnd;
+    /** Parts that were there when a tier lost everything and were not looked at since: from here to the end. */
+    private int lossCursor;
+
+    private int lossEnd;
     private long sequence;
     private long freshSinceNs;
     private double backlogTokens;
@@ -103,7 +107,7 @@ public final class Announcer implements Holdings {
     @Override
     public void held(
             final ObjectId id, final TierKind tier, final long length, final Hash256 parent, final int chunkIndex) {
-        final int number = namespaces.computeIfAbsent(id.namespace(), ignored -> records.addShards(new ShardNumbers()));
+        final int number = records.shardNumbers(id.namespace());
         final ShardNumbers shards = records.shards(number);
         final int shard = shards.index(id.shard());
         if (shard < 0) {
@@ -111,12 +115,16 @@ public final class Announcer implements Holdings {
         }
         shards.bytes(shard, length);
         final long chunk = ChunkName.hash(id.namespace(), id.key());
-        int member = records.member(chunk);
-        if (member == DirectoryRecords.NONE) {
-            member = records.addMember(chunk, part(chunk, id.namespace(), parent, chunkIndex, number));
-        }
-        if (records.set(member, tier, shard)) {
-            changed(records.partOf(member));
+        final int known = records.member(chunk);
+        final int part = known == DirectoryRecords.NONE
+                ? part(chunk, id.namespace(), parent, chunkIndex, number)
+                : records.partOf(known);
+        // What the part had in a tier that lost everything goes before something new of that tier comes.
+        final boolean lost = records.lose(part);
+        final int left = lost ? records.member(chunk) : known;
+        final int member = left == DirectoryRecords.NONE ? records.addMember(chunk, part) : left;
+        if (records.set(member, tier, shard) || lost) {
+            changed(part);
         }
     }
 
@@ -142,11 +150,11 @@ public final class Announcer implements Holdings {
         if (member == DirectoryRecords.NONE) {
             return;
         }
-        final int shard = records.shards(namespaces.get(id.namespace())).index(id.shard());
+        final int part = records.partOf(member);
+        final int shard = records.shardsOf(part).index(id.shard());
         if (shard < 0 || !records.clear(member, tier, shard)) {
             return;
         }
-        final int part = records.partOf(member);
         if (records.isGone(member)) {
             records.removeMember(member);
         }
@@ -155,24 +163,20 @@ public final class Announcer implements Holdings {
 
     @Override
     public void lost(final TierKind tier) {
-        for (int part = 0; part < records.end(); part++) {
-            if (records.isPart(part) && lost(part, tier)) {
-                changed(part);
-            }
-        }
+        records.lost(tier);
+        lossCursor = 0;
+        lossEnd = records.end();
     }
 
-    private boolean lost(final int part, final TierKind tier) {
-        boolean any = false;
-        for (int member = records.first(part); member != DirectoryRecords.NONE; ) {
-            final int next = records.next(member);
-            any |= records.clear(member, tier);
-            if (records.isGone(member)) {
-                records.removeMember(member);
+    /** Looks at some of the parts that may have had something in a tier that lost everything. */
+    private int loseSome() {
+        final int from = lossCursor;
+        for (; lossCursor < lossEnd && lossCursor - from < LOSING_AT_ONCE; lossCursor++) {
+            if (records.isPart(lossCursor) && records.lose(lossCursor)) {
+                changed(lossCursor);
             }
-            member = next;
         }
-        return any;
+        return lossCursor - from;
     }
 
     private void changed(final int part) {
@@ -284,12 +288,12 @@ public final class Announcer implements Holdings {
     // ---- the duty cycle
 
     public int doWork() {
+        int work = loseSome();
         if (directory == null) {
-            return 0;
+            return work;
         }
         final long nowNs = clock.nanoTime();
         expire(nowNs);
-        int work = 0;
         while (inFlight.size() < UPDATES_IN_FLIGHT && nowNs - pausedUntilNs >= 0 && send(nowNs)) {
             work++;
         }
@@ -441,6 +445,11 @@ public final class Announcer implements Holdings {
 
     public int chunks() {
         return records.chunks();
+    }
+
+    /** Namespaces of which something is kept. */
+    int namespaces() {
+        return records.namespaces();
     }
 
     public int entries() {

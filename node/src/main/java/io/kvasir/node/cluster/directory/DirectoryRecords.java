@@ -2,9 +2,13 @@ package io.kvasir.node.cluster.directory;
 
 import io.kvasir.storage.index.HashIndex;
 import io.kvasir.storage.index.RecordPool;
+import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.TierKind;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import org.agrona.collections.IntArrayList;
 
 /**
  * This node's parts of directory entries, off the heap, since there may be one for each of millions of objects: which chunks of
@@ -30,7 +34,10 @@ final class DirectoryRecords {
     private static final int FLAGS = 28;
     private static final int JOINED = 32;
     private static final int NEXT_QUEUED = 36;
-    private static final int PART_BYTES = 40;
+    /** How many of {@link #losses} it has seen. */
+    private static final int LOSSES = 40;
+
+    private static final int PART_BYTES = 48;
     private static final int FREE = -1;
 
     // A chunk.
@@ -45,7 +52,13 @@ final class DirectoryRecords {
     private final RecordPool chunks = new RecordPool(CHUNK_BYTES);
     private final HashIndex byKey;
     private final HashIndex byChunk;
+    /** By number; null: the number is free. */
     private final List<ShardNumbers> shards = new ArrayList<>();
+
+    private final IntArrayList freeShards = new IntArrayList();
+    private final Map<Hash256, Integer> byNamespace = new HashMap<>();
+    /** Tiers that lost all that they had, in order. */
+    private final List<TierKind> losses = new ArrayList<>();
     /** Flags of before the last {@link #joined} do not count. */
     private int joins;
 
@@ -71,13 +84,22 @@ final class DirectoryRecords {
         parts.setInt(part, SHARDS, shardNumbers);
         parts.setInt(part, FLAGS, 0);
         parts.setInt(part, JOINED, joins);
+        parts.setInt(part, LOSSES, losses.size());
         byKey.put(key, part);
+        shards(shardNumbers).parts++;
         return part;
     }
 
     /** It has no members, and nobody waits for it. */
     void remove(final int part) {
         byKey.remove(key(part), part);
+        final int number = parts.getInt(part, SHARDS);
+        final ShardNumbers numbers = shards(number);
+        if (--numbers.parts == 0) {
+            byNamespace.remove(numbers.namespace);
+            shards.set(number, null);
+            freeShards.addInt(number);
+        }
         parts.setInt(part, SHARDS, FREE);
         parts.give(part);
     }
@@ -244,10 +266,36 @@ final class DirectoryRecords {
     }
 
     /** All shards of a tier; false when there were none. */
-    boolean clear(final int member, final TierKind tier) {
+    private boolean clear(final int member, final TierKind tier) {
         final long mask = chunks.getLong(member, offset(tier));
         chunks.setLong(member, offset(tier), 0);
         return mask != 0;
+    }
+
+    /** The tier has lost everything: {@link #lose} takes it out of each part. */
+    void lost(final TierKind tier) {
+        losses.add(tier);
+    }
+
+    /** Takes out what was in tiers when they lost everything; false when the part had nothing there. */
+    boolean lose(final int part) {
+        final int seen = parts.getInt(part, LOSSES);
+        if (seen == losses.size()) {
+            return false;
+        }
+        parts.setInt(part, LOSSES, losses.size());
+        boolean any = false;
+        for (int member = first(part); member != NONE; ) {
+            final int next = next(member);
+            for (int i = seen; i < losses.size(); i++) {
+                any |= clear(member, losses.get(i));
+            }
+            if (isGone(member)) {
+                removeMember(member);
+            }
+            member = next;
+        }
+        return any;
     }
 
     /** In no tier any more. */
@@ -261,14 +309,32 @@ final class DirectoryRecords {
 
     // ---- shards
 
-    /** The number of a further namespace's shards, for {@link #add}. */
-    int addShards(final ShardNumbers numbers) {
-        shards.add(numbers);
-        return shards.size() - 1;
+    /** The number of the namespace's shards, for {@link #add}; a new one when this node has no part of that. */
+    int shardNumbers(final Hash256 namespace) {
+        final Integer known = byNamespace.get(namespace);
+        if (known != null) {
+            return known;
+        }
+        final int number = freeShards.isEmpty() ? shards.size() : freeShards.removeAt(freeShards.size() - 1);
+        if (number == shards.size()) {
+            shards.add(null);
+        }
+        shards.set(number, new ShardNumbers(namespace));
+        byNamespace.put(namespace, number);
+        return number;
+    }
+
+    /** Namespaces that have shard numbers. */
+    int namespaces() {
+        return byNamespace.size();
     }
 
     ShardNumbers shards(final int number) {
         return shards.get(number);
+    }
+
+    ShardNumbers shardsOf(final int part) {
+        return shards(parts.getInt(part, SHARDS));
     }
 
     /** A part as the directory keeps it. */
@@ -281,7 +347,7 @@ final class DirectoryRecords {
         for (int m = first(part); m != NONE; m = next(m)) {
             used |= chunks.getLong(m, DRAM) | chunks.getLong(m, SSD);
         }
-        final ShardNumbers numbers = shards(parts.getInt(part, SHARDS));
+        final ShardNumbers numbers = shardsOf(part);
         final int count = Long.bitCount(used);
         final int[] tags = new int[count];
         final long[] bytes = new long[count];

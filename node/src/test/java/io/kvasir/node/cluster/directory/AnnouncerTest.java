@@ -120,6 +120,70 @@ class AnnouncerTest {
         assertEquals(0, announcer.entries());
         hold(1);
         announcer.lost(TierKind.SSD);
+        announcer.doWork();
         assertEquals(0, announcer.entries());
+    }
+
+    @Test
+    void shouldTakeBackWhatATierLostInParts() {
+        for (int number = 0; number < PARTS; number++) {
+            hold(number);
+        }
+        announcer.joined(directory, new long[0]);
+        work();
+        announcer.lost(TierKind.SSD);
+        announcer.doWork();
+        assertTrue(announcer.chunks() > PARTS / 2, "all in one turn");
+        for (int turn = 0; announcer.chunks() > 0; turn++) {
+            assertTrue(turn < PARTS, "it does not end");
+            nowNs += MS;
+            announcer.doWork();
+        }
+        work();
+        for (int number = 0; number < PARTS; number++) {
+            assertEquals(0, directory.members(id(number)));
+        }
+        assertEquals(0, announcer.entries());
+    }
+
+    /** A loss that is still being taken back takes nothing back of what came after it. */
+    @Test
+    void shouldKeepWhatCameAfterATierLostEverything() {
+        for (int number = 0; number < PARTS; number++) {
+            hold(number);
+        }
+        announcer.held(id(PARTS - 2), TierKind.DRAM, 4096, Hash256.ZERO, -1);
+        announcer.joined(directory, new long[0]);
+        work();
+        announcer.lost(TierKind.SSD);
+        hold(PARTS - 1);
+        hold(PARTS);
+        for (int turn = 0; turn < PARTS; turn++) {
+            nowNs += MS;
+            announcer.doWork();
+        }
+        work();
+        assertEquals(3, announcer.chunks());
+        assertEquals(1, directory.members(id(PARTS - 2)), "it is in DRAM");
+        assertEquals(1, directory.members(id(PARTS - 1)));
+        assertEquals(1, directory.members(id(PARTS)));
+        assertEquals(0, directory.members(id(0)));
+    }
+
+    @Test
+    void shouldKeepNothingOfANamespaceThatHasNothingHere() {
+        for (int number = 0; number < PARTS; number++) {
+            final ObjectId id = new ObjectId(new Hash256(number, 1, 2, 3), id(0).key(), SHARD);
+            announcer.held(id, TierKind.DRAM, 4096, Hash256.ZERO, -1);
+            announcer.gone(id, TierKind.DRAM);
+        }
+        assertEquals(0, announcer.namespaces());
+        hold(1);
+        hold(2);
+        announcer.gone(id(1), TierKind.SSD);
+        assertEquals(1, announcer.namespaces());
+        announcer.joined(directory, new long[0]);
+        work();
+        assertEquals(1, directory.members(id(2)));
     }
 }

@@ -31,6 +31,7 @@ import io.kvasir.storage.tier.ssd.WriteRequest;
 import java.util.Arrays;
 import java.util.function.Consumer;
 import org.agrona.collections.Long2LongHashMap;
+import org.agrona.concurrent.NanoClock;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -69,6 +70,7 @@ final class SsdShelf implements Tier, SsdListener {
     private final StorageCounters counters;
     private final TierListener listener;
     private final SsdAccounts accounts;
+    private final NanoClock clock;
     private int objects;
     /** Objects that could not be read, and when they are tried again; they are still there. */
     private final Long2LongHashMap unreadable = new Long2LongHashMap(0);
@@ -88,13 +90,13 @@ final class SsdShelf implements Tier, SsdListener {
     private long coldBytes;
     private int coldObjects;
     private long notBeforeNs;
-    private long progressNs = System.nanoTime();
-    private long askedNs = progressNs - ASKED_ANEW_NS;
-    private long askedFirstNs = progressNs;
+    private long progressNs;
+    private long askedNs;
+    private long askedFirstNs;
     /** What had left DRAM for the SSD's sake when that was last seen to move on, and when that was. */
     private long freed;
 
-    private long freedNs = progressNs;
+    private long freedNs;
 
     SsdShelf(
             final ObjectTable table,
@@ -102,7 +104,8 @@ final class SsdShelf implements Tier, SsdListener {
             final Mover mover,
             final StorageCounters counters,
             final TierListener listener,
-            final SsdAccounts accounts) {
+            final SsdAccounts accounts,
+            final NanoClock clock) {
         this.table = table;
         this.dram = dram;
         this.mover = mover;
@@ -111,6 +114,11 @@ final class SsdShelf implements Tier, SsdListener {
         space = new FetchSpace(dram, counters);
         this.counters = counters;
         this.listener = listener;
+        this.clock = clock;
+        progressNs = clock.nanoTime();
+        askedNs = progressNs - ASKED_ANEW_NS;
+        askedFirstNs = progressNs;
+        freedNs = progressNs;
     }
 
     void open(final SsdTier opened) {
@@ -358,7 +366,7 @@ final class SsdShelf implements Tier, SsdListener {
 
         @Override
         protected void start() {
-            startedNs = System.nanoTime();
+            startedNs = clock.nanoTime();
             final Payload payload = dram.payload(entry, dram.slotBytes(entry));
             tier.read(new ReadRequest(id, payload.forSystemCalls(), payload::crc32c, this::read));
         }
@@ -366,7 +374,7 @@ final class SsdShelf implements Tier, SsdListener {
         private void read(final ReadOutcome outcome) {
             assert dram.is(entry, serial) : "a promotion's slot was taken away";
             if (outcome instanceof ReadOutcome.Loaded) {
-                final long took = Math.max(1, System.nanoTime() - startedNs);
+                final long took = Math.max(1, clock.nanoTime() - startedNs);
                 final double speed = (double) mover.movingBytes(MoveKind.PROMOTE) / took;
                 readBytesPerNs += WEIGHT * (speed - readBytesPerNs);
             }
@@ -600,7 +608,7 @@ final class SsdShelf implements Tier, SsdListener {
 
     private void written(final ObjectId id, final long length, final WriteOutcome outcome, final boolean ruined) {
         if (outcome.status() == WriteOutcome.Status.DURABLE) {
-            progressNs = System.nanoTime();
+            progressNs = clock.nanoTime();
             counters.demoted.increment();
             counters.demotedBytes.add(length);
         } else if (!outcome.isStored()) {
@@ -612,7 +620,7 @@ final class SsdShelf implements Tier, SsdListener {
                 // Not the disk failed: the objects of other regions go on.
                 return;
             }
-            notBeforeNs = System.nanoTime() + PAUSE_NS;
+            notBeforeNs = clock.nanoTime() + PAUSE_NS;
             if (outcome.status() == WriteOutcome.Status.FAILED) {
                 counters.faults.increment();
                 LOG.warn("writing to SSD failed: {}", outcome.reason());

@@ -121,7 +121,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
                 context.nanoClock().nanoTime());
         ssdAccounts = new SsdAccounts(accounts, this::tenantNameOf, this::belongs);
         mover = new Mover(timers, context.budgets());
-        ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts);
+        ssd = new SsdShelf(table, dram, mover, counters, tierEvents, ssdAccounts, context.nanoClock());
         device = context.device() == null ? null : context.device().apply(table, tierEvents);
         final AddressableTiers slots = device == null ? new AddressableTiers(dram) : new AddressableTiers(dram, device);
         copies = new SecondCopies(

@@ -47,6 +47,8 @@ final class NodesSimulation implements AutoCloseable {
 
     final SimulatedCluster cluster;
     final PolicyKind policy;
+    /** As {@code StoreContext#ssdInFlight} takes it. */
+    final long ssdInFlight;
     /** By holder: another one for each life of a node. */
     final Map<Long, SimulatedNode> nodes = new TreeMap<>();
 
@@ -61,8 +63,13 @@ final class NodesSimulation implements AutoCloseable {
     private long restarts;
     private long late;
 
-    NodesSimulation(final long seed, final Path directory) throws IOException {
+    /**
+     * @param inTurn each node's SSD has one copy on its way at a time, so that its threads answer in one order: then a run
+     *     follows from the seed alone
+     */
+    NodesSimulation(final long seed, final Path directory, final boolean inTurn) throws IOException {
         this.directory = directory;
+        ssdInFlight = inTurn ? 1 : 0;
         cluster = new SimulatedCluster(seed);
         policy = List.of(PolicyKind.values()).get(cluster.random.nextInt(PolicyKind.values().length));
         for (int place = 0; place < NODES; place++) {

@@ -38,8 +38,7 @@ import java.util.zip.CRC32C;
  * simulation stands in for is the link to other nodes: a pull is a pin at the holder, two delays and a receive, and may be
  * lost or damaged.
  *
- * <p>The SSD tier has threads of its own. After each step the node waits until they have done all that they were asked, so
- * that what a step does follows from the seed.
+ * <p>The SSD tier has threads of its own. After each step the node waits until they have done all that they were asked.
  */
 final class SimulatedNode implements RemoteTier, Holdings {
     /** From when a slot is reserved until it is quarantined. */
@@ -99,6 +98,7 @@ final class SimulatedNode implements RemoteTier, Holdings {
                         .extentBytes(1 << 20)
                         .directIo(false)
                         .readThreads(1))
+                .ssdInFlight(world.ssdInFlight)
                 .reserveDeadline(Duration.ofNanos(RESERVE_NS))
                 .policy(() -> world.policy.create())
                 .holdings(this)

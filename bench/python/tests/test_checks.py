@@ -134,6 +134,14 @@ def test_environments_of_engines_are_made_while_other_parts_run(monkeypatch: pyt
     assert {made.obstacle(environment) for environment in engine_environments()} == {""}
 
 
+def test_quick_leaves_out_the_same_in_java_and_python(tmp_path: Path) -> None:
+    (tmp_path / "ops" / "python").mkdir(parents=True)
+    quick = {found.name: found.command for found in parts(tmp_path, quick=True)}
+    whole = {found.name: found.command for found in parts(tmp_path, quick=False)}
+    assert quick["tests (Java)"] == [*whole["tests (Java)"], "-DexcludedGroups=slow,integration"]
+    assert quick["tests (ops/python)"] == [*whole["tests (ops/python)"], "-m", "not slow and not integration"]
+
+
 @pytest.mark.parametrize("versions", [["0.32.0", "0.29.0"], ["0.4.1", "0.29.0", "0.32.0"]])
 def test_only_the_newest_version_of_an_engine_runs_what_depends_on_none(tmp_path: Path, versions: list[str]) -> None:
     found = parts(tmp_path, False, lambda environment: "", versions)

@@ -21,8 +21,9 @@ from kvasir_bench.environments import (
 )
 
 PYTHON_TREES = ("client", "ops/python", "bench/python", "connector-vllm", "connector-sglang", "router")
-# Tests that run for long carry this tag (JUnit) or marker (pytest); --quick leaves them out.
-SLOW = "slow"
+# Tests that run for long, or that run whole nodes, carry one of these tags (JUnit) or markers (pytest); --quick leaves
+# them out.
+NOT_QUICK = ("slow", "integration")
 # A connector's tests that need its engine carry this marker; only --engines runs them.
 ENGINE = "engine"
 # Of those, what does not depend on the engine's version: only the newest that is given runs it.
@@ -131,7 +132,7 @@ def _shell(home: Path) -> Part:
 def _java(home: Path, quick: bool) -> Part:
     command = ["./mvnw", "-B", "-ntp", "--fail-at-end", "verify"]
     if quick:
-        command.append(f"-DexcludedGroups={SLOW}")
+        command.append(f"-DexcludedGroups={','.join(NOT_QUICK)}")
     return Part(
         "tests (Java)",
         command,
@@ -147,7 +148,7 @@ def _pytest(home: Path, tree: str, quick: bool) -> Part:
     report = home / ".kvasir" / "reports" / f"{tree.replace('/', '-')}.xml"
     command = [*_tool("pytest"), f"--junitxml={report}"]
     left_out = [ENGINE] if tree in BESIDE else []
-    left_out += [SLOW, "integration"] if quick else []
+    left_out += NOT_QUICK if quick else ()
     if left_out:
         command += ["-m", " and ".join(f"not {marker}" for marker in left_out)]
     return Part(

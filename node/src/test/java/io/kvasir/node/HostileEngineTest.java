@@ -19,6 +19,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.ShrinkingMode;
+import net.jqwik.api.Tag;
 import net.jqwik.api.constraints.Size;
 import net.jqwik.api.lifecycle.AfterContainer;
 import net.jqwik.api.lifecycle.BeforeContainer;
@@ -28,6 +29,7 @@ import net.jqwik.api.lifecycle.BeforeContainer;
  * their deadlines with the bytes that they stored, and nothing of the hostile ones stays behind. {@code kvasir bench hostile}
  * runs the same strategies in processes of their own, against a node with the heap that it is shipped with.
  */
+@Tag("slow")
 class HostileEngineTest {
     private static final String SHARED = "shared-shared-shared";
     private static final String QUIET = "quiet-quiet-quiet-quiet";

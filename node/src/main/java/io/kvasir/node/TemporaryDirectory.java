@@ -35,6 +35,7 @@ public final class TemporaryDirectory implements AutoCloseable {
 
     private static final String PREFIX = "kvasir-node-";
     private static final String LOCK = "LOCK";
+    private static final String OWNER = "unix:uid";
     private static final int TRIES = 10;
     private static final Logger LOG = LoggerFactory.getLogger(TemporaryDirectory.class);
 
@@ -149,18 +150,26 @@ public final class TemporaryDirectory implements AutoCloseable {
 
     /** Removes the directories of dead processes of this user. */
     private static void clean(final Path parent, final Path own) throws IOException {
-        final Object me = Files.getAttribute(own, "unix:uid");
+        final Object me = Files.getAttribute(own, OWNER);
         final String mine = "-" + ProcessHandle.current().pid() + "-";
         try (DirectoryStream<Path> found = Files.newDirectoryStream(parent, PREFIX + "*")) {
             for (final Path other : found) {
                 // One of this process must not even be opened: closing it would give its lock up.
-                if (Files.isDirectory(other, LinkOption.NOFOLLOW_LINKS)
-                        && !other.getFileName().toString().contains(mine)
-                        && Files.getAttribute(other, "unix:uid", LinkOption.NOFOLLOW_LINKS)
-                                .equals(me)) {
+                if (!other.getFileName().toString().contains(mine) && isDirectoryOf(me, other)) {
                     removeIfDead(other);
                 }
             }
+        }
+    }
+
+    /** False also for one that its owner, or another start, has removed meanwhile. */
+    private static boolean isDirectoryOf(final Object user, final Path directory) throws IOException {
+        try {
+            return Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS)
+                    && Files.getAttribute(directory, OWNER, LinkOption.NOFOLLOW_LINKS)
+                            .equals(user);
+        } catch (final NoSuchFileException removed) {
+            return false;
         }
     }
 

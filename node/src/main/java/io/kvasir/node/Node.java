@@ -68,6 +68,7 @@ public final class Node implements AutoCloseable {
     private Node(final NodeConfig config, final CollectorRegistry registry) {
         this.config = config;
         this.registry = registry;
+        Thread.ofPlatform().daemon().name("kvasir-schema").start(EngineServer::loadSchema);
         final byte[] drawn = new byte[EngineContext.INCARNATION_BYTES];
         new SecureRandom().nextBytes(drawn);
         incarnation = HexFormat.of().formatHex(drawn);

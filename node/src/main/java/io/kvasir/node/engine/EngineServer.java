@@ -86,6 +86,16 @@ public final class EngineServer implements Agent, AutoCloseable {
         }
     }
 
+    /**
+     * Parses the descriptors of the schema, which the map in a namespace's fields needs. That takes 0.1 s, which an engine's
+     * first call would take on the owner's thread. Any thread.
+     */
+    public static void loadSchema() {
+        LOG.debug(
+                "The schema has {} messages",
+                Request.getDescriptor().getFile().getMessageTypes().size());
+    }
+
     /** Wakes the owner when it sleeps; from any thread. */
     public void wakeup() {
         wakeup.signal();

@@ -15,7 +15,7 @@ final class HeldRequests {
     private static final int TICKS = 512;
     private static final int EXPIRIES_IN_A_ROW = 16;
     /** Turns of held requests before the connections have theirs. */
-    private static final long TURN_NS = 1_000_000;
+    private static final long TURN_NS = 250_000;
 
     private final EngineServer server;
     private final EngineMetrics metrics;

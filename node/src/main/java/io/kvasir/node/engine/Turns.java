@@ -24,9 +24,9 @@ final class Turns {
     /** What a turn may take, a call that is under way excepted. */
     private static final long TURN_NS = 250_000;
     /** What the turns of all connections in one duty cycle may take. */
-    private static final long CYCLE_NS = 1_000_000;
+    private static final long CYCLE_NS = 500_000;
     /** A shorter turn would be little but its own overhead. */
-    private static final long SHORTEST_TURN_NS = 20_000;
+    private static final long SHORTEST_TURN_NS = 10_000;
 
     private final EngineContext ctx;
     private final EngineServer server;

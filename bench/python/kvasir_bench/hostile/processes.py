@@ -1,6 +1,6 @@
 """The processes of the campaign: hostile engines, good clients, and what burns as much processor time without a node.
 
-Engines and clients are the Java classes of the node's own fuzz test, compiled anew, so that there is one corpus.
+All are the Java classes of the node's own fuzz test, compiled anew, so that there is one corpus.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ SOURCES = Path("node/src/test/java/io/kvasir/node/hostile")
 PACKAGE = "io.kvasir.node.hostile"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 END_S = 5.0
+HEAP = "384m"
+"""Of a hostile process, and of the one that stands for it in the control."""
 
 
 class Programs:
@@ -123,34 +124,27 @@ class HostileProcess:
 
     def kill(self) -> None:
         """``kill -9``: its connections and locks end with it, in the middle of everything."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        _kill(self._process)
 
 
 class Burner:
     """Uses as much processor time, at the same times, as a hostile process did; it knows no node."""
 
-    def __init__(self, cpu_s: Sequence[float], interval_s: float) -> None:
+    def __init__(self, programs: Programs, threads: int, cpu_s: Sequence[float], interval_s: float) -> None:
+        """``cpu_s``: processor seconds of the hostile process, from its start to the end of each interval."""
+        used_ms = [round(1000 * used) for used in cpu_s]
+        arguments = map(str, (threads, round(1000 * interval_s), *used_ms))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "kvasir_bench.hostile.burn"],
-            stdin=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+            programs.command("BurnMain", HEAP, *arguments), stdin=subprocess.PIPE, start_new_session=True
         )
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"interval_s": interval_s, "cpu_s": list(cpu_s)}) + "\n")
-        self._process.stdin.flush()
 
     def cpu_s(self) -> float:
-        """Processor seconds since its start, of one of its processes; 0 when it has ended."""
+        """Processor seconds since its start; 0 when it has ended."""
         return _cpu_s(self._process.pid)
 
-    def close(self) -> None:
-        """Ends it."""
-        _end(self._process)
+    def kill(self) -> None:
+        """``kill -9``, as its hostile process ended."""
+        _kill(self._process)
 
 
 def _cpu_s(pid: int) -> float:
@@ -159,6 +153,14 @@ def _cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _end(process: subprocess.Popen[str]) -> None:

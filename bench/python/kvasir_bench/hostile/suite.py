@@ -2,7 +2,7 @@
 
 Slices of an attack and of a control take turns, so that the machine's noise meets both. In a slice of the attack three
 processes run the strategies of the node's fuzz test with sizes from a seed, and are ended by ``kill -9``; in one of the
-control as many processes use as much of the processor at the same times, and do not talk to the node. Two good clients
+control as many JVMs use as much of the processor at the same times, and do not talk to the node. Two good clients
 run all the time: one is a tenant of its own, the other shares a tenant with two of the hostile processes. The third
 hostile process is alone in its tenant, because it damages the memory that all engines of a tenant share.
 
@@ -25,7 +25,7 @@ from rich.markup import escape
 
 from kvasir_bench.context import Context
 from kvasir_bench.hostile.budget import MIB, Budget, Resident, budget
-from kvasir_bench.hostile.processes import Burner, GoodClient, HostileProcess, Line, Programs
+from kvasir_bench.hostile.processes import HEAP, Burner, GoodClient, HostileProcess, Line, Programs
 from kvasir_bench.hostile.target import TOKENS, Target
 from kvasir_bench.records import Record, at_most, percentile, record
 
@@ -40,8 +40,11 @@ ALWAYS = ("LOOKUP", "PING")
 """Calls that wait for nothing, so that their times say how busy the node is."""
 
 DAMAGING = ("TRUNCATED_REGIONS", "PUNCHED_HOLES")
-HOSTILE = (("shared", 2), ("shared", 2), ("damaged", 2))
-"""Tenant and threads of each hostile process."""
+HOSTILE = ("shared", "shared", "damaged")
+"""The tenant of each hostile process."""
+
+THREADS = 2
+"""Of each."""
 
 SHOWN = 20
 
@@ -129,13 +132,13 @@ class Campaign:
     def _attack(self, turn: int, seconds: float) -> list[list[float]]:
         processes: list[HostileProcess] = []
         with ExitStack() as stack:
-            for index, (tenant, threads) in enumerate(HOSTILE):
+            for index, tenant in enumerate(HOSTILE):
                 strategies = _strategies(tenant, self._context.strategies)
                 if not strategies:
                     continue
                 seed = (self._context.seed * 1000 + turn) * 10 + index
-                arguments = (self._target.socket, TOKENS[tenant], str(seed), str(threads), *strategies)
-                command = self._programs.command("HostileMain", "384m", *arguments)
+                arguments = (self._target.socket, TOKENS[tenant], str(seed), str(THREADS), *strategies)
+                command = self._programs.command("HostileMain", HEAP, *arguments)
                 processes.append(HostileProcess(command, self._log))
                 stack.callback(processes[-1].kill)
             course = self._watch(seconds, "attack", processes)
@@ -154,7 +157,8 @@ class Campaign:
         self._take_lines(None)
         with ExitStack() as stack:
             for cpu_s in course:
-                stack.enter_context(closing(Burner(cpu_s, INTERVAL_S)))
+                burner = Burner(self._programs, THREADS, cpu_s, INTERVAL_S)
+                stack.callback(burner.kill)
             self._watch(seconds, "control", [])
         self._take_lines(self.control)
 

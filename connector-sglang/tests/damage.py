@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kvasir_sglang.shared.transfer import Place
+from kvasir_sglang.shared.transfer import PoolPlace
 
 
 def damage(files: list[Path], needle: bytes) -> int:
@@ -23,7 +23,7 @@ def damage(files: list[Path], needle: bytes) -> int:
     return damaged
 
 
-def summed(place: Place, hashes: Sequence[str]) -> bool:
+def summed(place: PoolPlace, hashes: Sequence[str]) -> bool:
     """Whether the node has summed all these pages; it does so beside the calls."""
     client = place.connection.client
     keys = b"".join(bytes.fromhex(key) for key in hashes)

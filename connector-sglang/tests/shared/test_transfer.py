@@ -19,9 +19,9 @@ from kvasir_ops.testing import Node, until
 from kvasir_sglang.shared import transfer as transfer_module
 from kvasir_sglang.shared.connection import Connection, LoadGate
 from kvasir_sglang.shared.identity import NO_PARENT, Ranks
-from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.options import EngineOptions
 from kvasir_sglang.shared.pages import Destination
-from kvasir_sglang.shared.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, Place, Transfer
+from kvasir_sglang.shared.transfer import FIRST_PAUSE_S, LONGEST_PAUSE_S, PoolPlace, Transfer
 
 BYTES = 4096
 LONG = 10_000
@@ -42,10 +42,10 @@ class Side:
     """One engine's way to the node."""
 
     def __init__(self, socket: str, page_bytes: int = BYTES, **options: Any) -> None:
-        self.options = Options(socket=socket, **options)
+        self.options = EngineOptions(socket=socket, **options)
         self.connection = Connection(self.options, Ranks().shard(False), "test")
         self.transfer = Transfer(self.options)
-        self.place = Place(self.connection, Namespace("transfer-test", 64), page_bytes)
+        self.place = PoolPlace(self.connection, Namespace("transfer-test", 64), page_bytes)
 
     def store(self, keys: bytes, pages: Any, deadline_ms: int = LONG) -> Any:
         stored = np.zeros(len(keys) // 32, dtype=bool)
@@ -229,7 +229,7 @@ def test_a_load_of_more_pages_than_were_leased_takes_the_rest_as_well(side: Side
     [(RuntimeError("x"), "internal"), (NodeUnavailableError("x"), "unavailable"), (MemoryError(), "internal")],
 )
 def test_whatever_fails_inside_is_counted_and_a_miss(error: Exception, name: str) -> None:
-    transfer = Transfer(Options())
+    transfer = Transfer(EngineOptions())
     before = calls("call", name)
 
     def fail(end: Deadline) -> int:
@@ -240,7 +240,7 @@ def test_whatever_fails_inside_is_counted_and_a_miss(error: Exception, name: str
 
 
 def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    transfer = Transfer(Options())
+    transfer = Transfer(EngineOptions())
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     transfer._breaker._clock = lambda: now[0]
@@ -264,7 +264,7 @@ def test_after_some_calls_that_waited_in_vain_the_next_are_misses_at_once(monkey
 
 
 def test_what_fails_at_once_does_not_open_the_breaker() -> None:
-    transfer = Transfer(Options())
+    transfer = Transfer(EngineOptions())
     asked = []
 
     def refused(end: Deadline) -> int:

@@ -231,15 +231,15 @@ import os, sys
 from kvasir import Namespace
 from kvasir_sglang.shared.identity import Ranks
 from kvasir_sglang.shared.connection import Connection
-from kvasir_sglang.shared.options import Options
-from kvasir_sglang.shared.transfer import Place, Transfer
+from kvasir_sglang.shared.options import EngineOptions
+from kvasir_sglang.shared.transfer import PoolPlace, Transfer
 os.setgroups([])
 os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))
-options = Options(socket=sys.argv[1])
+options = EngineOptions(socket=sys.argv[1])
 connection = Connection(options, Ranks().shard(False), "another user")
 connection.wait(5.0)
-place = Place(connection, Namespace("shared", 64), 64)
+place = PoolPlace(connection, Namespace("shared", 64), 64)
 transfer = Transfer(options)
 print(transfer.bounded("batch_exists", 5000, lambda end: transfer.leading(place, bytes(32), end), 0))
 connection.close()

@@ -32,7 +32,7 @@ from kvasir_vllm.shared.chunks import Chunking, chunk_tokens_of
 from kvasir_vllm.shared.fingerprint import Identity, identity_of
 from kvasir_vllm.shared.kvlayout import log_layout, wanted_layout
 from kvasir_vllm.shared.metadata import KvasirMetadata, WorkerLayout
-from kvasir_vllm.shared.options import THE_FLAG, Options
+from kvasir_vllm.shared.options import THE_FLAG, ConnectorOptions
 from kvasir_vllm.shared.published import Published
 from kvasir_vllm.shared.stats import IDENTITY, KvasirPromMetrics, KvasirStats
 from kvasir_vllm.shared.topology import refuse_what_is_not_served, topology_of
@@ -75,14 +75,14 @@ def _complete(future: Future[Any], make: Callable[..., Any], *arguments: Any) ->
 
 
 class KvasirConnector(KVConnectorBase_V1, SupportsHMA):  # type: ignore[misc]
-    """vLLM's KV connector for Kvasir. Options: :class:`kvasir_vllm.shared.options.Options`."""
+    """vLLM's KV connector for Kvasir. Options: :class:`kvasir_vllm.shared.options.ConnectorOptions`."""
 
     def __init__(self, vllm_config: Any, role: KVConnectorRole, kv_cache_config: Any) -> None:
         """Raises :class:`ConfigurationError` or :class:`UnsupportedEngineError` where starting would be wrong."""
         super().__init__(vllm_config=vllm_config, role=role, kv_cache_config=kv_cache_config)
         self._said: set[str] = set()
         transfer = vllm_config.kv_transfer_config
-        options = Options.of(transfer.kv_connector_extra_config or {})
+        options = ConnectorOptions.of(transfer.kv_connector_extra_config or {})
         self._options = replace(options, store=options.store and transfer.kv_role != "kv_consumer")
         if transfer.kv_load_failure_policy != "recompute" and not options.allow_failure_policy_fail:
             raise ConfigurationError(

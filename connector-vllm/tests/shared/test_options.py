@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from kvasir.engine.options import ConfigurationError
 
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 
 def test_option_that_is_misspelt_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigurationError, match=r"lookup_timout.*did you mean 'lookup_timeout'"):
-        Options.of({"lookup_timout": 1.0})
+        ConnectorOptions.of({"lookup_timout": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ def test_option_that_is_misspelt_is_named_with_the_nearest() -> None:
 )
 def test_bad_value_is_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        Options.of({name: value})
+        ConnectorOptions.of({name: value})
 
 
 def test_whole_number_of_seconds_is_a_duration() -> None:
-    assert Options.of({"lookup_timeout": 2}).lookup_timeout == 2.0
+    assert ConnectorOptions.of({"lookup_timeout": 2}).lookup_timeout == 2.0
 
 
 def test_socket_of_the_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KVASIR_SOCKET", "/somewhere/engine.sock")
-    assert Options.of({}).socket == "/somewhere/engine.sock"
+    assert ConnectorOptions.of({}).socket == "/somewhere/engine.sock"

@@ -28,7 +28,7 @@ from kvasir_router.openai_api import (
 from kvasir_router.routing_policy import Prompt, answering, choose, choose_prefill
 from kvasir_router.services import Services
 from kvasir_router.sse import event
-from kvasir_router.upstream import Answer, AttemptError, BrokenAnswerError, attempt
+from kvasir_router.upstream import AttemptError, BrokenAnswerError, UpstreamAnswer, attempt
 
 _log = logging.getLogger("kvasir.router")
 
@@ -251,7 +251,7 @@ class RequestHandler:
 
     # ---- the answer's way
 
-    async def _pass_on(self, engine: Engine, answer: Answer) -> Outcome:
+    async def _pass_on(self, engine: Engine, answer: UpstreamAnswer) -> Outcome:
         self._streaming = answer.stream
         headers = {"x-request-id": self._headers["x-request-id"], **answer.headers}
         if answer.complete:

@@ -33,7 +33,7 @@ class BrokenAnswerError(Exception):
 
 
 @dataclass
-class Answer:
+class UpstreamAnswer:
     """An answer that has begun: ``first`` is its first part, and :meth:`rest` what follows."""
 
     status: int
@@ -79,7 +79,7 @@ async def attempt(
     headers: Mapping[str, str],
     timeouts: Timeouts,
     first_byte: float,
-) -> AsyncIterator[Answer]:
+) -> AsyncIterator[UpstreamAnswer]:
     """Sends the request and waits for the first part of the answer. The block's end ends it at the engine.
 
     Raises:
@@ -105,7 +105,9 @@ async def attempt(
             response.close()
 
 
-async def _begin(posting: aiohttp.client._RequestContextManager, idle: float) -> tuple[aiohttp.ClientResponse, Answer]:
+async def _begin(
+    posting: aiohttp.client._RequestContextManager, idle: float
+) -> tuple[aiohttp.ClientResponse, UpstreamAnswer]:
     response = await posting
     try:
         # What is compressed, though nobody asked for that, is passed on as it is: there are no events to be seen in it.
@@ -125,4 +127,4 @@ async def _begin(posting: aiohttp.client._RequestContextManager, idle: float) ->
         response.close()
         raise
     headers = {name: response.headers[name] for name in _PASSED_BACK if name in response.headers}
-    return response, Answer(response.status, headers, bytes(held), stream, complete, response, idle, events)
+    return response, UpstreamAnswer(response.status, headers, bytes(held), stream, complete, response, idle, events)

@@ -121,7 +121,7 @@ def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     from kvasir_vllm.scheduler.lookups import namespace_fields
     from kvasir_vllm.shared.chunks import Chunking
     from kvasir_vllm.shared.metadata import LoadOrder, StoreOrder, Ticket
-    from kvasir_vllm.shared.options import Options
+    from kvasir_vllm.shared.options import ConnectorOptions
     from kvasir_vllm.worker.layout import GroupPages, Layout, Strip
     from kvasir_vllm.worker.side import WorkerSide
 
@@ -136,7 +136,7 @@ def measure_bandwidth(given: dict[str, Any]) -> dict[str, Any]:
     namespace = Namespace("bandwidth", 256, layout="bandwidth")
     owner = Client.connect(given["socket"], namespace=namespace, shards=[Shard()])
     ticket = Ticket(owner.session, owner.secret, namespace_fields(namespace))
-    worker = WorkerSide(Options(socket=given["socket"]), layout, [0], True, "bandwidth")
+    worker = WorkerSide(ConnectorOptions(socket=given["socket"]), layout, [0], True, "bandwidth")
     chunks = given["tokens"] // 256
     keys = random.Random(2).randbytes(32 * chunks)
     table = random.Random(3).sample(range(1, 2 * count), count)

@@ -29,7 +29,7 @@ from kvasir_sglang.shared.identity import NO_PARENT, Ranks, pack
 from kvasir_sglang.shared.pages import I64, Bools, PageError, name_of
 from kvasir_sglang.shared.prefixes import complete_prefixes
 from kvasir_sglang.shared.rank_client import RankClient
-from kvasir_sglang.shared.transfer import HOLD_SECONDS, Place
+from kvasir_sglang.shared.transfer import HOLD_SECONDS, PoolPlace
 
 #: Layers are loaded in groups of at least so many bytes: each group costs two looks at each page's header.
 GROUP_BYTES: Final = 4 << 20
@@ -47,7 +47,7 @@ _LEAST_LEASE_SECONDS: Final = 2.0
 class _DevicePool:
     name: str
     pages: DevicePages
-    place: Place
+    place: PoolPlace
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class KvasirLinker(UnifiedCacheLinker):  # type: ignore[misc, unused-ignore]
         server_args: SGLang's, for the weights.
         params: SGLang's, with the pools and the ranks' groups.
         components: of SGLang's tree.
-        extra_config: ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.shared.options.Options`.
+        extra_config: ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.shared.options.EngineOptions`.
         forward_stream: on which the engine writes pages.
 
     Raises:

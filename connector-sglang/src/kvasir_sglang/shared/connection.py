@@ -11,7 +11,7 @@ from kvasir import Client, Copies, Deadline, Shard
 from kvasir.engine.session import SessionKeeper
 
 from kvasir_sglang.shared.metrics import logger
-from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.options import EngineOptions
 
 #: Attaching maps the whole arena.
 _ATTACH_SECONDS: Final = 30.0
@@ -24,7 +24,9 @@ class Connection(SessionKeeper):
     between them.
     """
 
-    def __init__(self, options: Options, shard: Shard, name: str, copier: Callable[[], Copies] | None = None) -> None:
+    def __init__(
+        self, options: EngineOptions, shard: Shard, name: str, copier: Callable[[], Copies] | None = None
+    ) -> None:
         def connect() -> Client:
             return Client.connect(
                 options.socket_path,

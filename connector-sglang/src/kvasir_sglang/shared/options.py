@@ -18,7 +18,7 @@ _MOST_COPY_THREADS: Final = 4
 
 
 @dataclass(frozen=True)
-class Options:
+class EngineOptions:
     """Options of one engine; every rank has the same.
 
     Attributes:
@@ -59,13 +59,13 @@ class Options:
                 raise ConfigurationError(f"{SECTION}.{name} is {getattr(self, name)}; it must not be negative")
 
     @staticmethod
-    def of(extra_config: Mapping[str, Any] | None) -> Options:
+    def of(extra_config: Mapping[str, Any] | None) -> EngineOptions:
         """Reads SGLang's extra config.
 
         Raises:
             ConfigurationError: an unknown key or a value of another type; names it, and the nearest valid key.
         """
-        return Options(**option_values((extra_config or {}).get(SECTION, {}), Options, SECTION))
+        return EngineOptions(**option_values((extra_config or {}).get(SECTION, {}), EngineOptions, SECTION))
 
     @property
     def socket_path(self) -> str:

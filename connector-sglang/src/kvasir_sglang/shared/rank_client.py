@@ -15,9 +15,9 @@ from kvasir_sglang.shared.connection import Connection
 from kvasir_sglang.shared.generations import Generations
 from kvasir_sglang.shared.identity import EngineIdentity, Ranks
 from kvasir_sglang.shared.metrics import logger
-from kvasir_sglang.shared.options import SECTION, Options
+from kvasir_sglang.shared.options import SECTION, EngineOptions
 from kvasir_sglang.shared.pages import PoolPages
-from kvasir_sglang.shared.transfer import Place, Transfer
+from kvasir_sglang.shared.transfer import PoolPlace, Transfer
 from kvasir_sglang.shared.weights import Weights, weights_of
 
 #: SGLang's name of the pool that all others stand beside.
@@ -28,7 +28,7 @@ class RankClient:
     """One rank's use of the node. Pages that the storage and the linker place equally are found through both.
 
     Args:
-        extra_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`Options`.
+        extra_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`EngineOptions`.
         ranks: where this rank stands.
         model_name: as the engine serves it, for people.
         copier: makes what moves the bytes, for memory that the processor cannot address.
@@ -52,7 +52,7 @@ class RankClient:
                 "the page hashes of this SGLang leave out LoRA adapter and cache salt, so sharing pages is not safe; "
                 "use version 0.5.23 or newer"
             )
-        self.options = Options.of(extra_config)
+        self.options = EngineOptions.of(extra_config)
         self.ranks = ranks
         server_args = server_args or _server_args()
         self._weights = self._served(model_name, server_args)
@@ -77,7 +77,7 @@ class RankClient:
                 f"these weights"
             ) from error
 
-    def place(self, name: str, pages: PoolPages, page_tokens: int, *, split: bool, order: str = "") -> Place:
+    def place(self, name: str, pages: PoolPages, page_tokens: int, *, split: bool, order: str = "") -> PoolPlace:
         """Where a pool's pages are in the node; connects when nothing has before.
 
         Args:
@@ -89,7 +89,7 @@ class RankClient:
         """
         identity = EngineIdentity(self.ranks, self._weights, page_tokens, self._generation)
         namespace = identity.namespace(name, pages, split=split, order=order)
-        return Place(self._connection(self.ranks.shard(split)), namespace, pages.page_bytes)
+        return PoolPlace(self._connection(self.ranks.shard(split)), namespace, pages.page_bytes)
 
     def _connection(self, shard: Shard) -> Connection:
         with self._lock:
@@ -98,7 +98,7 @@ class RankClient:
                 connection = self._connections[shard] = Connection(self.options, shard, self._name, self._copier)
             return connection
 
-    def open(self, place: Place) -> None:
+    def open(self, place: PoolPlace) -> None:
         """Waits a little for the node, so that the first request does not pay for it; later it is opened by itself."""
         if place.connection.wait(self.options.connect_wait_ms / 1000):
             try:

@@ -31,7 +31,7 @@ from kvasir.identity import KEY_BYTES
 
 from kvasir_sglang.shared.connection import Connection, LoadGate
 from kvasir_sglang.shared.metrics import BYTES, CALLS, PAGES, SECONDS, Throughput, logger
-from kvasir_sglang.shared.options import Options
+from kvasir_sglang.shared.options import EngineOptions
 from kvasir_sglang.shared.pages import Bools, Destination, PageError
 
 Answer = TypeVar("Answer")
@@ -53,7 +53,7 @@ _STATUS_NAMES: Final = {int(status): status.name.lower() for status in SlotStatu
 
 
 @dataclass(frozen=True)
-class Place:
+class PoolPlace:
     """Where a pool's pages are: the session that holds them, and their namespace."""
 
     connection: Connection
@@ -64,7 +64,7 @@ class Place:
 class Transfer:
     """Thread-safe; SGLang calls from several threads."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._breaker = Breaker(first_pause=FIRST_PAUSE_S, longest_pause=LONGEST_PAUSE_S)
         self._gate = LoadGate(options.yield_ms / 1000)
@@ -119,7 +119,7 @@ class Transfer:
 
     # ---- asking
 
-    def leading(self, place: Place, keys: bytes, deadline: Deadline) -> int:
+    def leading(self, place: PoolPlace, keys: bytes, deadline: Deadline) -> int:
         """How many leading pages are in some tier; one round trip.
 
         What is in DRAM is leased for the load that follows, and the node starts to fetch what is in a slower tier.
@@ -134,7 +134,7 @@ class Transfer:
             self._leases.keep(place.namespace, keys, lease)
         return lease.hit_chunks + lease.pending_chunks
 
-    def each(self, place: Place, keys: bytes, deadline: Deadline) -> Bools:
+    def each(self, place: PoolPlace, keys: bytes, deadline: Deadline) -> Bools:
         """Which pages are in some tier, each looked at on its own; fetches of slower tiers start."""
         lease = self.lease(place, keys, deadline, sparse=True)
         status = lease.slots["status"].reshape(-1)
@@ -143,7 +143,14 @@ class Transfer:
         return there
 
     def lease(
-        self, place: Place, keys: bytes, deadline: Deadline, *, sparse: bool, seconds: float = 0.0, wait: float = 0.0
+        self,
+        place: PoolPlace,
+        keys: bytes,
+        deadline: Deadline,
+        *,
+        sparse: bool,
+        seconds: float = 0.0,
+        wait: float = 0.0,
     ) -> Lease:
         """Leases what is in DRAM of the leading pages, or with ``sparse`` of each on its own; for :meth:`give_back`.
 
@@ -168,7 +175,7 @@ class Transfer:
         """Around copies that backups have to wait for."""
         return self._gate.load()
 
-    def count_loaded(self, call: str, place: Place, arrived: int, missed: int, seconds: float) -> None:
+    def count_loaded(self, call: str, place: PoolPlace, arrived: int, missed: int, seconds: float) -> None:
         """Says in the metrics what one batch loaded."""
         PAGES.labels(call, "loaded").inc(arrived)
         PAGES.labels(call, "missed").inc(missed)
@@ -178,7 +185,7 @@ class Transfer:
     # ---- loading
 
     def load(
-        self, call: str, place: Place, keys: bytes, to: Destination, deadline: Deadline, *, sparse: bool = False
+        self, call: str, place: PoolPlace, keys: bytes, to: Destination, deadline: Deadline, *, sparse: bool = False
     ) -> Bools:
         """Which pages arrived: the leading ones, or with ``sparse`` each on its own."""
         begin = time.monotonic()
@@ -194,7 +201,7 @@ class Transfer:
         self.count_loaded(call, place, arrived, count - arrived, time.monotonic() - begin)
         return loaded
 
-    def _load_leased(self, place: Place, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:
+    def _load_leased(self, place: PoolPlace, keys: bytes, pieces: Pieces, loaded: Bools, deadline: Deadline) -> int:
         """Under the lease of the question before, as far as that reaches; how many leading pages there are now."""
         lease = self._leases.part(place.namespace, keys)
         if lease is not None:
@@ -209,7 +216,7 @@ class Transfer:
                 done.release()
         return first
 
-    def _look_and_load(self, place: Place, keys: bytes, pieces: Pieces, deadline: Deadline, sparse: bool) -> Bools:
+    def _look_and_load(self, place: PoolPlace, keys: bytes, pieces: Pieces, deadline: Deadline, sparse: bool) -> Bools:
         loaded = np.zeros(len(keys) // KEY_BYTES, dtype=bool)
         wait = deadline.remaining() * WAIT_SHARE
         lease = place.connection.client.lookup(
@@ -222,7 +229,7 @@ class Transfer:
             self._leases.give_back(lease)
         return loaded
 
-    def _copy(self, place: Place, lease: Lease, pieces: Pieces, deadline: Deadline) -> Bools:
+    def _copy(self, place: PoolPlace, lease: Lease, pieces: Pieces, deadline: Deadline) -> Bools:
         if not self._usable(lease, place.page_bytes):
             return np.zeros(0, dtype=bool)
         here = pieces.first(lease.slots.size)
@@ -244,7 +251,7 @@ class Transfer:
     # ---- storing
 
     def store(
-        self, call: str, place: Place, keys: bytes, sources: Callable[[int, int], tuple[Any, Any]], parent: bytes,
+        self, call: str, place: PoolPlace, keys: bytes, sources: Callable[[int, int], tuple[Any, Any]], parent: bytes,
         stored: Bools, deadline: Deadline,
     ) -> Bools:  # fmt: skip
         """Stores pages in slices, and lets loads go between them.
@@ -281,7 +288,7 @@ class Transfer:
             self._count_stored(call, place, result.statuses, time.monotonic() - begin)
         return stored
 
-    def _count_stored(self, call: str, place: Place, statuses: npt.NDArray[np.uint8], seconds: float) -> None:
+    def _count_stored(self, call: str, place: PoolPlace, statuses: npt.NDArray[np.uint8], seconds: float) -> None:
         for status, number in zip(*np.unique(statuses, return_counts=True), strict=True):
             PAGES.labels(call, _STATUS_NAMES.get(int(status), str(status))).inc(int(number))
         committed = int((statuses == SlotStatus.COMMITTED).sum())

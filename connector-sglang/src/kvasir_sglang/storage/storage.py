@@ -30,7 +30,7 @@ from kvasir_sglang.shared.metrics import logger
 from kvasir_sglang.shared.pages import Bools, Destination, PageError, PoolPages, name_of
 from kvasir_sglang.shared.prefixes import complete_prefixes
 from kvasir_sglang.shared.rank_client import KV, RankClient
-from kvasir_sglang.shared.transfer import Place
+from kvasir_sglang.shared.transfer import PoolPlace
 from kvasir_sglang.storage.host_pages import pages_of, tensor_pieces
 
 #: Added to the layout of pages that come over the generic calls: SGLang flattens those itself, in an order of its own.
@@ -42,15 +42,16 @@ class _HostPool:
     """A registered host pool."""
 
     pages: PoolPages
-    place: Place
-    generic: Place
+    place: PoolPlace
+    generic: PoolPlace
 
 
 class KvasirStorage(HiCacheStorage):  # type: ignore[misc, unused-ignore]
     """HiCache storage on the node beside the engine.
 
     Args:
-        storage_config: SGLang's; ``extra_config["kvasir"]`` holds our :class:`~kvasir_sglang.shared.options.Options`.
+        storage_config: SGLang's; its ``extra_config["kvasir"]`` holds our options
+            (:class:`~kvasir_sglang.shared.options.EngineOptions`).
         extra_kwargs: nothing that is used.
 
     Raises:

@@ -11,7 +11,7 @@ from kvasir.engine.options import ConfigurationError
 from kvasir.places import default_socket
 
 from kvasir_vllm.doctor import configuration
-from kvasir_vllm.doctor.engine import Engine, check, compare
+from kvasir_vllm.doctor.engine import ServedEngine, check, compare
 from kvasir_vllm.doctor.findings import Finding, Grade
 
 
@@ -51,12 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(finding)
         found.extend(findings)
 
-    running: list[Engine] = []
+    running: list[ServedEngine] = []
     for text in options.engine:
         if text.startswith(("http://", "https://")):
-            engine = Engine.ask(text)
+            engine = ServedEngine.ask(text)
             tell(text, [engine] if isinstance(engine, Finding) else check(engine))
-            if isinstance(engine, Engine):
+            if isinstance(engine, ServedEngine):
                 running.append(engine)
             continue
         try:

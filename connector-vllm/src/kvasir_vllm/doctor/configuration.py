@@ -13,7 +13,7 @@ from kvasir.engine.options import ConfigurationError
 
 from kvasir_vllm.doctor.findings import Finding, note, ok, problem
 from kvasir_vllm.shared.chunks import chunk_tokens_of
-from kvasir_vllm.shared.options import THE_FLAG, Options
+from kvasir_vllm.shared.options import THE_FLAG, ConnectorOptions
 
 _ATTACH_SECONDS = 3.0
 _SHARED_ALGORITHMS = ("sha256", "sha256_cbor")
@@ -46,7 +46,7 @@ def check(settings: Mapping[str, Any]) -> list[Finding]:
     if transfer.get("kv_connector") != "KvasirConnector":
         return found
     try:
-        options = Options.of(transfer.get("kv_connector_extra_config") or {})
+        options = ConnectorOptions.of(transfer.get("kv_connector_extra_config") or {})
     except ConfigurationError as error:
         return [*found, problem(str(error), "correct kv_connector_extra_config; docs/vllm.md has every option")]
     found.append(_chunk(settings, options))
@@ -106,7 +106,7 @@ def _sharing(settings: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _chunk(settings: Mapping[str, Any], options: Options) -> Finding:
+def _chunk(settings: Mapping[str, Any], options: ConnectorOptions) -> Finding:
     block = settings.get("block_size")
     if not isinstance(block, int) or block < 1:
         size = (

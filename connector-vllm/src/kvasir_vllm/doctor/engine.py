@@ -25,7 +25,7 @@ class Sample:
     value: float
 
 
-class Engine:
+class ServedEngine:
     """What one engine said, read once."""
 
     def __init__(self, url: str, samples: Iterable[Sample]) -> None:
@@ -33,7 +33,7 @@ class Engine:
         self._samples = tuple(samples)
 
     @staticmethod
-    def ask(url: str) -> Engine | Finding:
+    def ask(url: str) -> ServedEngine | Finding:
         """Reads it; or why it cannot be read."""
         url = url.rstrip("/").removesuffix("/v1").removesuffix("/metrics")
         try:
@@ -46,7 +46,7 @@ class Engine:
             ]
         except (OSError, urllib.error.URLError, ValueError) as error:
             return problem(f"{url}/metrics cannot be read: {error}", "is the engine up, and is this its address?")
-        return Engine(url, samples)
+        return ServedEngine(url, samples)
 
     def total(self, name: str) -> float | None:
         """The sum over a metric's series; None: it has none."""
@@ -78,7 +78,7 @@ class Engine:
         return Published.parse(labels["identity"]) if labels else None
 
 
-def check(engine: Engine) -> list[Finding]:
+def check(engine: ServedEngine) -> list[Finding]:
     """Everything about one engine."""
     if engine.total("vllm:num_requests_running") is None:
         return [problem(f"{engine.url}/metrics is not a vLLM engine's", "give the engine's own address")]
@@ -116,7 +116,7 @@ def _identity(published: Published) -> list[Finding]:
     return found
 
 
-def _prompts(engine: Engine, chunk_tokens: int) -> Finding:
+def _prompts(engine: ServedEngine, chunk_tokens: int) -> Finding:
     buckets = engine.buckets("vllm:request_prompt_tokens")
     total = max(buckets.values(), default=0)
     if not total:
@@ -130,7 +130,7 @@ def _prompts(engine: Engine, chunk_tokens: int) -> Finding:
     return note(seen) if share else ok(f"prompts are long enough for chunks of {chunk_tokens} tokens")
 
 
-def _traffic(engine: Engine) -> list[Finding]:
+def _traffic(engine: ServedEngine) -> list[Finding]:
     def count(name: str) -> int:
         return int(engine.total(f"vllm:kvasir_{name}_total") or 0)
 
@@ -168,7 +168,7 @@ def _traffic(engine: Engine) -> list[Finding]:
     return found
 
 
-def compare(first: Engine, second: Engine) -> Finding:
+def compare(first: ServedEngine, second: ServedEngine) -> Finding:
     """Whether two engines can load what the other stores."""
     one, other = first.published, second.published
     if one is None or other is None:

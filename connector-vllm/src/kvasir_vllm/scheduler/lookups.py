@@ -25,7 +25,7 @@ from kvasir.engine.log import SeldomLog
 
 from kvasir_vllm.scheduler.presence import TierPresence
 from kvasir_vllm.shared.chunks import KEY_BYTES
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 _log = logging.getLogger("vllm.kvasir")
 
@@ -107,7 +107,7 @@ class LookupService:
 
     def __init__(
         self,
-        options: Options,
+        options: ConnectorOptions,
         shards: Sequence[Shard],
         groups: Sequence[GroupRule],
         name: str,

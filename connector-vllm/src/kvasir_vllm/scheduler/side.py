@@ -21,7 +21,7 @@ from kvasir_vllm.scheduler.stores import Stores
 from kvasir_vllm.scheduler.tracked import Tracked
 from kvasir_vllm.shared.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.shared.metadata import KvasirMetadata, KvasirWorkerMetadata, LoadOrder, StoreOrder, Ticket
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 _log = logging.getLogger("vllm.kvasir")
 
@@ -45,7 +45,7 @@ class SchedulerSide:
 
     def __init__(
         self,
-        options: Options,
+        options: ConnectorOptions,
         chunking: Chunking,
         lookups: LookupService,
         events: StoredEvents | None,

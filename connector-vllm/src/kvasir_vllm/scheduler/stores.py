@@ -13,7 +13,7 @@ from kvasir_vllm.scheduler.tracked import Tracked
 from kvasir_vllm.shared import compat
 from kvasir_vllm.shared.chunks import KEY_BYTES, Chunking
 from kvasir_vllm.shared.metadata import BlockTable, StoreOrder, Ticket
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Stores:
     """
 
     def __init__(
-        self, options: Options, chunking: Chunking, events: StoredEvents | None, max_pinned: int, ranks: int
+        self, options: ConnectorOptions, chunking: Chunking, events: StoredEvents | None, max_pinned: int, ranks: int
     ) -> None:
         self._options = options
         self._chunking = chunking

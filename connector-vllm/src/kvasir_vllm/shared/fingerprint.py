@@ -14,7 +14,7 @@ from typing import Any
 from kvasir import Namespace
 from kvasir.engine.weights import UnknownWeightsError, digest_of_model
 
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 _log = logging.getLogger("vllm.kvasir")
 #: Load formats whose weights are those files; others bring them from elsewhere.
@@ -34,7 +34,7 @@ class Identity:
     private: str
 
 
-def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: Options) -> Identity:
+def identity_of(vllm_config: Any, layout: str, chunk_tokens: int, options: ConnectorOptions) -> Identity:
     """The engine's namespace, from its real configuration.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 
 _log = logging.getLogger("vllm.kvasir")
 
@@ -58,7 +58,7 @@ def log_layout(vllm_config: Any) -> None:
 
 
 def _wanted(vllm_config: Any) -> Wanted:
-    if not Options.of(vllm_config.kv_transfer_config.kv_connector_extra_config or {}).whole_blocks:
+    if not ConnectorOptions.of(vllm_config.kv_transfer_config.kv_connector_extra_config or {}).whole_blocks:
         return Wanted(None, "whole_blocks is false")
     device = vllm_config.device_config.device_type
     if device != "cuda":

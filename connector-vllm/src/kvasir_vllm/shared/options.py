@@ -19,7 +19,7 @@ _SECONDS = ("lookup_timeout", "load_timeout", "store_timeout", "lease_seconds", 
 
 
 @dataclass(frozen=True)
-class Options:
+class ConnectorOptions:
     """The connector's settings.
 
     Attributes:
@@ -82,10 +82,10 @@ class Options:
             raise ConfigurationError(f"max_pinned_share is {self.max_pinned_share}; it must be above 0, to 1")
 
     @staticmethod
-    def of(given: Mapping[str, Any]) -> Options:
+    def of(given: Mapping[str, Any]) -> ConnectorOptions:
         """From ``kv_connector_extra_config``.
 
         Raises:
             ConfigurationError: an unknown name (the nearest is named) or a value of another type.
         """
-        return Options(**option_values(given, Options, "kv_connector_extra_config"))
+        return ConnectorOptions(**option_values(given, ConnectorOptions, "kv_connector_extra_config"))

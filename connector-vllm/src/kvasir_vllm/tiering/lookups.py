@@ -38,7 +38,7 @@ class _Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RowAnswer:
     """What the node said to one batch; a lease to give back, when there is one."""
 
     leased: Sequence[bool]
@@ -46,7 +46,7 @@ class Answer:
 
 
 #: Asks the node about rows of one request and one KV group, within so many seconds; on a thread. Never raises.
-Ask = Callable[[int, Sequence[bytes], float], Answer]
+Ask = Callable[[int, Sequence[bytes], float], RowAnswer]
 
 
 class RowLookups:
@@ -58,7 +58,7 @@ class RowLookups:
         self._deadline = deadline
         self._requests: dict[str, _Request] = {}
         self._batch: dict[tuple[str, int], list[bytes]] = {}
-        self._answers: deque[tuple[str, Sequence[bytes], Answer]] = deque()
+        self._answers: deque[tuple[str, Sequence[bytes], RowAnswer]] = deque()
 
     def look(self, request: str, key: bytes) -> Found:
         """At once: what is known; asks when nothing is. A row that is ``LEASED`` is leased."""
@@ -89,7 +89,7 @@ class RowLookups:
     def _run(self, request: str, group: int, keys: Sequence[bytes], until: float) -> None:
         left = until - time.monotonic()
         # Nobody waits for what would be late.
-        answer = self._ask(group, keys, left) if left > 0 else Answer([False] * len(keys), None)
+        answer = self._ask(group, keys, left) if left > 0 else RowAnswer([False] * len(keys), None)
         self._answers.append((request, keys, answer))
 
     def _take_answers(self) -> None:

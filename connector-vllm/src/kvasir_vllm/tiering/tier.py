@@ -25,7 +25,7 @@ from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager, Tra
 from kvasir_vllm.shared.chunks import key_of
 from kvasir_vllm.shared.fingerprint import weights_digest as digest_of_files
 from kvasir_vllm.tiering.identity import group_of, hash_of, namespace_of, processor, shards_of
-from kvasir_vllm.tiering.lookups import Answer, Found, RowLookups
+from kvasir_vllm.tiering.lookups import Found, RowAnswer, RowLookups
 from kvasir_vllm.tiering.node_session import NodeSession
 
 _log = logging.getLogger(__name__)
@@ -211,8 +211,8 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
 
     # ---- what the threads do
 
-    def _ask(self, group: int, keys: Sequence[bytes], seconds: float) -> Answer:
-        nothing = Answer([False] * len(keys), None)
+    def _ask(self, group: int, keys: Sequence[bytes], seconds: float) -> RowAnswer:
+        nothing = RowAnswer([False] * len(keys), None)
         client = self._session.usable()
         if client is None:
             return nothing
@@ -223,7 +223,7 @@ class KvasirTier(SecondaryTierManager):  # type: ignore[misc]  # vLLM is not ins
             return nothing
         self._session.succeeded()
         leased = (lease.slots["status"] == SlotStatus.HIT).reshape(-1).tolist()
-        return Answer(leased, lease if lease.id else None)
+        return RowAnswer(leased, lease if lease.id else None)
 
     def _load(self, job: TransferJob, submitted: float) -> JobResult:
         rows = np.asarray(getattr(job, _ROWS))

@@ -19,7 +19,7 @@ from kvasir.engine.breaker import Breaker
 from kvasir.engine.log import SeldomLog
 
 from kvasir_vllm.shared.metadata import KvasirMetadata, KvasirWorkerMetadata, LoadOrder, StoreOrder, Ticket
-from kvasir_vllm.shared.options import Options
+from kvasir_vllm.shared.options import ConnectorOptions
 from kvasir_vllm.shared.stats import Counters
 from kvasir_vllm.worker.layout import Layout
 from kvasir_vllm.worker.session import WorkerSession
@@ -44,7 +44,13 @@ class WorkerSide:
     """
 
     def __init__(
-        self, options: Options, layout: Layout, shards: Sequence[int], stores: bool, name: str, copier: Any = None
+        self,
+        options: ConnectorOptions,
+        layout: Layout,
+        shards: Sequence[int],
+        stores: bool,
+        name: str,
+        copier: Any = None,
     ) -> None:
         self._options, self._layout, self._shards, self._stores = options, layout, list(shards), stores
         self._copier = copier

@@ -275,6 +275,11 @@ final class StoreMetrics extends Collector {
         counter(families, "kvasir_storage_corrupt_total", "Objects dropped for a wrong checksum.", counters.corrupt);
         counter(
                 families,
+                "kvasir_storage_moved_total",
+                "Objects moved inside DRAM, so that their region's memory can be used for other sizes.",
+                counters.moved);
+        counter(
+                families,
                 "kvasir_storage_regions_ruined_total",
                 "Regions given up because an engine truncated their files or punched holes in them.",
                 counters.regionsRuined);

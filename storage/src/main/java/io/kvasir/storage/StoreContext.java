@@ -55,9 +55,13 @@ public final class StoreContext {
     /** As many as the link takes offers. */
     private static final int REPLICAS = 4096;
 
+    private static final long LEAST_REGION = 64 << 10;
+    /** Allocating and mapping one takes a fraction of a second at most, and a terabyte of them can be mapped. */
+    private static final long MOST_REGION = 64 << 20;
+
     private Path dramDirectory;
     private long dramCapacity;
-    private long regionBytes = 256L << 20;
+    private long regionBytes;
     private SsdTier.Context ssd;
     private long ssdInFlight;
     private long linkInFlight;
@@ -98,14 +102,16 @@ public final class StoreContext {
         return dramCapacity;
     }
 
-    /** Size of a region file; a sixteenth of the capacity when that is less. */
+    /** The largest size of a region file; a sixteenth of the capacity when that is less. 0: chosen by the capacity. */
     public StoreContext regionBytes(final long bytes) {
         regionBytes = bytes;
         return this;
     }
 
     public long regionBytes() {
-        return Math.min(regionBytes, Math.max(SizeClass.PAGE, dramCapacity / 16 & -SizeClass.PAGE));
+        final long chosen = Math.clamp(dramCapacity / 128 & -SizeClass.PAGE, LEAST_REGION, MOST_REGION);
+        return Math.min(
+                regionBytes > 0 ? regionBytes : chosen, Math.max(SizeClass.PAGE, dramCapacity / 16 & -SizeClass.PAGE));
     }
 
     /** Null: no SSD tier. The store sets its completions, listener and clock. */

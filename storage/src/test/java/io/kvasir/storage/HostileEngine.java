@@ -256,7 +256,8 @@ final class HostileEngine {
     }
 
     private void damage() throws IOException {
-        standsStillAtNs = System.nanoTime();
+        // What the node does every few milliseconds it does once more.
+        standsStillAtNs = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(20);
         for (final Path file : node.dataFiles()) {
             if (damage.equals("truncate")) {
                 try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {

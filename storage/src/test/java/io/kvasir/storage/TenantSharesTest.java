@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -39,6 +40,8 @@ class TenantSharesTest {
     private Attachment flood;
     private SimulatedEngine flooding;
     private long next = FLOOD;
+    /** The clock goes on by a millisecond with each object of the flood: a region that was filled just now is left alone for a moment. */
+    private long aheadNs;
 
     @BeforeEach
     void open() throws IOException {
@@ -62,9 +65,15 @@ class TenantSharesTest {
                 .dramDirectory(root.resolve("arena"))
                 .dramCapacity(capacity)
                 .regionBytes(REGION)
+                .nanoClock(this::nowNs)
+                .clock(() -> TimeUnit.NANOSECONDS.toMillis(nowNs()))
                 .tenantShares(shares));
         flooding = new SimulatedEngine(fixture.store, fixture.store.engines().openTenant("flood", -1));
         flood = flooding.attachment;
+    }
+
+    private long nowNs() {
+        return System.nanoTime() + aheadNs;
     }
 
     private void stop() throws IOException {
@@ -90,6 +99,7 @@ class TenantSharesTest {
 
     /** One object more; its status. */
     private byte flood(final int length) {
+        aheadNs += TimeUnit.MILLISECONDS.toNanos(1);
         final ReservedSlots reserved = fixture.reserve(flood, length, next++);
         final byte status = reserved.slots()[SlotRecord.STATUS];
         return status == SlotStatus.GRANTED
@@ -136,7 +146,8 @@ class TenantSharesTest {
         start(CAPACITY, Map.of("tests", dram(REGION, CAPACITY)));
         storeAll();
         floodWithTinyObjects(3000);
-        assertEquals(REGION, account("tests").regionBytes());
+        final long left = account("tests").regionBytes();
+        assertTrue(left >= REGION && left < 2 * REGION, left + " bytes of regions are left");
     }
 
     @Test
@@ -174,7 +185,7 @@ class TenantSharesTest {
             assertEquals(SlotStatus.COMMITTED, flood(i % 3 == 0 ? LENGTH : 1 + i % 7 * 4 * KIB));
             assertTrue(account("flood").regionBytes() <= most, "the maximum");
         }
-        assertEquals(most, account("flood").regionBytes());
+        assertTrue(account("flood").regionBytes() > most - REGION, "what it may have");
         assertAllThere();
     }
 
@@ -229,7 +240,8 @@ class TenantSharesTest {
         assertTrue(account("flood").regionBytes() > CAPACITY / 2);
         stop();
         start(CAPACITY, Map.of("flood", dram(0, CAPACITY / 2)));
-        assertEquals(CAPACITY / 2, account("flood").regionBytes());
+        final long left = account("flood").regionBytes();
+        assertTrue(left <= CAPACITY / 2 && left > CAPACITY / 2 - REGION, left + " bytes of regions are left");
         assertTrue(account("flood").dramBytes() > 0);
         assertEquals(fixture.store.admin().dramUsedBytes(), account("flood").dramBytes());
     }

@@ -149,8 +149,8 @@ final class ConfigReader {
                     "it must be at most " + ByteSize.human(most) + ": " + need.describe(limit.get())
                             + "; more would be killed by the kernel. Lower it, or raise the limit");
         }
-        final long region = size("dram.region");
-        if (region < 1 << 20) {
+        final long region = AUTO.equals(text("dram.region")) ? 0 : size("dram.region");
+        if (region != 0 && region < 1 << 20) {
             problem("dram.region", "it must be at least 1MiB");
         }
         return new NodeConfig.Dram(directory, capacity, region, PolicyKind.parse(text("dram.policy")));

@@ -172,6 +172,7 @@ class ConfigLoaderTest {
         final Path file = write("""
                 dram:
                   capacity: 64MiB
+                  region: 4MiB
                 tenants:
                   - name: a
                     user: root
@@ -186,16 +187,16 @@ class ConfigLoaderTest {
         final List<String> problems = problems(file, NO_ENVIRONMENT);
         assertEquals(
                 List.of(
-                        file + ":4: tenants; tenant b has dram.min 26843545 bytes above its dram.max 20132659",
+                        file + ":5: tenants; tenant b has dram.min 26843545 bytes above its dram.max 20132659",
                         file
-                                + ":4: tenants; tenant b has dram.max 20132659 bytes; DRAM is given in whole regions of 4194304"
+                                + ":5: tenants; tenant b has dram.max 20132659 bytes; DRAM is given in whole regions of 4194304"
                                 + " bytes, and that has to hold at least one and those of dram.min 26843545: raise it, or"
                                 + " lower dram.region",
                         file
-                                + ":4: tenants; tenant c has dram.max 1048576 bytes; DRAM is given in whole regions of 4194304"
+                                + ":5: tenants; tenant c has dram.max 1048576 bytes; DRAM is given in whole regions of 4194304"
                                 + " bytes, and that has to hold at least one and those of dram.min 0: raise it, or lower"
                                 + " dram.region",
-                        file + ":4: tenants; the dram.min of all tenants are 71303168 bytes in whole regions of 4194304"
+                        file + ":5: tenants; the dram.min of all tenants are 71303168 bytes in whole regions of 4194304"
                                 + " (a 41943040, b 26843545), and dram.capacity is 67108864: lower them, or raise"
                                 + " dram.capacity"),
                 problems);

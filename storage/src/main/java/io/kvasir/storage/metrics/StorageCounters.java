@@ -37,6 +37,8 @@ public final class StorageCounters {
     public final LongAdder evictedClean = new LongAdder();
     /** Left DRAM, and with it the node: the SSD was too slow or full, or there is none. */
     public final LongAdder evictedUndemoted = new LongAdder();
+    /** Moved to another slot, so that their region's memory can have slots of another size. */
+    public final LongAdder moved = new LongAdder();
     /** Taken over from an earlier node's regions. */
     public final LongAdder adopted = new LongAdder();
 

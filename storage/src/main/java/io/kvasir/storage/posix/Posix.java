@@ -42,6 +42,9 @@ public final class Posix {
     public static final int MAX_SEGMENTS = 1024;
 
     private static final int EINTR = 4;
+    /** FALLOC_FL_PUNCH_HOLE with FALLOC_FL_KEEP_SIZE. */
+    private static final int PUNCH_HOLE = 3;
+
     private static final int PROT_NONE = 0;
     private static final int PROT_READ_WRITE = 3;
     private static final int PROT_READ_EXECUTE = 5;
@@ -72,6 +75,8 @@ public final class Posix {
             Linker.Option.firstVariadicArg(2));
     private static final MethodHandle CLOSE = bind("close", FunctionDescriptor.of(INT, INT));
     private static final MethodHandle FALLOCATE = bind("posix_fallocate", FunctionDescriptor.of(INT, INT, LONG, LONG));
+    private static final MethodHandle FALLOCATE_MODE =
+            bind("fallocate", FunctionDescriptor.of(INT, INT, INT, LONG, LONG));
     private static final MethodHandle PREAD = bind("pread", FunctionDescriptor.of(LONG, INT, PTR, LONG, LONG));
     private static final MethodHandle PWRITE = bind("pwrite", FunctionDescriptor.of(LONG, INT, PTR, LONG, LONG));
     private static final MethodHandle PWRITEV = bind("pwritev", FunctionDescriptor.of(LONG, INT, PTR, INT, LONG));
@@ -157,6 +162,11 @@ public final class Posix {
         } catch (final Throwable e) {
             throw unexpected(e);
         }
+    }
+
+    /** Takes the blocks of the first {@code bytes} away; they read as zeros, and the file's size stays. */
+    public static void punch(final int fd, final long bytes) throws PosixException {
+        check("fallocate", () -> (int) FALLOCATE_MODE.invokeExact(SCRATCH.get().errno, fd, PUNCH_HOLE, 0L, bytes));
     }
 
     /** Fills {@code destination} from the file, or throws; an end of file before that is EIO. */

@@ -67,6 +67,11 @@ public final class TenantAccount {
         return regionBytes - bytes >= guaranteed;
     }
 
+    /** True when it keeps its minimum of DRAM in objects without so many bytes of slots. */
+    public boolean maySpareSlots(final long bytes) {
+        return dramBytes - bytes >= guaranteed;
+    }
+
     /** False when so many more bytes on SSD would exceed the maximum. */
     public boolean mayWrite(final long more) {
         return ssdBytes + more <= share.ssdMax();

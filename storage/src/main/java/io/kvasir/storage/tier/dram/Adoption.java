@@ -47,11 +47,12 @@ final class Adoption {
                         "{} is smaller than before: region {} is dropped",
                         beyondShare ? "dram.max of tenant " + tenant.name : "dram.capacity",
                         region.id);
-                files.delete(files.retire(region).file());
+                region.headers.retire();
+                files.remove(region);
                 region.close();
                 continue;
             }
-            regions.add(region);
+            regions.adopt(region);
             for (int slot = region.slots - 1; slot >= 0; slot--) {
                 adoptSlot(region, slot);
             }

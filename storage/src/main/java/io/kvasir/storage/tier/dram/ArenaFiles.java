@@ -6,6 +6,8 @@ import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
@@ -24,7 +26,8 @@ import org.slf4j.LoggerFactory;
 /**
  * The arena's files: {@code arena.lock} keeps a second node out; {@code spare/} holds payload files that are allocated
  * and not yet cut; {@code tenants/NAME/} holds a tenant's regions and lock files. Every payload file is allocated in full
- * before it is mapped and never truncated. Owned by {@link DramTier}; only {@link #allocateSpare} runs elsewhere.
+ * before it is mapped and never truncated. Owned by {@link DramTier}; {@link RegionMaker} makes and removes
+ * files elsewhere.
  */
 final class ArenaFiles implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(ArenaFiles.class);
@@ -251,6 +254,12 @@ final class ArenaFiles implements AutoCloseable {
                 continue;
             }
             final Path dataFile = tenant.path.resolve(fileName.substring(0, fileName.length() - HEAD.length()) + DATA);
+            if (wasRetired(headerFile)) {
+                // The node ended before it had removed the files.
+                delete(headerFile);
+                delete(dataFile);
+                continue;
+            }
             try {
                 final Region region = adopt(tenant, headerFile, dataFile);
                 if (region != null) {
@@ -289,7 +298,6 @@ final class ArenaFiles implements AutoCloseable {
             final HeaderTable headers = new HeaderTable(map(headerFile, memory));
             final HeaderTable.Preamble preamble = headers.readPreamble();
             if (preamble == null
-                    || headers.isRetired()
                     || preamble.slots() < 1
                     || preamble.slotBytes() < 1
                     || preamble.slotBytes() > preamble.dataBytes() / preamble.slots()
@@ -315,19 +323,32 @@ final class ArenaFiles implements AutoCloseable {
         }
     }
 
+    private static boolean wasRetired(final Path headerFile) {
+        try {
+            return isOwnFile(headerFile) && isOdd(headerFile, HeaderTable.REGION_STAMP);
+        } catch (final IOException unreadable) {
+            LOG.debug("header file cannot be read", unreadable);
+            return false;
+        }
+    }
+
+    private static boolean isOdd(final Path file, final long at) throws IOException {
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ, LinkOption.NOFOLLOW_LINKS)) {
+            final ByteBuffer word = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+            return channel.read(word, at) == Long.BYTES && (word.getLong(0) & 1) != 0;
+        }
+    }
+
     private static boolean isOwnFile(final Path file) throws IOException {
         return Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)
                 && Posix.user() == (Integer) Files.getAttribute(file, "unix:uid", LinkOption.NOFOLLOW_LINKS);
     }
 
-    /**
-     * Ends a region for every engine that has it mapped; its payload file becomes a spare of the same tenant. The caller
-     * closes the region, which takes long for a large one.
-     */
-    Spare retire(final Region region) {
-        region.headers.retire();
+    /** Removes the files of a region whose header says that it is retired. */
+    void remove(final Region region) {
+        // In this order: a payload file without a header is nobody's at the next start.
         delete(region.headerFile);
-        return new Spare(region.dataFile, region.dataBytes());
+        delete(region.dataFile);
     }
 
     void delete(final Path file) {

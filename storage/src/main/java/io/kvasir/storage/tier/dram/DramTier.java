@@ -68,7 +68,7 @@ public final class DramTier implements AddressableTier, AutoCloseable {
                 ? new TenantOrder(context.accounts().configured())
                 : null;
         files = new ArenaFiles(context.directory());
-        regions = new Regions(context, files, entries, new Victims(entries, policy, order, context), this::evict);
+        regions = new Regions(context, files, this, entries, new Victims(entries, policy, order, context), this::evict);
         try {
             final Adoption adoption = new Adoption(this, context, files, regions, attachments);
             for (final String tenant : files.tenants()) {
@@ -334,7 +334,8 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         return regions.get(ObjectTable.file(place)).entryOf[ObjectTable.slot(place)];
     }
 
-    private int dropIfExpired(final int entry) {
+    /** The entry, or {@link #NONE} when it had expired and is gone. */
+    int dropIfExpired(final int entry) {
         if (entry != NONE && entries.state[entry] == Entries.COMMITTED) {
             final long expiry = headers(entry).expiry(entries.slot[entry]);
             if (expiry != 0
@@ -572,11 +573,8 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         if (object == ObjectTable.FULL || table.isIn(object, TierKind.DRAM)) {
             return NO_ROOM;
         }
-        final int slot = region.takeFree();
-        region.headers.describe(slot, namespace, key, shard, length, writer, codec);
-        final long generation = HeaderTable.generation(region.headers.stamp(slot)) + 1;
-        region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.RESERVED));
-        region.reserved(writer);
+        final int slot = take(region, namespace, key, shard, length, writer, codec);
+        region.used(context.clock().time());
         if (attachment != null) {
             attachment.reservedBytes += region.slotBytes;
             tenant.account.reserved(region.slotBytes);
@@ -586,6 +584,22 @@ public final class DramTier implements AddressableTier, AutoCloseable {
             writing++;
         }
         return insert(region, slot, object, ObjectId.hash64(namespace, key, shard), Entries.WRITING);
+    }
+
+    private int take(
+            final Region region,
+            final Hash256 namespace,
+            final Hash256 key,
+            final Shard shard,
+            final long length,
+            final long writer,
+            final int codec) {
+        final int slot = region.takeFree();
+        region.headers.describe(slot, namespace, key, shard, length, writer, codec);
+        final long generation = HeaderTable.generation(region.headers.stamp(slot)) + 1;
+        region.headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.RESERVED));
+        region.reserved(writer);
+        return slot;
     }
 
     /**
@@ -753,12 +767,51 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         drop(entry);
     }
 
-    /** Polls the allocation of further regions; true when something happened. */
+    /** True when something happened. */
     public boolean poll() {
         if (!ruined.isEmpty()) {
             ruined.removeIf(this::discard);
         }
         return regions.poll();
+    }
+
+    // ---- moving
+
+    /** True when it can get another slot: nobody holds it, and its bytes can be checked. */
+    boolean isMovable(final int entry) {
+        return isReadable(entry) && entries.holds[entry] == 0 && isSummed(entry);
+    }
+
+    /** A slot into which the object is copied. Until {@link #move} or {@link #abortMove} it is the node's own to write. */
+    int reserveMove(final int entry, final Region into) {
+        final ObjectId id = id(entry);
+        return take(into, id.namespace(), id.key(), id.shard(), length(entry), Region.NODE, codec(entry));
+    }
+
+    /** The copy is whole: from now on the object has the new slot, and the old one is free. The entry stays what it was. */
+    void move(final int entry, final Region into, final int slot) {
+        assert isMovable(entry) : "an object was moved from under its reader";
+        final Region from = entries.region[entry];
+        final int old = entries.slot[entry];
+        final HeaderTable headers = into.headers;
+        final long generation = HeaderTable.generation(headers.stamp(slot)) + 1;
+        headers.setCrc32c(slot, crc32c(entry));
+        headers.seal(slot, parent(entry), chunkIndex(entry), priority(entry), expiry(entry), generation);
+        // A node that ends between here and the end of this call leaves the object twice, and the next one takes one.
+        headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.COMMITTED));
+        into.unreserved();
+        into.entryOf[slot] = entry;
+        from.entryOf[old] = Region.NO_ENTRY;
+        entries.region[entry] = into;
+        entries.slot[entry] = slot;
+        table.dramPlace(entries.object[entry], ObjectTable.place(into.id, slot));
+        from.free(old);
+        context.counters().moved.increment();
+    }
+
+    void abortMove(final Region into, final int slot) {
+        into.unreserved();
+        into.free(slot);
     }
 
     // ---- damage
@@ -778,7 +831,7 @@ public final class DramTier implements AddressableTier, AutoCloseable {
         return entries.region[entry].isRuined();
     }
 
-    private boolean inspect(final Region region) {
+    boolean inspect(final Region region) {
         if (region.isRuined()) {
             return true;
         }
@@ -809,7 +862,8 @@ public final class DramTier implements AddressableTier, AutoCloseable {
     }
 
     private boolean discard(final Region region) {
-        if (!region.isIdle()) {
+        // A region that is being emptied ends with what is under way.
+        if (!region.isIdle() || region.isEmptying()) {
             return false;
         }
         regions.discard(region);

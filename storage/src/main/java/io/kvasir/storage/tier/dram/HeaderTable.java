@@ -23,7 +23,7 @@ final class HeaderTable {
     private static final long MAGIC = 0x3148_5249_5341_564bL; // "KVASIRH1", little-endian
     private static final int LAYOUT = 1;
     private static final int PREAMBLE_SUMMED = 40;
-    private static final int REGION_STAMP = 64;
+    static final int REGION_STAMP = 64;
 
     private static final int CHECKSUM = 8;
     private static final int LENGTH = 16;
@@ -99,10 +99,6 @@ final class HeaderTable {
     /** From now on, engines that still have this region mapped read nothing from it. */
     void retire() {
         WORD.setRelease(file, (long) REGION_STAMP, file.get(LONG, REGION_STAMP) | 1);
-    }
-
-    boolean isRetired() {
-        return (file.get(LONG, REGION_STAMP) & 1) != 0;
     }
 
     private long preambleCrc() {

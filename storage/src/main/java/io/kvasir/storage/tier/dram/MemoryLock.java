@@ -30,7 +30,7 @@ final class MemoryLock {
     }
 
     /** False when it cannot be locked; after the first time nothing is tried any more. */
-    boolean lock(final MemorySegment segment) {
+    synchronized boolean lock(final MemorySegment segment) {
         if (!refused) {
             try {
                 refused = (int) MLOCK.invokeExact(segment, segment.byteSize()) != 0;

@@ -69,6 +69,20 @@ public final class Payload implements SlotBytes {
         return (int) crc.getValue();
     }
 
+    /** Copies the first {@code length} bytes into another slot; CRC32C of what was copied. */
+    int copy(final Payload into, final long length) throws PosixException {
+        check(0, length);
+        final CRC32C crc = new CRC32C();
+        final MemorySegment buffer = BUFFER.get();
+        for (long at = 0; at < length; at += PIECE) {
+            final MemorySegment piece = buffer.asSlice(0, Math.min(PIECE, length - at));
+            file.read(offset + at, piece);
+            crc.update(piece.asByteBuffer());
+            into.write(at, piece);
+        }
+        return (int) crc.getValue();
+    }
+
     /** For system calls, which answer EFAULT where the bytes are gone. A touch by this process may end it. */
     public MemorySegment forSystemCalls() {
         return file.mapped(offset, bytes);

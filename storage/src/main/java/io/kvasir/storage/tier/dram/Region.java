@@ -8,6 +8,9 @@ import java.util.Arrays;
 /**
  * A payload file cut into slots of one size, for one tenant, with its header table. Keeps which slots are free and who
  * writes here; owned by {@link DramTier}.
+ *
+ * <p>A region is open, and gives its free slots; or it is being emptied, or ruined, and gives none; or it is retired, and
+ * never gives one again.
  */
 final class Region {
     static final int NO_ENTRY = -1;
@@ -30,13 +33,23 @@ final class Region {
     /** Says again what {@link #free} says, so that a slot that is free twice, or free and some object's, is noticed. */
     private final boolean[] isFree;
 
+    /** Behind the slot that {@link Victims#hidden} gave last. */
+    int hiddenTaken;
+
     private int freeCount;
     private int reserved;
     private int quarantined;
     private int held;
     private long writer = NODE;
+    /** Where it gives its slots; null before it is one of the tier's, and once it is retired. */
+    private Pool pool;
+
+    private boolean retired;
+    private boolean emptying;
     /** The payload file is not what it was. */
     private boolean ruined;
+
+    private long usedMs;
 
     Region(
             final int id,
@@ -92,8 +105,64 @@ final class Region {
 
     /** No slot is given out any more, and the region ends when nobody writes or reads here. */
     void ruined() {
+        if (isOpen() && pool != null) {
+            pool.withdraw(this);
+        }
         ruined = true;
         data.trim();
+    }
+
+    // ---- whether it gives slots
+
+    void join(final Pool given) {
+        pool = given;
+        if (isOpen()) {
+            pool.offer(this);
+        }
+    }
+
+    /** It is retired. */
+    void leave() {
+        if (isOpen()) {
+            pool.withdraw(this);
+        }
+        pool = null;
+        retired = true;
+    }
+
+    Pool pool() {
+        return pool;
+    }
+
+    private boolean isOpen() {
+        return !ruined && !emptying && !retired;
+    }
+
+    boolean isEmptying() {
+        return emptying;
+    }
+
+    /** Objects are being moved out, so no slot is given to another one; or that has ended. */
+    void emptying(final boolean now) {
+        if (now == emptying) {
+            return;
+        }
+        if (isOpen()) {
+            pool.withdraw(this);
+        }
+        emptying = now;
+        if (isOpen()) {
+            pool.offer(this);
+        }
+    }
+
+    /** When it last came to have another object, or was found to be no region to empty. */
+    long usedMs() {
+        return usedMs;
+    }
+
+    void used(final long nowMs) {
+        usedMs = nowMs;
     }
 
     boolean isRuined() {
@@ -113,6 +182,9 @@ final class Region {
             throw new IllegalStateException("slot " + slot + " of region " + id + " was free and is not");
         }
         isFree[slot] = false;
+        if (pool != null) {
+            pool.taken(this);
+        }
         return slot;
     }
 
@@ -124,6 +196,9 @@ final class Region {
         }
         isFree[slot] = true;
         free[freeCount++] = slot;
+        if (pool != null && isOpen()) {
+            pool.freed(this);
+        }
     }
 
     boolean isFree(final int slot) {
@@ -142,7 +217,7 @@ final class Region {
     }
 
     boolean hasFree() {
-        return freeCount > 0 && !ruined;
+        return freeCount > 0 && isOpen();
     }
 
     /** True when this attachment may be given slots here: one attachment writes in a region at a time. */
@@ -190,7 +265,18 @@ final class Region {
     }
 
     boolean isEmpty() {
-        return freeCount == slots && !ruined;
+        return freeCount == slots;
+    }
+
+    /** Slots that are not free. */
+    int liveSlots() {
+        return slots - freeCount;
+    }
+
+    /** Gives the memory back, also where an engine that has retired nothing yet still maps the file. */
+    void release() {
+        data.punch();
+        close();
     }
 
     void close() {

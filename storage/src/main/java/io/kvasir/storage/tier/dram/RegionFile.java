@@ -118,6 +118,15 @@ final class RegionFile implements AutoCloseable {
         }
     }
 
+    /** Nobody needs the bytes any more: the memory goes back even while somebody has the file mapped. */
+    void punch() {
+        try {
+            Posix.punch(fd, bytes());
+        } catch (final PosixException failure) {
+            LOG.warn("the memory of a retired region is kept as long as an engine maps it: {}", failure.getMessage());
+        }
+    }
+
     /** A number of a closed file may already be another one's. */
     private void requireOpen() {
         if (!mapped.scope().isAlive()) {

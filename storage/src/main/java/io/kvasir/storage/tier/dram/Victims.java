@@ -7,6 +7,7 @@ import io.kvasir.storage.policy.TenantOrder;
 import io.kvasir.storage.policy.VictimSearch;
 import io.kvasir.storage.policy.VictimSearch.Verdict;
 import io.kvasir.storage.tenant.TenantAccount;
+import org.agrona.collections.IntArrayList;
 import org.agrona.collections.IntHashSet;
 
 /**
@@ -29,6 +30,9 @@ final class Victims {
     /** Searches in a tenant's own order after one in the order of all met none of its objects. */
     private static final int OWN_SEARCHES = 64;
 
+    /** Objects of other pools that are evicted at once. */
+    private static final int COLDER = 512;
+
     /** Whose regions may be taken for a tenant; never what another one has of its minimum. */
     enum From {
         ALL,
@@ -46,13 +50,19 @@ final class Victims {
     /** Null: no tenant has a minimum or a maximum. */
     private final TenantOrder.Walk own;
 
-    /** Behind the slot that {@link #hidden} gave last. */
-    private int hiddenTaken;
-
     /** The best region that {@link #regionToMove} has seen, and the bytes that would be lost with it. */
     private Region least;
 
     private long leastLost;
+
+    /** Objects of other pools that the last search met before one of its own, the coldest first. */
+    private final IntArrayList colder = new IntArrayList();
+
+    private final IntHashSet colderSeen = new IntHashSet();
+    private long colderBytes;
+    private boolean ownMet;
+    /** For which the last search was. */
+    private TenantArena finding;
 
     /** @param order null: no tenant has a minimum or a maximum */
     Victims(final Entries entries, final CopiesFirst policy, final TenantOrder order, final DramContext context) {
@@ -70,8 +80,14 @@ final class Victims {
      *
      * <p>A region that this writer has already is preferred, so that a batch does not close many regions to others.
      */
-    int find(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
-        final VictimSearch.Candidates candidates = entry -> judge(entry, tenant, slotBytes, writer, evicts);
+    int find(final Pool pool, final long writer, final Eviction evicts, final From from) {
+        colder.clear();
+        colderSeen.clear();
+        colderBytes = 0;
+        ownMet = false;
+        final TenantArena tenant = pool.tenant;
+        finding = tenant;
+        final VictimSearch.Candidates candidates = entry -> judge(entry, pool, writer, evicts, from);
         if (own == null) {
             return search.find(candidates, () -> mayLose(evicts));
         }
@@ -94,29 +110,76 @@ final class Victims {
      * An object of this size of the tenant's own regions, in no order, for when thousands of colder objects of other sizes
      * come before all of them and stay; {@link Entries#NONE} when none can go.
      */
-    int hidden(final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
+    int hidden(final Pool pool, final long writer, final Eviction evicts) {
         int lost = NONE;
         int looked = 0;
-        for (final Region region : tenant.regions) {
-            if (region.slotBytes != slotBytes || region.isRuined() || search.left() <= 0) {
+        for (final Region region : pool.regions()) {
+            if (region.isRuined() || search.left() <= 0) {
                 continue;
             }
-            search.spend(region.slots / SLOTS_OF_A_STEP);
+            search.spend(1 + region.slots / SLOTS_OF_A_STEP);
             for (int i = 0; i < region.slots && looked < LOOKED_AT; i++, looked++) {
-                // From another slot each time: what was put into the last one is not taken for the next.
-                final int entry = region.entryOf[(i + hiddenTaken) % region.slots];
+                final int slot = (region.hiddenTaken + i) % region.slots;
+                final int entry = region.entryOf[slot];
                 if (entry == NONE || entries.state[entry] == Entries.WRITING) {
                     continue;
                 }
-                final Verdict verdict = judge(entry, tenant, slotBytes, writer, evicts);
+                final Verdict verdict = judge(entry, pool, writer, evicts, From.ITSELF);
                 if (verdict.compareTo(Verdict.FITS) >= 0) {
-                    hiddenTaken = entries.slot[entry] + 1;
+                    // What is put there now is not taken before all others had their turn.
+                    region.hiddenTaken = slot + 1;
+                    if (region.hiddenTaken == region.slots) {
+                        region.hiddenTaken = 0;
+                        pool.last(region);
+                    }
                     return entry;
                 }
                 lost = lost == NONE && verdict == Verdict.LOST ? entry : lost;
             }
         }
         return lost != NONE && mayLose(evicts) ? lost : NONE;
+    }
+
+    /**
+     * Evicts what the last {@link #find} met in other pools, when that was more than a region's bytes before it met an
+     * object of its own pool, or when it met none: else the pool that is used most would never get what others do not use.
+     *
+     * @return whether it did; then what was found stays
+     */
+    boolean evictColder(final Regions.Evictor evictor) {
+        if (colder.isEmpty() || (ownMet && colderBytes < context.regionBytes())) {
+            return false;
+        }
+        boolean evicted = false;
+        for (int i = 0; i < colder.size(); i++) {
+            final int entry = colder.getInt(i);
+            final Region region = entries.region[entry];
+            if (region.tenant.account.maySpareSlots(region.slotBytes) || region.tenant == finding) {
+                evictor.evict(entry);
+                evicted = true;
+            }
+        }
+        return evicted;
+    }
+
+    private void met(final int entry, final Region region, final Eviction evicts, final From from) {
+        if (ownMet
+                || colderBytes >= context.regionBytes()
+                || colder.size() >= COLDER
+                || !mayGo(entry)
+                || region.isRuined()
+                // What is leased or written keeps its region, so that space in it would be of no use.
+                || !region.isIdle()
+                || !(region.tenant == finding
+                        || (from != From.ITSELF && region.tenant.account.maySpareSlots(region.slotBytes)))) {
+            return;
+        }
+        final boolean goes =
+                isSafe(entry) || (evicts.isAnything() && (!context.demotes().getAsBoolean() || isNeverSaved(region)));
+        if (goes && colderSeen.add(entry)) {
+            colder.addInt(entry);
+            colderBytes += region.slotBytes;
+        }
     }
 
     /** For the searches of one call, {@link #regionToMove} included. */
@@ -143,22 +206,28 @@ final class Victims {
         return !region.tenant.account.mayWrite(region.slotBytes);
     }
 
-    private Verdict judge(
-            final int entry, final TenantArena tenant, final long slotBytes, final long writer, final Eviction evicts) {
+    private Verdict judge(final int entry, final Pool pool, final long writer, final Eviction evicts, final From from) {
         final Region region = entries.region[entry];
-        if (region.slotBytes != slotBytes || region.tenant != tenant || entries.pinned[entry]) {
+        if (region.pool() != pool) {
+            met(entry, region, evicts, from);
             return Verdict.NEVER;
         }
-        if (!region.admits(writer) || !mayGo(entry)) {
+        if (entries.pinned[entry]) {
+            return Verdict.NEVER;
+        }
+        // A slot of a region that is being emptied is given to nobody.
+        if (region.isEmptying() || !region.admits(writer) || !mayGo(entry)) {
             return Verdict.LATER;
         }
         if (evicts.isAnything() && !context.demotes().getAsBoolean()) {
             // No tier below: whatever goes is gone, so the first that can go is taken.
+            ownMet = true;
             return Verdict.BEST;
         }
         if (!isSafe(entry) && !(evicts.isAnything() && isNeverSaved(region))) {
             return Verdict.LOST;
         }
+        ownMet = true;
         return region.isWrittenBy(writer) ? Verdict.BEST : Verdict.FITS;
     }
 

@@ -134,6 +134,15 @@ def test_environments_of_engines_are_made_while_other_parts_run(monkeypatch: pyt
     assert {made.obstacle(environment) for environment in engine_environments()} == {""}
 
 
+def test_suites_that_hold_deadlines_have_the_machine_for_themselves(tmp_path: Path) -> None:
+    for tree in ("client", "ops/python", "router"):
+        (tmp_path / tree).mkdir(parents=True)
+    found = parts(tmp_path, False, lambda environment: "")
+    sharing = {each.name for each in found if each.shares_machine}
+    assert not sharing & {"tests (Java)", "tests (client)", "tests (ops/python)", "format (Java)"}
+    assert sharing >= {"tests (router)", "engine (vLLM 0.32.0)", "engine (SGLang 0.5.23)"}
+
+
 def test_quick_leaves_out_the_same_in_java_and_python(tmp_path: Path) -> None:
     (tmp_path / "ops" / "python").mkdir(parents=True)
     quick = {found.name: found.command for found in parts(tmp_path, quick=True)}

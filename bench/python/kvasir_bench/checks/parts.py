@@ -28,6 +28,8 @@ NOT_QUICK = ("slow", "integration")
 ENGINE = "engine"
 # Of those, what does not depend on the engine's version: only the newest that is given runs it.
 ONE_VERSION = "one_version"
+# Their tests hold deadlines of nodes that are paused and killed, and have the machine for themselves.
+ALONE = ("client", "ops/python")
 # What a tree's tests run with beside its own sources.
 BESIDE = {"connector-vllm": (), "connector-sglang": (), "router": ("connector-vllm",)}
 ENGINE_BOUND_S = 3600.0
@@ -158,6 +160,7 @@ def _pytest(home: Path, tree: str, quick: bool) -> Part:
         900,
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
+        shares_machine=tree not in ALONE,
         environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
     )
 
@@ -173,6 +176,7 @@ def _conformance(home: Path) -> Part:
         reports=lambda: [report] if report.is_file() else [],
         has_tests=True,
         unavailable=conformance.unavailable(home),
+        shares_machine=True,
         environment={"PYTHONUNBUFFERED": "1", "KVASIR_HOME": os.fspath(home)},
     )
 

@@ -408,7 +408,7 @@ final class SsdShelf implements Tier, SsdListener {
                 return;
             }
             case ReadOutcome.Corrupt() -> counters.corrupt.increment();
-            case ReadOutcome.Failed(String reason) -> {
+            case ReadOutcome.Failed(String reason, boolean ofMedium) -> {
                 LOG.warn("reading {} from SSD failed: {}", id, reason);
                 counters.faults.increment();
             }

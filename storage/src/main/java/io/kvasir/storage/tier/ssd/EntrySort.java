@@ -12,6 +12,8 @@ import java.util.function.IntToLongFunction;
 final class EntrySort implements AutoCloseable {
     private static final int BITS = 16;
     private static final int BUCKETS = 1 << BITS;
+    /** For each entry. */
+    static final int BYTES = 2 * Integer.BYTES;
 
     private final Arena arena = Arena.ofShared();
     private final IntToLongFunction key;

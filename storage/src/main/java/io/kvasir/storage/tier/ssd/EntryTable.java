@@ -1,6 +1,5 @@
 package io.kvasir.storage.tier.ssd;
 
-import static io.kvasir.storage.tier.ssd.SlotHeader.BODY_BYTES;
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 import static io.kvasir.storage.tier.ssd.SlotHeader.LONG;
 
@@ -13,8 +12,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Every object of the tier, off-heap, 176 bytes each: its body (see {@link SlotHeader}), its place, its state, how
- * many read it, and its neighbors in the order of eviction. Entries are small dense integers. {@link TierState} owns it and holds its lock around every call.
+ * Every object of the tier, off-heap, 112 bytes each: its id, its length, its place, what it continues, its state, how many
+ * read it, and its neighbors in the order of eviction. What else is known of it lies beside it on disk ({@link SlotHeader}).
+ * Entries are small dense integers. {@link TierState} owns it and holds its lock around every call.
  */
 final class EntryTable implements AutoCloseable {
     /** A slot is taken, its bytes are on the way. */
@@ -26,13 +26,17 @@ final class EntryTable implements AutoCloseable {
     /** Its removal is durable; readers still hold its place. */
     static final int DELETED = 4;
 
-    private static final int EXTENT = BODY_BYTES;
-    private static final int SLOT = BODY_BYTES + 4;
-    private static final int READERS = BODY_BYTES + 8;
-    private static final int STATE = BODY_BYTES + 12;
-    private static final int COLDER = BODY_BYTES + 16;
-    private static final int WARMER = BODY_BYTES + 20;
-    static final int BYTES = BODY_BYTES + 24;
+    private static final int LENGTH = SlotHeader.ID_BYTES;
+    private static final int EXTENT = LENGTH + 4;
+    private static final int SLOT = LENGTH + 8;
+    /** The state, and above it how many read. */
+    private static final int USE = LENGTH + 12;
+
+    private static final int COLDER = LENGTH + 16;
+    private static final int WARMER = LENGTH + 20;
+    private static final int PARENT = LENGTH + 24;
+    static final int BYTES = LENGTH + 32;
+    private static final int STATE_BITS = 3;
     private static final int NONE = -1;
     private static final int CHUNK_BITS = 12;
     private static final int CHUNK_MASK = (1 << CHUNK_BITS) - 1;
@@ -44,7 +48,23 @@ final class EntryTable implements AutoCloseable {
 
     private int next;
 
-    int add() {
+    /** An entry in no state, without a place. */
+    int add(final ObjectId id, final long length, final Hash256 parent) {
+        final int entry = take();
+        SlotHeader.writeId(chunk(entry), offset(entry), id);
+        describe(entry, length, parent);
+        return entry;
+    }
+
+    /** As {@link #add}, with an id as it lies on disk. */
+    int add(final MemorySegment ids, final long from, final long length, final Hash256 parent) {
+        final int entry = take();
+        MemorySegment.copy(ids, from, chunk(entry), offset(entry), SlotHeader.ID_BYTES);
+        describe(entry, length, parent);
+        return entry;
+    }
+
+    private int take() {
         if (free != NONE) {
             final int entry = free;
             free = colder(entry);
@@ -56,17 +76,23 @@ final class EntryTable implements AutoCloseable {
         return next++;
     }
 
+    private void describe(final int entry, final long length, final Hash256 parent) {
+        set(entry, LENGTH, Math.toIntExact(length));
+        set(entry, USE, 0);
+        chunk(entry).set(LONG, offset(entry) + PARENT, parent.equals(Hash256.ZERO) ? 0 : hash(entry, parent));
+    }
+
     void remove(final int entry) {
-        set(entry, STATE, 0);
+        set(entry, USE, 0);
         colder(entry, free);
         free = entry;
     }
 
-    MemorySegment chunk(final int entry) {
+    private MemorySegment chunk(final int entry) {
         return chunks.get(entry >>> CHUNK_BITS);
     }
 
-    static long offset(final int entry) {
+    private static long offset(final int entry) {
         return (long) (entry & CHUNK_MASK) * BYTES;
     }
 
@@ -96,12 +122,12 @@ final class EntryTable implements AutoCloseable {
 
     /** {@link ObjectId#hash64()} of its id. */
     long hash(final int entry) {
-        final MemorySegment chunk = chunk(entry);
-        final long at = offset(entry);
-        return hash(chunk, at, Hash256.read(chunk, at + 32));
+        return hash(entry, Hash256.read(chunk(entry), offset(entry) + 32));
     }
 
-    private static long hash(final MemorySegment chunk, final long at, final Hash256 key) {
+    private long hash(final int entry, final Hash256 key) {
+        final MemorySegment chunk = chunk(entry);
+        final long at = offset(entry);
         return ObjectId.hash64(
                 Hash256.read(chunk, at), key, Shard.of(chunk.get(LONG, at + 64), chunk.get(LONG, at + 72)));
     }
@@ -115,37 +141,13 @@ final class EntryTable implements AutoCloseable {
         return SlotHeader.readId(chunk(entry), offset(entry));
     }
 
-    StoredObject object(final int entry) {
-        return SlotHeader.readObject(chunk(entry), offset(entry));
-    }
-
     long length(final int entry) {
-        return chunk(entry).get(LONG, offset(entry) + SlotHeader.LENGTH);
-    }
-
-    long expiry(final int entry) {
-        return chunk(entry).get(LONG, offset(entry) + SlotHeader.EXPIRY);
-    }
-
-    long sequence(final int entry) {
-        return chunk(entry).get(LONG, offset(entry) + SlotHeader.SEQUENCE);
-    }
-
-    int chunkIndex(final int entry) {
-        return chunk(entry).get(INT, offset(entry) + SlotHeader.CHUNK_INDEX);
-    }
-
-    Hash256 parent(final int entry) {
-        return Hash256.read(chunk(entry), offset(entry) + SlotHeader.PARENT);
+        return get(entry, LENGTH);
     }
 
     /** The parent object's {@link ObjectId#hash64()}; 0 when there is no parent. */
     long parentHash(final int entry) {
-        final Hash256 parent = parent(entry);
-        if (parent.equals(Hash256.ZERO)) {
-            return 0;
-        }
-        return hash(chunk(entry), offset(entry), parent);
+        return chunk(entry).get(LONG, offset(entry) + PARENT);
     }
 
     int extent(final int entry) {
@@ -180,19 +182,19 @@ final class EntryTable implements AutoCloseable {
     }
 
     int readers(final int entry) {
-        return get(entry, READERS);
+        return get(entry, USE) >>> STATE_BITS;
     }
 
     void readers(final int entry, final int value) {
-        set(entry, READERS, value);
+        set(entry, USE, value << STATE_BITS | state(entry));
     }
 
     int state(final int entry) {
-        return get(entry, STATE);
+        return get(entry, USE) & (1 << STATE_BITS) - 1;
     }
 
     void state(final int entry, final int value) {
-        set(entry, STATE, value);
+        set(entry, USE, readers(entry) << STATE_BITS | value);
     }
 
     @Override

@@ -22,8 +22,11 @@ final class LoweredCapacity {
     private final SsdTier.Context context;
     private final TierState state;
     private final PlaceStore places;
+    private final FoundObjects found;
 
-    LoweredCapacity(final SsdTier.Context context, final TierState state, final PlaceStore places) {
+    LoweredCapacity(
+            final SsdTier.Context context, final TierState state, final PlaceStore places, final FoundObjects found) {
+        this.found = found;
         this.context = context;
         this.state = state;
         this.places = places;
@@ -98,7 +101,7 @@ final class LoweredCapacity {
         for (final Extent extent : order) {
             double sum = 0;
             for (int slot = 0; slot < extent.slotCount; slot++) {
-                sum += extent.owner(slot) >= 0 ? state.entries.sequence(extent.owner(slot)) : 0;
+                sum += extent.owner(slot) >= 0 ? found.sequence(extent.owner(slot)) : 0;
             }
             age.put(extent, sum / Math.max(1, extent.used()));
         }
@@ -119,7 +122,7 @@ final class LoweredCapacity {
     private void giveUp(final List<Integer> owned) throws RocksDBException {
         try (PlaceStore.Batch batch = places.batch()) {
             for (final int entry : owned) {
-                batch.delete(PlaceStore.key(state.entries, entry), state.entries.length(entry));
+                batch.delete(PlaceStore.key(state.entries.id(entry)), state.entries.length(entry));
             }
             batch.commit();
         }

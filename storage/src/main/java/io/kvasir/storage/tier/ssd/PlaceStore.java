@@ -3,6 +3,8 @@ package io.kvasir.storage.tier.ssd;
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 import static io.kvasir.storage.tier.ssd.SlotHeader.LONG;
 
+import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
@@ -228,25 +230,33 @@ final class PlaceStore implements AutoCloseable {
         db = RocksDB.open(options, directory.toString());
     }
 
-    static byte[] value(final EntryTable entries, final int entry, final Extent extent) {
+    static byte[] value(final Extent extent, final int slot, final StoredObject object, final long sequence) {
         final byte[] value = new byte[VALUE_BYTES];
-        final MemorySegment segment = MemorySegment.ofArray(value);
-        segment.set(INT, 0, extent.id);
-        segment.set(INT, 4, entries.slot(entry));
-        segment.set(INT, 8, extent.cut);
-        segment.set(INT, 12, (int) (extent.slotBytes / io.kvasir.storage.object.SizeClass.PAGE));
-        MemorySegment.copy(
-                entries.chunk(entry),
-                EntryTable.offset(entry) + SlotHeader.ID_BYTES,
-                segment,
-                PLACE_BYTES,
-                VALUE_BYTES - PLACE_BYTES);
+        final MemorySegment segment = place(value, extent, slot);
+        SlotHeader.writeObject(segment, PLACE_BYTES - SlotHeader.ID_BYTES, object, sequence);
         return value;
     }
 
-    static byte[] key(final EntryTable entries, final int entry) {
+    /** @param body of a header, see {@link SlotHeader} */
+    static byte[] value(final Extent extent, final int slot, final MemorySegment body) {
+        final byte[] value = new byte[VALUE_BYTES];
+        final MemorySegment segment = place(value, extent, slot);
+        MemorySegment.copy(body, SlotHeader.ID_BYTES, segment, PLACE_BYTES, VALUE_BYTES - PLACE_BYTES);
+        return value;
+    }
+
+    private static MemorySegment place(final byte[] value, final Extent extent, final int slot) {
+        final MemorySegment segment = MemorySegment.ofArray(value);
+        segment.set(INT, 0, extent.id);
+        segment.set(INT, 4, slot);
+        segment.set(INT, 8, extent.cut);
+        segment.set(INT, 12, (int) (extent.slotBytes / SizeClass.PAGE));
+        return segment;
+    }
+
+    static byte[] key(final ObjectId id) {
         final byte[] key = new byte[SlotHeader.ID_BYTES];
-        MemorySegment.copy(entries.chunk(entry), EntryTable.offset(entry), MemorySegment.ofArray(key), 0, key.length);
+        SlotHeader.writeId(MemorySegment.ofArray(key), 0, id);
         return key;
     }
 

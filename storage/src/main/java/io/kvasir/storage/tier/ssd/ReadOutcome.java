@@ -14,7 +14,12 @@ public sealed interface ReadOutcome {
     /** Nothing was tried: the queue is full, or the tier is closed. */
     record Rejected(String reason) implements ReadOutcome {}
 
-    record Failed(String reason) implements ReadOutcome {}
+    /** @param ofMedium the medium cannot give the bytes, however often it is asked; the object was dropped */
+    record Failed(String reason, boolean ofMedium) implements ReadOutcome {
+        public Failed(final String reason) {
+            this(reason, false);
+        }
+    }
 
     ReadOutcome MISS = new Miss();
     ReadOutcome CORRUPT = new Corrupt();

@@ -2,6 +2,7 @@ package io.kvasir.storage.tier.ssd;
 
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 
+import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.policy.EvictionPolicy;
@@ -14,6 +15,7 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
@@ -29,7 +31,7 @@ import org.slf4j.LoggerFactory;
  * <p>A rebuild may bring back objects that were deleted and whose slot was not used again: right bytes under the right
  * id, so a hit on them is a true one.
  */
-final class Recovery {
+final class Recovery implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(Recovery.class);
     /** Objects that the listener hears of in one go, and batches that wait for it at most: what they take is bounded. */
     private static final int REPORTED_AT_ONCE = 256;
@@ -45,8 +47,10 @@ final class Recovery {
     private final BooleanSupplier closed;
     /** What may be told before the listener has taken what it was told. */
     private final Semaphore reports = new Semaphore(REPORTS_WAITING);
-    /** What {@link #report} tells. */
-    private EntrySort found;
+
+    private final FoundObjects found = new FoundObjects();
+    /** What {@link #report} tells, in that order. */
+    private EntrySort told;
 
     private long payloadBytes;
     private long droppedPlaces;
@@ -116,7 +120,7 @@ final class Recovery {
             // Groups follow the sizes, which are known only now.
             state.pool.add(extent);
         }
-        state.findOrder();
+        state.findOrder(found::sequence);
         if (!places.reconcile(state.objects(), payloadBytes)) {
             LOG.warn(
                     "ssd {}: the stored accounting is not what is there; it is {} objects, {} bytes",
@@ -128,7 +132,7 @@ final class Recovery {
             LOG.warn("ssd {}: {} places name slots that are not there; dropped", context.directory(), droppedPlaces);
             context.metrics().dropped.add(droppedPlaces);
         }
-        new LoweredCapacity(context, state, places).enforce();
+        new LoweredCapacity(context, state, places, found).enforce();
         collect();
         return places;
     }
@@ -179,68 +183,56 @@ final class Recovery {
         if (extent.cut != cut || extent.slotBytes != slotBytes) {
             return false;
         }
-        final int entry = state.recover(extent, places.get(INT, value + 4));
+        return take(
+                extent, places.get(INT, value + 4), places, from, value + PlaceStore.PLACE_BYTES - SlotHeader.ID_BYTES);
+    }
+
+    /**
+     * Holds the lock.
+     *
+     * @param id where the id lies in {@code bytes}
+     * @param body where the body would begin whose parts behind the id lie there
+     */
+    private boolean take(
+            final Extent extent, final int slot, final MemorySegment bytes, final long id, final long body) {
+        final StoredObject object = SlotHeader.readObject(bytes, body);
+        if (object.length() < 1 || object.length() > extent.slotBytes) {
+            return false;
+        }
+        final int entry = state.recover(extent, slot, bytes, id, object);
         if (entry < 0) {
             return false;
         }
-        final MemorySegment chunk = state.entries.chunk(entry);
-        final long at = EntryTable.offset(entry);
-        MemorySegment.copy(places, from, chunk, at, SlotHeader.ID_BYTES);
-        MemorySegment.copy(
-                places,
-                value + PlaceStore.PLACE_BYTES,
-                chunk,
-                at + SlotHeader.ID_BYTES,
-                SlotHeader.BODY_BYTES - SlotHeader.ID_BYTES);
-        return link(entry, extent);
-    }
-
-    private boolean link(final int entry, final Extent extent) {
-        final long length = state.entries.length(entry);
-        if (length < 1 || length > extent.slotBytes || !state.link(entry)) {
-            if (length < 1 || length > extent.slotBytes) {
-                extent.give(state.entries.slot(entry));
-                state.entries.remove(entry);
-            }
-            return false;
-        }
-        payloadBytes += length;
+        found.put(entry, bytes, body);
+        state.sawSequence(found.sequence(entry));
+        payloadBytes += object.length();
         return true;
     }
 
     /** An object that the listener hears of. */
-    private record Found(ObjectId id, StoredObject object) {}
+    private record Found(ObjectId id, long length, Hash256 parent, int chunkIndex) {}
 
     /** A header that was found, to be taken newest first. */
     private record Header(long sequence, Extent extent, int slot, byte[] body) {}
 
     private void rebuild(final PlaceStore places) throws IOException, RocksDBException {
-        final List<Header> found = new ArrayList<>();
+        final List<Header> headers = new ArrayList<>();
         for (final Extent extent : state.pool.all()) {
             if (extent.slotBytes > 0) {
-                readTable(extent, found);
+                readTable(extent, headers);
             }
         }
-        found.sort((a, b) -> Long.compare(b.sequence(), a.sequence()));
+        headers.sort((a, b) -> Long.compare(b.sequence(), a.sequence()));
         PlaceStore.Batch batch = places.batch();
         try {
             int batched = 0;
-            for (final Header header : found) {
-                final int entry = state.recover(header.extent(), header.slot());
-                if (entry < 0) {
-                    continue;
-                }
-                MemorySegment.copy(
-                        MemorySegment.ofArray(header.body()),
-                        0,
-                        state.entries.chunk(entry),
-                        EntryTable.offset(entry),
-                        SlotHeader.BODY_BYTES);
-                if (link(entry, header.extent())) {
+            for (final Header header : headers) {
+                final MemorySegment body = MemorySegment.ofArray(header.body());
+                if (take(header.extent(), header.slot(), body, 0, 0)) {
                     batch.put(
-                            PlaceStore.key(state.entries, entry),
-                            PlaceStore.value(state.entries, entry, header.extent()),
-                            state.entries.length(entry));
+                            Arrays.copyOf(header.body(), SlotHeader.ID_BYTES),
+                            PlaceStore.value(header.extent(), header.slot(), body),
+                            body.get(SlotHeader.LONG, SlotHeader.LENGTH));
                     if (++batched % 10_000 == 0) {
                         batch.commit();
                         batch.close();
@@ -299,13 +291,13 @@ final class Recovery {
 
     /** What there is, parents before their children: whoever groups chains by their beginning hears of that first. */
     private void collect() {
-        found = new EntrySort(state.objects(), state.entries::chunkIndex);
+        told = new EntrySort(state.objects(), found::chunkIndex);
         final EvictionPolicy.Scan scan = state.policy.scan();
         scan.restart();
         for (int e = scan.next(); e != EvictionPolicy.NONE; e = scan.next()) {
-            found.add(e);
+            told.add(e);
         }
-        found.sort();
+        told.sort();
     }
 
     /**
@@ -313,7 +305,7 @@ final class Recovery {
      * dropped meanwhile; nothing is written yet.
      */
     void report() {
-        try (EntrySort all = found) {
+        try (EntrySort all = told) {
             for (long from = 0; from < all.size(); from += REPORTED_AT_ONCE) {
                 if (!mayReport()) {
                     return;
@@ -333,7 +325,11 @@ final class Recovery {
             for (long i = from; i < Math.min(all.size(), from + REPORTED_AT_ONCE); i++) {
                 final int entry = all.get(i);
                 if (state.entries.state(entry) == EntryTable.DURABLE) {
-                    batch.add(new Found(state.entries.id(entry), state.entries.object(entry)));
+                    batch.add(new Found(
+                            state.entries.id(entry),
+                            state.entries.length(entry),
+                            found.parent(entry),
+                            found.chunkIndex(entry)));
                 }
             }
             // Under the lock: a removal that begins right after is told after this.
@@ -346,8 +342,7 @@ final class Recovery {
     private void hear(final List<Found> batch) {
         reports.release();
         for (final Found each : batch) {
-            final StoredObject object = each.object();
-            context.listener().recovered(each.id(), object.length(), object.parent(), object.chunkIndex());
+            context.listener().recovered(each.id(), each.length(), each.parent(), each.chunkIndex());
         }
     }
 
@@ -364,5 +359,10 @@ final class Recovery {
             Thread.currentThread().interrupt();
             return false;
         }
+    }
+
+    @Override
+    public void close() {
+        found.close();
     }
 }

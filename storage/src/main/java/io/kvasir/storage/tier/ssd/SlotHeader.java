@@ -9,8 +9,8 @@ import java.nio.ByteOrder;
 import java.util.zip.CRC32C;
 
 /**
- * The form of one object's description: the body, the same in memory, in RocksDB (whose key is the body's first 80
- * bytes) and in an extent's header table, where a checksum, the extent's cut and the slot's number come before it.
+ * The form of one object's description: the body, the same in RocksDB (whose key is the body's first 80 bytes) and in an
+ * extent's header table, where a checksum, the extent's cut and the slot's number come before it.
  */
 final class SlotHeader {
     // The body.

@@ -26,8 +26,8 @@ final class SsdCommitter implements Runnable {
     /** What the committer is asked to do. */
     sealed interface Change {}
 
-    /** A batch whose data is written: {@code entries} in the order of {@code requests}. */
-    record Written(int[] entries, List<WriteRequest> requests, long[] startedNs, Runnable finished) implements Change {}
+    /** A batch whose data is written. */
+    record Written(List<SsdWriter.Member> members, Runnable finished) implements Change {}
 
     record Deleted(IntArrayList entries, Consumer<WriteOutcome> callback) implements Change {}
 
@@ -139,7 +139,7 @@ final class SsdCommitter implements Runnable {
             final long length;
             state.lock.lock();
             try {
-                key = PlaceStore.key(state.entries, entry);
+                key = PlaceStore.key(state.entries.id(entry));
                 length = state.entries.length(entry);
             } finally {
                 state.lock.unlock();
@@ -154,24 +154,21 @@ final class SsdCommitter implements Runnable {
             final Map<Integer, String> bad,
             final IntArrayList stored)
             throws RocksDBException {
-        for (final int entry : written.entries()) {
-            final byte[] key;
+        for (final SsdWriter.Member member : written.members()) {
             final byte[] value;
-            final long length;
             state.lock.lock();
             try {
-                final Extent extent = state.pool.get(state.entries.extent(entry));
+                final Extent extent = state.pool.get(state.entries.extent(member.entry()));
                 if (bad.containsKey(extent.id)) {
                     continue;
                 }
-                key = PlaceStore.key(state.entries, entry);
-                value = PlaceStore.value(state.entries, entry, extent);
-                length = state.entries.length(entry);
+                value = PlaceStore.value(
+                        extent, state.entries.slot(member.entry()), member.object(), member.sequence());
             } finally {
                 state.lock.unlock();
             }
-            batch.put(key, value, length);
-            stored.addInt(entry);
+            batch.put(PlaceStore.key(member.id()), value, member.object().length());
+            stored.addInt(member.entry());
         }
     }
 
@@ -182,8 +179,8 @@ final class SsdCommitter implements Runnable {
         try {
             for (final Change change : group) {
                 if (change instanceof Written written) {
-                    for (final int entry : written.entries()) {
-                        final Extent extent = state.pool.get(state.entries.extent(entry));
+                    for (final SsdWriter.Member member : written.members()) {
+                        final Extent extent = state.pool.get(state.entries.extent(member.entry()));
                         touched.put(extent.id, extent);
                     }
                 }
@@ -218,11 +215,9 @@ final class SsdCommitter implements Runnable {
             }
             for (final Change change : group) {
                 if (change instanceof Written written) {
-                    for (int i = 0; i < written.entries().length; i++) {
-                        final int entry = written.entries()[i];
-                        final String reason =
-                                failure.isEmpty() ? bad.getOrDefault(state.entries.extent(entry), "") : failure;
-                        finishWrite(written, i, reason, events);
+                    for (final SsdWriter.Member member : written.members()) {
+                        final int extent = state.entries.extent(member.entry());
+                        finishWrite(member, failure.isEmpty() ? bad.getOrDefault(extent, "") : failure, events);
                     }
                 }
             }
@@ -259,9 +254,9 @@ final class SsdCommitter implements Runnable {
         events.add(() -> delete.callback().accept(WriteOutcome.REMOVED));
     }
 
-    private void finishWrite(final Written written, final int i, final String reason, final List<Runnable> events) {
-        final int entry = written.entries()[i];
-        final WriteRequest request = written.requests().get(i);
+    private void finishWrite(final SsdWriter.Member member, final String reason, final List<Runnable> events) {
+        final int entry = member.entry();
+        final WriteRequest request = member.write().request();
         final List<Consumer<WriteOutcome>> followers = state.followers.remove(entry);
         final WriteOutcome outcome;
         final WriteOutcome followed;
@@ -271,7 +266,9 @@ final class SsdCommitter implements Runnable {
             followed = WriteOutcome.ALREADY;
             context.metrics().writes.increment();
             context.metrics().writtenBytes.add(request.object().length());
-            context.metrics().writeNanos.accept(System.nanoTime() - written.startedNs()[i]);
+            context.metrics()
+                    .writeNanos
+                    .accept(System.nanoTime() - member.write().startedNs());
             events.add(() ->
                     context.listener().stored(request.id(), request.object().length()));
         } else {
@@ -291,8 +288,9 @@ final class SsdCommitter implements Runnable {
         for (final Change change : group) {
             if (change instanceof Written written) {
                 context.completions()
-                        .execute(() -> written.requests()
-                                .forEach(request -> request.callback().accept(WriteOutcome.failed(reason))));
+                        .execute(() -> written.members()
+                                .forEach(member ->
+                                        member.write().request().callback().accept(WriteOutcome.failed(reason))));
                 written.finished().run();
             } else if (change instanceof Deleted delete) {
                 context.completions().execute(() -> delete.callback().accept(WriteOutcome.failed(reason)));

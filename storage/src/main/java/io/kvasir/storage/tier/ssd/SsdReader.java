@@ -1,6 +1,5 @@
 package io.kvasir.storage.tier.ssd;
 
-import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.posix.PosixException;
 import java.lang.foreign.MemorySegment;
@@ -28,6 +27,7 @@ final class SsdReader implements Runnable {
     private final SsdTier.Context context;
     private final TierState state;
     private final SsdCommitter committer;
+    private final HeaderPages headers;
     private final ArrayBlockingQueue<Read> queue;
     private final Semaphore device;
 
@@ -35,11 +35,13 @@ final class SsdReader implements Runnable {
             final SsdTier.Context context,
             final TierState state,
             final SsdCommitter committer,
+            final HeaderPages headers,
             final ArrayBlockingQueue<Read> queue,
             final Semaphore device) {
         this.context = context;
         this.state = state;
         this.committer = committer;
+        this.headers = headers;
         this.queue = queue;
         this.device = device;
     }
@@ -86,63 +88,90 @@ final class SsdReader implements Runnable {
     }
 
     private ReadOutcome read(final ReadRequest request) {
-        final ObjectId id = request.id();
         final int entry;
-        final StoredObject object;
         final Extent extent;
-        final long offset;
+        final int slot;
+        final long length;
         state.lock.lock();
         try {
-            entry = state.findDurable(id, context.clock().millis());
+            entry = state.findDurable(request.id());
             if (entry < 0) {
-                dropExpired(id);
                 return ReadOutcome.MISS;
             }
-            object = state.entries.object(entry);
             extent = state.pool.get(state.entries.extent(entry));
-            offset = extent.offset(state.entries.slot(entry));
+            slot = state.entries.slot(entry);
+            length = state.entries.length(entry);
             state.beginRead(entry);
         } finally {
             state.lock.unlock();
         }
-        boolean bad = false;
+        ReadOutcome outcome = null;
         try {
-            final long bytes = SizeClass.pageBytes(object.length());
-            if (bytes > request.destination().byteSize()) {
-                return new ReadOutcome.Failed("the object takes " + bytes + " bytes and the destination has "
-                        + request.destination().byteSize());
-            }
-            final MemorySegment destination = request.destination().asSlice(0, bytes);
+            outcome = read(request, extent, slot, length);
+            return outcome;
+        } finally {
+            letGo(entry, outcome);
+        }
+    }
+
+    /** Reads what is held. Expired: a miss. */
+    private ReadOutcome read(final ReadRequest request, final Extent extent, final int slot, final long length) {
+        final long bytes = SizeClass.pageBytes(length);
+        if (bytes > request.destination().byteSize()) {
+            return new ReadOutcome.Failed("the object takes " + bytes + " bytes and the destination has "
+                    + request.destination().byteSize());
+        }
+        final MemorySegment destination = request.destination().asSlice(0, bytes);
+        try {
+            final HeaderPages.Header header;
             device.acquireUninterruptibly();
             try {
-                transfer(extent, destination, offset);
+                header = tried(() -> headers.read(extent, slot));
+                if (header == null
+                        || !header.id().equals(request.id())
+                        || header.object().length() != length) {
+                    return ReadOutcome.CORRUPT;
+                }
+                if (isExpired(header.object())) {
+                    return ReadOutcome.MISS;
+                }
+                tried(() -> {
+                    context.reads().read(extent.fd, destination, extent.offset(slot));
+                    return null;
+                });
             } finally {
                 device.release();
             }
-            bad = request.checksum().of(object.length()) != object.crc32c();
-            return bad ? ReadOutcome.CORRUPT : new ReadOutcome.Loaded(object);
+            final StoredObject object = header.object();
+            return request.checksum().of(length) == object.crc32c()
+                    ? new ReadOutcome.Loaded(object)
+                    : ReadOutcome.CORRUPT;
         } catch (final PosixException e) {
             if (e.error() == PosixException.Errno.EFAULT) {
                 LOG.debug("ssd {}: the memory to read into is gone", context.directory(), e);
             } else {
-                LOG.warn("ssd {}: {} cannot be read at {}", context.directory(), extent.path, offset, e);
+                LOG.warn("ssd {}: {} cannot be read in slot {}", context.directory(), extent.path, slot, e);
             }
-            // The medium failed, again and again: what cannot be read is not offered again. Other errors, of memory or
-            // of the process, say nothing about the object, which stays.
-            bad = e.error() == PosixException.Errno.EIO;
-            return new ReadOutcome.Failed(e.getMessage());
-        } finally {
-            letGo(entry, bad);
+            return new ReadOutcome.Failed(e.getMessage(), e.error() == PosixException.Errno.EIO);
         }
     }
 
+    private boolean isExpired(final StoredObject object) {
+        return object.expiryUnixMs() != 0
+                && object.expiryUnixMs() <= context.clock().millis();
+    }
+
+    /** Something that reads a file. */
+    @FunctionalInterface
+    private interface Reading<T> {
+        T read() throws PosixException;
+    }
+
     /** A read that fails is tried again: most errors, even of the medium, pass. */
-    private void transfer(final Extent extent, final MemorySegment destination, final long offset)
-            throws PosixException {
+    private static <T> T tried(final Reading<T> reading) throws PosixException {
         for (int attempt = 0; ; attempt++) {
             try {
-                context.reads().read(extent.fd, destination, offset);
-                return;
+                return reading.read();
             } catch (final PosixException e) {
                 if (attempt == RETRIES) {
                     throw e;
@@ -152,39 +181,29 @@ final class SsdReader implements Runnable {
         }
     }
 
-    /** Holds the lock. */
-    private void dropExpired(final ObjectId id) {
-        final int entry = state.find(id.hash64());
-        if (entry >= 0
-                && state.entries.state(entry) == EntryTable.DURABLE
-                && state.entries.is(entry, id)
-                && state.isExpired(entry, context.clock().millis())) {
-            drop(entry);
-        }
-    }
-
-    /** Holds the lock. */
-    private void drop(final int entry) {
-        final IntArrayList victim = SsdWriter.single(entry);
-        state.beginDelete(victim);
-        context.metrics().dropped.increment();
-        committer.submit(new SsdCommitter.Deleted(victim, outcome -> {}));
-    }
-
-    private void letGo(final int entry, final boolean bad) {
+    /** @param outcome of the read; null: it was not even tried to the end */
+    private void letGo(final int entry, final ReadOutcome outcome) {
+        // The medium failed, again and again: what cannot be read is not offered again. Other errors, of memory or of
+        // the
+        // process, say nothing about the object, which stays.
+        final boolean isBad = outcome instanceof ReadOutcome.Corrupt
+                || (outcome instanceof ReadOutcome.Failed failed && failed.ofMedium());
         String dropped = null;
         state.lock.lock();
         try {
-            if (bad && state.entries.state(entry) == EntryTable.DURABLE) {
+            if ((isBad || outcome instanceof ReadOutcome.Miss) && state.entries.state(entry) == EntryTable.DURABLE) {
                 dropped = state.entries.id(entry) + " in extent " + state.entries.extent(entry) + " slot "
                         + state.entries.slot(entry);
-                drop(entry);
+                final IntArrayList victim = SsdWriter.single(entry);
+                state.beginDelete(victim);
+                context.metrics().dropped.increment();
+                committer.submit(new SsdCommitter.Deleted(victim, ended -> {}));
             }
             state.endRead(entry);
         } finally {
             state.lock.unlock();
         }
-        if (dropped != null) {
+        if (dropped != null && isBad) {
             LOG.warn("ssd {}: {} is not what was written; it is dropped", context.directory(), dropped);
         }
     }

@@ -81,20 +81,21 @@ final class SsdThreads {
     }
 
     private void recover() {
-        try {
-            final Recovery found =
-                    new Recovery(context, state, extents, context.directory().resolve("places"), direct, closed);
+        final Path placesDirectory = context.directory().resolve("places");
+        try (Recovery found = new Recovery(context, state, extents, placesDirectory, direct, closed)) {
             places = found.run();
             committer = new SsdCommitter(context, state, places);
+            final HeaderPages headers = new HeaderPages(context.reads());
             maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
-            writer = new SsdWriter(context, state, committer, maker, () -> !reads.isEmpty(), applyTouches);
+            writer = new SsdWriter(context, state, committer, headers, maker, () -> !reads.isEmpty(), applyTouches);
             committerThread = thread("kvasir-ssd-committer", committer);
             committerThread.start();
             writerThread = thread("kvasir-ssd-writer", writer);
             writerThread.start();
             final Semaphore device = new Semaphore(context.readThreads());
             for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
-                readers.add(thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, reads, device)));
+                readers.add(thread(
+                        "kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, headers, reads, device)));
             }
             readers.forEach(Thread::start);
             found.report();

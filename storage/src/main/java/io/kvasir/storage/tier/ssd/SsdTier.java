@@ -368,10 +368,9 @@ public final class SsdTier implements AutoCloseable {
         }
     }
 
-    /** True when the object is durable here and not expired; false while the tier is not warm. */
+    /** True when the object is durable here; false while the tier is not warm. */
     public boolean contains(final ObjectId id) {
-        return isWarm()
-                && locked(() -> (long) state.findDurable(id, context.clock().millis())) >= 0;
+        return isWarm() && locked(() -> (long) state.findDurable(id)) >= 0;
     }
 
     /** What is durable here, the object used last first; at most 65,536 of them. */

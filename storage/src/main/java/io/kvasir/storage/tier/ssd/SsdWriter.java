@@ -33,6 +33,21 @@ final class SsdWriter implements Runnable {
 
     record Write(WriteRequest request, long startedNs) implements Command {}
 
+    /**
+     * A write that has a slot.
+     *
+     * @param sequence larger than that of all writes before
+     */
+    record Member(Write write, int entry, long sequence) {
+        ObjectId id() {
+            return write.request().id();
+        }
+
+        StoredObject object() {
+            return write.request().object();
+        }
+    }
+
     record Remove(ObjectId id, Consumer<WriteOutcome> callback) implements Command {}
 
     record Barrier(CountDownLatch reached) implements Command {}
@@ -51,14 +66,14 @@ final class SsdWriter implements Runnable {
     private final Semaphore inFlight = new Semaphore(BATCHES_IN_FLIGHT);
     private final ExtentWriter extents;
 
-    private final List<Write> members = new ArrayList<>();
-    private final IntArrayList memberEntries = new IntArrayList();
+    private final List<Member> members = new ArrayList<>();
     private volatile boolean hurry;
 
     SsdWriter(
             final SsdTier.Context context,
             final TierState state,
             final SsdCommitter committer,
+            final HeaderPages headers,
             final ExtentMaker maker,
             final BooleanSupplier readsWait,
             final Runnable applyTouches) {
@@ -68,7 +83,7 @@ final class SsdWriter implements Runnable {
         this.maker = maker;
         this.readsWait = readsWait;
         this.applyTouches = applyTouches;
-        extents = new ExtentWriter(context, state);
+        extents = new ExtentWriter(context, state, headers);
     }
 
     /** False when the queue is full. */
@@ -180,7 +195,6 @@ final class SsdWriter implements Runnable {
         final WriteRequest request = write.request();
         final long slotBytes = SizeClass.slotBytes(request.object().length());
         final long deadline = System.nanoTime() + ROOM_BOUND_NS;
-        dropStale(request.id());
         while (true) {
             final Extent cuttable;
             final boolean full;
@@ -192,8 +206,8 @@ final class SsdWriter implements Runnable {
                 full = state.occupants() >= context.maxObjects();
                 final Extent extent = full ? null : state.pool.withRoom(slotBytes);
                 if (extent != null) {
-                    members.add(write);
-                    memberEntries.addInt(state.addWriting(request.id(), request.object(), extent));
+                    final int entry = state.addWriting(request.id(), request.object(), extent);
+                    members.add(new Member(write, entry, state.nextSequence()));
                     return;
                 }
                 cuttable = full ? null : state.pool.takeFree(slotBytes);
@@ -215,23 +229,6 @@ final class SsdWriter implements Runnable {
                 answer(write, WriteOutcome.full(refused));
                 return;
             }
-        }
-    }
-
-    /** An expired object of this id is not there already: it goes. */
-    private void dropStale(final ObjectId id) {
-        state.lock.lock();
-        try {
-            final int entry = state.find(id.hash64());
-            if (entry >= 0
-                    && state.entries.state(entry) == EntryTable.DURABLE
-                    && state.entries.is(entry, id)
-                    && state.isExpired(entry, context.clock().millis())) {
-                delete(single(entry), outcome -> {});
-                context.metrics().dropped.increment();
-            }
-        } finally {
-            state.lock.unlock();
         }
     }
 
@@ -350,52 +347,42 @@ final class SsdWriter implements Runnable {
         }
         inFlight.acquireUninterruptibly();
         final String[] failures = new String[members.size()];
-        for (final ExtentWriter.Run run :
-                extents.runs(memberEntries, i -> members.get(i).request())) {
+        for (final ExtentWriter.Run run : extents.runs(members)) {
             stepBack();
             extents.write(run, failures);
         }
         submit(failures);
         members.clear();
-        memberEntries.clear();
     }
 
     private void submit(final String[] failures) {
-        final IntArrayList written = new IntArrayList();
-        final List<WriteRequest> requests = new ArrayList<>();
-        final long[] started = new long[members.size()];
+        final List<Member> written = new ArrayList<>();
         state.lock.lock();
         try {
             for (int i = 0; i < members.size(); i++) {
-                final int entry = memberEntries.getInt(i);
                 if (failures[i] == null) {
-                    started[requests.size()] = members.get(i).startedNs();
-                    written.addInt(entry);
-                    requests.add(members.get(i).request());
+                    written.add(members.get(i));
                 } else {
-                    abandon(i, failures[i]);
+                    abandon(members.get(i), failures[i]);
                 }
             }
             if (!written.isEmpty()) {
-                final long slotBytes = SizeClass.slotBytes(
-                        requests.get(requests.size() - 1).object().length());
-                evictAhead(slotBytes, written.size());
+                evictAhead(SizeClass.slotBytes(written.getLast().object().length()), written.size());
             }
-            committer.submit(new SsdCommitter.Written(written.toIntArray(), requests, started, inFlight::release));
+            committer.submit(new SsdCommitter.Written(written, inFlight::release));
         } finally {
             state.lock.unlock();
         }
     }
 
-    private void abandon(final int member, final String failure) {
-        final int entry = memberEntries.getInt(member);
+    private void abandon(final Member member, final String failure) {
         final WriteOutcome outcome =
                 failure.startsWith("full: ") ? WriteOutcome.full(failure) : WriteOutcome.failed(failure);
-        final List<Consumer<WriteOutcome>> followers = state.followers.remove(entry);
-        state.abandonWriting(entry);
+        final List<Consumer<WriteOutcome>> followers = state.followers.remove(member.entry());
+        state.abandonWriting(member.entry());
         state.changed.signalAll();
         context.metrics().writeErrors.increment();
-        answer(members.get(member), outcome);
+        answer(member.write(), outcome);
         if (followers != null) {
             followers.forEach(follower -> complete(() -> follower.accept(outcome)));
         }

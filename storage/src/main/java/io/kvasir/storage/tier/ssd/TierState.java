@@ -3,11 +3,13 @@ package io.kvasir.storage.tier.ssd;
 import io.kvasir.storage.index.HashIndex;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.policy.EvictionPolicy;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
+import java.util.function.IntToLongFunction;
 import org.agrona.collections.Int2ObjectHashMap;
 import org.agrona.collections.IntArrayList;
 
@@ -58,9 +60,13 @@ final class TierState implements AutoCloseable {
         eviction = new SsdEviction(this);
     }
 
-    /** Bytes of memory for so many objects, all off the heap: entries, index, children, and who has each slot. */
+    /**
+     * Bytes of memory for so many objects, all off the heap: entries, index, children, who has each slot, and what a start
+     * needs besides.
+     */
     static long bytes(final int objects) {
-        return objects * (long) (EntryTable.BYTES + Integer.BYTES) + 2 * HashIndex.bytes(objects);
+        return objects * (long) (EntryTable.BYTES + Integer.BYTES + FoundObjects.BYTES + EntrySort.BYTES)
+                + 2 * HashIndex.bytes(objects);
     }
 
     // ---- looking
@@ -71,20 +77,9 @@ final class TierState implements AutoCloseable {
     }
 
     /** The durable entry of this object, or -1. */
-    int findDurable(final ObjectId id, final long nowMs) {
+    int findDurable(final ObjectId id) {
         final int entry = find(id.hash64());
-        if (entry < 0
-                || entries.state(entry) != EntryTable.DURABLE
-                || !entries.is(entry, id)
-                || isExpired(entry, nowMs)) {
-            return -1;
-        }
-        return entry;
-    }
-
-    boolean isExpired(final int entry, final long nowMs) {
-        final long expiry = entries.expiry(entry);
-        return expiry != 0 && expiry <= nowMs;
+        return entry >= 0 && entries.state(entry) == EntryTable.DURABLE && entries.is(entry, id) ? entry : -1;
     }
 
     /** Whether an object here continues it. */
@@ -117,11 +112,8 @@ final class TierState implements AutoCloseable {
 
     /** Puts a new object into a free slot of the extent; its state is {@link EntryTable#WRITING}. */
     int addWriting(final ObjectId id, final StoredObject object, final Extent extent) {
-        final int entry = entries.add();
-        SlotHeader.writeId(entries.chunk(entry), EntryTable.offset(entry), id);
-        SlotHeader.writeObject(entries.chunk(entry), EntryTable.offset(entry), object, ++sequence);
+        final int entry = entries.add(id, object.length(), object.parent());
         entries.place(entry, extent.id, extent.take(entry));
-        entries.readers(entry, 0);
         entries.state(entry, EntryTable.WRITING);
         index.put(id.hash64(), entry);
         countChild(entry, 1);
@@ -145,37 +137,45 @@ final class TierState implements AutoCloseable {
         release(entry);
     }
 
-    /** Puts in what was found on disk; {@link #findOrder} follows. False when the slot or the id is taken. */
-    int recover(final Extent extent, final int slot) {
-        final int entry = entries.add();
-        if (!extent.own(slot, entry)) {
+    /**
+     * Puts in what was found on disk; {@link #findOrder} follows.
+     *
+     * @param bodies where its id lies, at {@code from}
+     * @return its entry, or -1: the slot or the id is taken
+     */
+    int recover(
+            final Extent extent,
+            final int slot,
+            final MemorySegment bodies,
+            final long from,
+            final StoredObject object) {
+        final int entry = entries.add(bodies, from, object.length(), object.parent());
+        final long hash = entries.hash(entry);
+        if (index.find(hash) != HashIndex.NONE || !extent.own(slot, entry)) {
             entries.remove(entry);
             return -1;
         }
         entries.place(entry, extent.id, slot);
-        entries.readers(entry, 0);
         entries.state(entry, EntryTable.DURABLE);
-        return entry;
-    }
-
-    /** Completes {@link #recover} once the entry's body is filled; false, and it is forgotten, when its id is there. */
-    boolean link(final int entry) {
-        final long hash = entries.hash(entry);
-        if (index.find(hash) != HashIndex.NONE) {
-            pool.get(entries.extent(entry)).give(entries.slot(entry));
-            entries.remove(entry);
-            return false;
-        }
         index.put(hash, entry);
         countChild(entry, 1);
         usedBytes += slotBytes(entry);
         shares.add(entries.namespace(entry), slotBytes(entry));
         objects++;
-        sequence = Math.max(sequence, entries.sequence(entry));
-        return true;
+        return entry;
     }
 
-    /** Undoes {@link #link}. */
+    /** The number of the next write; larger than those of all before, also of earlier nodes. */
+    long nextSequence() {
+        return ++sequence;
+    }
+
+    /** An object that is here was written under this number. */
+    void sawSequence(final long of) {
+        sequence = Math.max(sequence, of);
+    }
+
+    /** Undoes {@link #recover}. */
     void forget(final int entry) {
         shares.remove(entries.namespace(entry), slotBytes(entry));
         unlink(entry);
@@ -273,9 +273,9 @@ final class TierState implements AutoCloseable {
         return found;
     }
 
-    /** The entries that were recovered, in the order in which they were written. */
-    void findOrder() {
-        try (EntrySort found = new EntrySort(objects, entries::sequence)) {
+    /** Orders the entries that were recovered by when they were written. */
+    void findOrder(final IntToLongFunction sequenceOf) {
+        try (EntrySort found = new EntrySort(objects, sequenceOf)) {
             for (final Extent extent : pool.all()) {
                 for (int slot = 0; slot < extent.slotCount; slot++) {
                     if (extent.owner(slot) >= 0) {

@@ -8,7 +8,6 @@ import io.kvasir.storage.StoreFixture;
 import io.kvasir.storage.TestObjects;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -41,40 +40,25 @@ class ManyObjectsTest {
         final Extent extent = Extent.create(directory.resolve("extents"), 1, 512L << 20, false);
         extent.cut(4096);
         extent.close();
-        final EntryTable entries = new EntryTable();
-        final int entry = entries.add();
-        final MemorySegment body = entries.chunk(entry);
         final List<ObjectId> ids = new ArrayList<>();
         for (int i = 0; i < OBJECTS; i++) {
             ids.add(TestObjects.id(i));
         }
         // In the order of the ids, so that RocksDB's files are ranges of them.
-        ids.sort((a, b) -> Arrays.compareUnsigned(bytes(entries, entry, a), bytes(entries, entry, b)));
+        ids.sort((a, b) -> Arrays.compareUnsigned(PlaceStore.key(a), PlaceStore.key(b)));
         try (PlaceStore places = new PlaceStore(directory.resolve("places"))) {
             for (int first = 0; first < OBJECTS; first += OBJECTS / 10) {
                 try (PlaceStore.Batch batch = places.batch()) {
                     for (final ObjectId id : ids.subList(first, first + OBJECTS / 10)) {
                         final int number = (int) id.key().d();
-                        final byte[] key = bytes(entries, entry, id);
-                        SlotHeader.writeObject(
-                                body,
-                                EntryTable.offset(entry),
-                                new StoredObject(4096, 0, 0, Hash256.ZERO, 0, 0, 0),
-                                OBJECTS - number);
-                        entries.place(entry, 1, number);
-                        batch.put(key, PlaceStore.value(entries, entry, extent), 4096);
+                        final StoredObject object = new StoredObject(4096, 0, 0, Hash256.ZERO, 0, 0, 0);
+                        batch.put(PlaceStore.key(id), PlaceStore.value(extent, number, object, OBJECTS - number), 4096);
                     }
                     batch.commit();
                 }
             }
             places.markComplete();
         }
-        entries.close();
-    }
-
-    private static byte[] bytes(final EntryTable entries, final int entry, final ObjectId id) {
-        SlotHeader.writeId(entries.chunk(entry), EntryTable.offset(entry), id);
-        return PlaceStore.key(entries, entry);
     }
 
     @AfterEach

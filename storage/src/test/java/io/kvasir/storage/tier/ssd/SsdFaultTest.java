@@ -267,7 +267,7 @@ class SsdFaultTest {
         final int entry;
         state.lock.lock();
         try {
-            entry = state.findDurable(TestObjects.id(1), 0);
+            entry = state.findDurable(TestObjects.id(1));
             state.beginRead(entry);
         } finally {
             state.lock.unlock();

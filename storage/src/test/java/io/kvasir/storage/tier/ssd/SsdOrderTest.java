@@ -2,11 +2,16 @@ package io.kvasir.storage.tier.ssd;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.kvasir.storage.TestObjects;
+import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
@@ -35,7 +40,7 @@ class SsdOrderTest {
         for (int step = 0; step < 20_000; step++) {
             switch (random.nextInt(4)) {
                 case 0 -> {
-                    final int entry = entries.add();
+                    final int entry = entries.add(TestObjects.id(step), 1, Hash256.ZERO);
                     live.add(entry);
                     order.add(entry);
                     model.add(entry, 0, 0, 0, 0);
@@ -96,24 +101,20 @@ class SsdOrderTest {
         final Random random = new Random(4);
         for (final long range : new long[] {1, 1000, 1L << 20, 1L << 40, Long.MAX_VALUE}) {
             final List<Integer> all = new ArrayList<>();
+            final Map<Integer, Long> sequences = new HashMap<>();
             for (int i = 0; i < 500; i++) {
-                final int entry = entries.add();
-                entries.chunk(entry)
-                        .set(
-                                SlotHeader.LONG,
-                                EntryTable.offset(entry) + SlotHeader.SEQUENCE,
-                                range == 1 ? i : random.nextLong(range));
-                all.add(entry);
+                sequences.put(i, range == 1 ? i : random.nextLong(range));
+                all.add(i);
             }
             final List<Integer> sorted = new ArrayList<>();
-            try (EntrySort sort = new EntrySort(all.size(), entries::sequence)) {
+            try (EntrySort sort = new EntrySort(all.size(), sequences::get)) {
                 all.forEach(sort::add);
                 sort.sort();
                 for (long i = 0; i < sort.size(); i++) {
                     sorted.add(sort.get(i));
                 }
             }
-            all.sort((a, b) -> Long.compare(entries.sequence(a), entries.sequence(b)));
+            all.sort(Comparator.comparing(sequences::get));
             assertEquals(all, sorted);
         }
     }

@@ -92,7 +92,7 @@ class WithdrawnTest {
     private int beginDelete() {
         state.lock.lock();
         try {
-            final int entry = state.findDurable(id(), 0);
+            final int entry = state.findDurable(id());
             state.beginDelete(SsdWriter.single(entry));
             return entry;
         } finally {

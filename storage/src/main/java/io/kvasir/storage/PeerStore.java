@@ -88,7 +88,7 @@ public final class PeerStore {
             final int entry = dram.find(id.namespace(), id.key(), id.shard());
             if (entry != DramTier.NONE && !dram.isWriting(entry) && !dram.isCondemned(entry)) {
                 dram.touch(entry);
-                ssd.used(dram.object(entry), dram.hash(entry));
+                ssd.used(dram.object(entry));
             }
         }
     }

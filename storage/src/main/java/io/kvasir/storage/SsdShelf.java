@@ -75,7 +75,7 @@ final class SsdShelf implements Tier, SsdListener {
     /** Objects that could not be read, and when they are tried again; they are still there. */
     private final Long2LongHashMap unreadable = new Long2LongHashMap(0);
 
-    private long[] uses = new long[USES_AT_ONCE];
+    private int[] uses = new int[USES_AT_ONCE];
     private int usesCount;
     private long usesToldNs;
     private SsdTier tier;
@@ -167,6 +167,11 @@ final class SsdShelf implements Tier, SsdListener {
         if (object == ObjectTable.FULL) {
             return false;
         }
+        put(object, id, length);
+        return true;
+    }
+
+    private void put(final int object, final ObjectId id, final long length) {
         final long before = length(object);
         if (before != length) {
             if (before != 0) {
@@ -178,7 +183,6 @@ final class SsdShelf implements Tier, SsdListener {
         }
         table.in(object, TierKind.SSD, true);
         table.length(object, (int) length);
-        return true;
     }
 
     /** False: it was not here. */
@@ -200,11 +204,9 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     @Override
-    public void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
-        if (!put(id, length)) {
-            giveUp(id);
-            return;
-        }
+    public void recovered(
+            final int number, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
+        put(table.adopt(number), id, length);
         listener.found(TierKind.SSD, id, length, parent, chunkIndex);
     }
 
@@ -253,9 +255,10 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     /** An object was used in DRAM: what it is on SSD stays warm too. Takes no lock. */
-    void used(final int object, final long hash) {
+    void used(final int object) {
         if (tier != null && has(object)) {
-            uses[usesCount++] = hash;
+            table.ids().hold(object);
+            uses[usesCount++] = object;
             if (usesCount == uses.length) {
                 tellUses();
             }
@@ -264,7 +267,7 @@ final class SsdShelf implements Tier, SsdListener {
 
     private void tellUses() {
         tier.touch(usesCount == uses.length ? uses : Arrays.copyOf(uses, usesCount));
-        uses = usesCount == uses.length ? new long[USES_AT_ONCE] : uses;
+        uses = usesCount == uses.length ? new int[USES_AT_ONCE] : uses;
         usesCount = 0;
     }
 
@@ -569,16 +572,21 @@ final class SsdShelf implements Tier, SsdListener {
     private final class Demotion extends Move {
         private final int entry;
         private final ObjectId id;
+        /** Of the id, held. */
+        private final int number;
 
         Demotion(final int entry, final MovePriority priority) {
             super(MoveKind.DEMOTE, priority, dram.length(entry));
             this.entry = entry;
             id = dram.id(entry);
+            number = dram.object(entry);
+            table.ids().hold(number);
         }
 
         @Override
         protected void start() {
             tier.write(new WriteRequest(
+                    number,
                     id,
                     dram.payload(entry, SizeClass.pageBytes(bytes())).forSystemCalls(),
                     new StoredObject(
@@ -596,12 +604,14 @@ final class SsdShelf implements Tier, SsdListener {
             mover.ended(this);
             final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
             dram.unhold(entry);
+            table.ids().release(number);
             written(id, bytes(), outcome, ruined);
         }
 
         @Override
         protected void dropped() {
             dram.unhold(entry);
+            table.ids().release(number);
             drop(id);
         }
     }

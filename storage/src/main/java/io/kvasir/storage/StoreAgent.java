@@ -212,6 +212,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         try {
             if (context.ssd() != null) {
                 ssd.open(SsdTier.open(context.ssd()
+                        .ids(table.ids())
                         .completions(this::execute)
                         .listener(ssd)
                         .shares(context.tenantShares())

@@ -32,7 +32,7 @@ final class Uses implements LeaseListener {
         final int object = slots.object(number);
         slots.touch(number);
         if (slots.isMain(number)) {
-            ssd.used(object, dram.hash(number));
+            ssd.used(object);
             arrivals.leased(number);
             copies.used(number);
             return;
@@ -42,6 +42,6 @@ final class Uses implements LeaseListener {
         if (below != DramTier.NONE && dram.isReadable(below)) {
             dram.touch(below);
         }
-        ssd.used(object, cells.id(cell).hash64());
+        ssd.used(object);
     }
 }

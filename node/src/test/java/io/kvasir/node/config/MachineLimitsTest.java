@@ -128,7 +128,7 @@ class MachineLimitsTest {
         assertEquals(
                 need.total() - need.index(),
                 MemoryNeed.of(many.cluster(), load("ssd.capacity=0").ssd()).total());
-        assertTrue(need.describe(new MemoryLimit(600 * MIB, root)).contains("ssd.objects 2.8 GiB"));
+        assertTrue(need.describe(new MemoryLimit(600 * MIB, root)).contains("ssd.objects 1.8 GiB"));
     }
 
     @Test

@@ -1,6 +1,7 @@
 package io.kvasir.storage.index;
 
 import java.lang.foreign.Arena;
+import java.util.function.IntPredicate;
 
 /**
  * Small numbers by 64-bit hash, off the heap: 14 bytes for each that is expected, of which the system gives pages as they
@@ -45,6 +46,20 @@ public final class HashIndex {
         for (long word = probes.word(at); word != 0; word = probes.word(at)) {
             final int number = ProbeArray.number(word, tag);
             if (number != NONE && confirms.is(number, hash)) {
+                return number;
+            }
+            at = probes.next(at);
+        }
+        return NONE;
+    }
+
+    /** The first number under this hash that the caller confirms, or {@link #NONE}. */
+    public int find(final long hash, final IntPredicate is) {
+        final int tag = ProbeArray.tag(hash);
+        int at = probes.home(tag);
+        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
+            final int number = ProbeArray.number(word, tag);
+            if (number != NONE && is.test(number)) {
                 return number;
             }
             at = probes.next(at);

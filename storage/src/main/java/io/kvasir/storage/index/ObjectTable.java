@@ -23,38 +23,28 @@ public final class ObjectTable implements AutoCloseable {
     /** From {@link #put}: the capacity is used up. */
     public static final int FULL = -2;
 
-    /** Without the namespaces of small tables, 54 bytes each. */
-    public static final int BYTES_FOR_EACH = 96;
+    /** Without what small tables take for namespaces and shards, 70 bytes a pair. */
+    public static final int BYTES_FOR_EACH = 88;
 
     public static final int MAX_CAPACITY = 1 << 30;
 
-    static final Shard NO_SHARD = new Shard(0, 0, 0, 0, 0, 0, 0, 0, 0);
+    // Facts beside the id; the owner's alone.
+    private static final int TAG = ObjectIds.FACTS;
+    private static final int SERIAL = ObjectIds.FACTS + 4;
+    private static final int LENGTH = ObjectIds.FACTS + 8;
+    private static final int REPLICAS = ObjectIds.FACTS + 12;
+    private static final int DRAM_PLACE = ObjectIds.FACTS + 16;
+    /** A bit for each tier, and one that says that the number is an entry here. */
+    private static final int FLAGS = ObjectIds.FLAGS;
 
-    private static final int KEY = 0;
-    private static final int SHARD = 32;
-    private static final int NAMESPACE = 48;
-    private static final int TAG = 52;
-    private static final int SERIAL = 56;
-    private static final int LENGTH = 60;
-    private static final int DRAM_PLACE = 64;
-    private static final int REPLICAS = 72;
-    private static final int PRESENCE = 76;
-    private static final int ENTRY = 80;
-
-    /** Namespaces: as many as objects in a small table, one for so many objects in a large one, and a limit. */
-    private static final int OBJECTS_OF_A_NAMESPACE = 32;
-
-    private static final int FEWEST_NAMESPACES = 1 << 12;
-    private static final int MOST_NAMESPACES = 1 << 16;
+    private static final int LIVE = 1 << 7;
 
     private final Arena arena = Arena.ofShared();
     private final ObjectHash hash;
     private final int capacity;
+    private final ObjectIds ids;
     private final MemorySegment entries;
     private final ProbeArray probes;
-    private final NamespaceTable namespaces;
-    private int used;
-    private int free = NONE;
     private int live;
     private long removals;
     /** Makes the loads of {@link #probe} and {@link #expect} count as used. */
@@ -69,35 +59,41 @@ public final class ObjectTable implements AutoCloseable {
         this.capacity = capacity;
         this.hash = hash;
         try {
-            entries = ProbeArray.zeroes((long) capacity * ENTRY, arena);
-            probes = new ProbeArray(capacity, arena);
-            namespaces = new NamespaceTable(namespaces(capacity), hash, arena);
+            ids = new ObjectIds(capacity);
+            try {
+                probes = new ProbeArray(capacity, arena);
+            } catch (final RuntimeException failure) {
+                ids.close();
+                throw failure;
+            }
         } catch (final RuntimeException failure) {
             arena.close();
             throw failure;
         }
+        entries = ids.records;
     }
 
     /** Bytes of memory that a table for so many objects takes when it is full. */
     public static long bytes(final int capacity) {
-        return (long) capacity * ENTRY + ProbeArray.bytes(capacity) + NamespaceTable.bytes(namespaces(capacity));
+        return ObjectIds.bytes(capacity) + ProbeArray.bytes(capacity);
     }
 
-    private static int namespaces(final int capacity) {
-        return Math.min(capacity, Math.clamp(capacity / OBJECTS_OF_A_NAMESPACE, FEWEST_NAMESPACES, MOST_NAMESPACES));
+    /** The ids of its objects: an entry's number is its id's, and the table holds it. Others may hold it too. */
+    public ObjectIds ids() {
+        return ids;
     }
 
     public int capacity() {
         return capacity;
     }
 
-    /** Namespaces that objects may have together; {@link #put} answers {@link #FULL} to a further one. */
-    public int namespaceCapacity() {
-        return namespaces.capacity();
+    /** Pairs of namespace and shard that objects may have together; {@link #put} answers {@link #FULL} to a further one. */
+    public int scopeCapacity() {
+        return ids.scopeCapacity();
     }
 
-    public int namespaces() {
-        return namespaces.live();
+    public int scopes() {
+        return ids.scopes();
     }
 
     /** Objects that have an entry. */
@@ -180,20 +176,7 @@ public final class ObjectTable implements AutoCloseable {
     }
 
     private boolean is(final int entry, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        final long at = at(entry);
-        final int itsNamespace = entries.get(ValueLayout.JAVA_INT, at + NAMESPACE);
-        return equal(entries, at + KEY, key)
-                && entries.get(ValueLayout.JAVA_LONG, at + SHARD) == shard.first()
-                && entries.get(ValueLayout.JAVA_LONG, at + SHARD + 8) == shard.second()
-                && itsNamespace != NONE
-                && namespaces.is(itsNamespace, namespace);
-    }
-
-    static boolean equal(final MemorySegment segment, final long at, final Hash256 hash) {
-        return segment.get(ValueLayout.JAVA_LONG, at) == hash.a()
-                && segment.get(ValueLayout.JAVA_LONG, at + 8) == hash.b()
-                && segment.get(ValueLayout.JAVA_LONG, at + 16) == hash.c()
-                && segment.get(ValueLayout.JAVA_LONG, at + 24) == hash.d();
+        return isLive(entry) && ids.is(entry, namespace, key, shard);
     }
 
     // ---- putting in and taking out
@@ -208,26 +191,41 @@ public final class ObjectTable implements AutoCloseable {
         if (known != NONE) {
             return known;
         }
-        if (live == capacity) {
+        final int entry = ids.take(namespace, key, shard);
+        if (entry == ObjectIds.NONE) {
             return FULL;
         }
-        final int itsNamespace = namespaces.enter(namespace);
-        if (itsNamespace == NamespaceTable.NONE) {
-            return FULL;
+        begin(entry, objectHash);
+        return entry;
+    }
+
+    /**
+     * As {@link #put}, of an id that somebody else has found: its own number becomes the entry when there is none.
+     *
+     * @param number one of {@link #ids}, held by the caller
+     */
+    public int adopt(final int number) {
+        final Hash256 namespace = ids.namespace(number);
+        final Hash256 key = ids.key(number);
+        final Shard shard = ids.shard(number);
+        final long objectHash = hash(namespace, key, shard);
+        final int known = find(objectHash, namespace, key, shard);
+        if (known != NONE) {
+            return known;
         }
-        final int entry = take();
+        ids.hold(number);
+        begin(number, objectHash);
+        return number;
+    }
+
+    private void begin(final int entry, final long objectHash) {
         final long at = at(entry);
-        key.write(entries, at + KEY);
-        entries.set(ValueLayout.JAVA_LONG, at + SHARD, shard.first());
-        entries.set(ValueLayout.JAVA_LONG, at + SHARD + 8, shard.second());
-        entries.set(ValueLayout.JAVA_INT, at + NAMESPACE, itsNamespace);
         entries.set(ValueLayout.JAVA_INT, at + TAG, ProbeArray.tag(objectHash));
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
         entries.set(ValueLayout.JAVA_INT, at + LENGTH, 0);
-        entries.set(ValueLayout.JAVA_INT, at + PRESENCE, 0);
+        entries.set(ValueLayout.JAVA_BYTE, at + FLAGS, (byte) LIVE);
         probes.add(ProbeArray.tag(objectHash), entry);
         live++;
-        return entry;
     }
 
     /** The object is no longer in this tier, and in none: its number may be another one's from now on. */
@@ -240,7 +238,8 @@ public final class ObjectTable implements AutoCloseable {
 
     /** No object is in this tier any more. Looks at every entry. */
     public void leaveAll(final TierKind tier) {
-        for (int entry = 0; entry < used; entry++) {
+        final int end = ids.used();
+        for (int entry = 0; entry < end; entry++) {
             if (isLive(entry) && isIn(entry, tier)) {
                 leave(entry, tier);
             }
@@ -256,29 +255,18 @@ public final class ObjectTable implements AutoCloseable {
         final long at = at(entry);
         assert isLive(entry) : "an entry was removed twice";
         probes.remove(entries.get(ValueLayout.JAVA_INT, at + TAG), entry);
-        namespaces.leave(entries.get(ValueLayout.JAVA_INT, at + NAMESPACE));
-        entries.set(ValueLayout.JAVA_INT, at + NAMESPACE, NONE);
+        entries.set(ValueLayout.JAVA_BYTE, at + FLAGS, (byte) 0);
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
-        replicas(entry, free);
-        free = entry;
         live--;
         removals++;
-    }
-
-    private int take() {
-        if (free == NONE) {
-            return used++;
-        }
-        final int entry = free;
-        free = replicas(entry);
-        return entry;
+        ids.release(entry);
     }
 
     // ---- an entry
 
     /** True while the number stands for an object. */
     public boolean isLive(final int entry) {
-        return entry >= 0 && entry < used && entries.get(ValueLayout.JAVA_INT, at(entry) + NAMESPACE) != NONE;
+        return entry >= 0 && entry < capacity && (flags(entry) & LIVE) != 0;
     }
 
     /** Changes with each use of the number. */
@@ -292,29 +280,27 @@ public final class ObjectTable implements AutoCloseable {
     }
 
     public ObjectId id(final int entry) {
-        final long at = at(entry);
-        return new ObjectId(
-                namespaces.get(entries.get(ValueLayout.JAVA_INT, at + NAMESPACE)),
-                Hash256.read(entries, at + KEY),
-                Shard.of(
-                        entries.get(ValueLayout.JAVA_LONG, at + SHARD),
-                        entries.get(ValueLayout.JAVA_LONG, at + SHARD + 8)));
+        return ids.id(entry);
     }
 
     /** Whether the object has a place in this tier. */
     public boolean isIn(final int entry, final TierKind tier) {
-        return (entries.get(ValueLayout.JAVA_BYTE, at(entry) + PRESENCE) & bit(tier)) != 0;
+        return (flags(entry) & bit(tier)) != 0;
     }
 
     /** Whether it has a place in any tier. */
     public boolean isAnywhere(final int entry) {
-        return entries.get(ValueLayout.JAVA_BYTE, at(entry) + PRESENCE) != 0;
+        return (flags(entry) & ~LIVE) != 0;
     }
 
     public void in(final int entry, final TierKind tier, final boolean present) {
-        final long at = at(entry) + PRESENCE;
-        final int before = entries.get(ValueLayout.JAVA_BYTE, at);
-        entries.set(ValueLayout.JAVA_BYTE, at, (byte) (present ? (before | bit(tier)) : (before & ~bit(tier))));
+        final int before = flags(entry);
+        final int after = present ? (before | bit(tier)) : (before & ~bit(tier));
+        entries.set(ValueLayout.JAVA_BYTE, at(entry) + FLAGS, (byte) after);
+    }
+
+    private int flags(final int entry) {
+        return entries.get(ValueLayout.JAVA_BYTE, at(entry) + FLAGS) & 0xff;
     }
 
     private static int bit(final TierKind tier) {
@@ -362,11 +348,12 @@ public final class ObjectTable implements AutoCloseable {
     }
 
     private static long at(final int entry) {
-        return (long) entry * ENTRY;
+        return ObjectIds.at(entry);
     }
 
     @Override
     public void close() {
         arena.close();
+        ids.close();
     }
 }

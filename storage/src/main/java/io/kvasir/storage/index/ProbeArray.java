@@ -1,8 +1,5 @@
 package io.kvasir.storage.index;
 
-import io.kvasir.storage.object.StorageException;
-import io.kvasir.storage.posix.Posix;
-import io.kvasir.storage.posix.PosixException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -25,7 +22,7 @@ final class ProbeArray {
     /** @param capacity numbers that are in it at once, at most */
     ProbeArray(final int capacity, final Arena arena) {
         count = words(capacity);
-        words = zeroes((long) count * Long.BYTES, arena);
+        words = OffHeap.zeroes((long) count * Long.BYTES, arena);
     }
 
     int words() {
@@ -38,15 +35,6 @@ final class ProbeArray {
 
     private static int words(final int capacity) {
         return Math.toIntExact(capacity * WORDS_FOR_FOUR / 4 + 1);
-    }
-
-    static MemorySegment zeroes(final long bytes, final Arena arena) {
-        try {
-            return Posix.zeroes(bytes, arena);
-        } catch (final PosixException failure) {
-            throw new StorageException(
-                    "the object table needs " + bytes + " bytes of memory: " + failure.getMessage(), failure);
-        }
     }
 
     static int tag(final long hash) {

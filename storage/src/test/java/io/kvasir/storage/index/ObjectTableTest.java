@@ -197,7 +197,12 @@ class ObjectTableTest {
     private static void compare(final ObjectTable table, final Map<ObjectId, Model> model) {
         assertEquals(model.size(), table.size());
         assertEquals(
-                model.keySet().stream().map(ObjectId::namespace).distinct().count(), table.namespaces(), "namespaces");
+                model.keySet().stream()
+                        .map(id -> List.of(id.namespace(), id.shard()))
+                        .distinct()
+                        .count(),
+                table.scopes(),
+                "scopes");
         final long[] hashes = new long[OBJECTS];
         final int[] candidates = new int[OBJECTS];
         for (int number = 0; number < OBJECTS; number++) {
@@ -265,7 +270,7 @@ class ObjectTableTest {
                 }
             }
             assertEquals(99, table.size());
-            assertEquals(1, table.namespaces());
+            assertEquals(1, table.scopes());
         }
     }
 
@@ -286,10 +291,10 @@ class ObjectTableTest {
     }
 
     @Test
-    void shouldAnswerThatItHasNoNumberForAnotherNamespace() {
-        try (ObjectTable table = new ObjectTable(5000, new SipHash(new SplittableRandom(3)))) {
-            final int most = table.namespaceCapacity();
-            assertEquals(4096, most);
+    void shouldAnswerThatItHasNoNumberForAnotherNamespaceAndShard() {
+        try (ObjectTable table = new ObjectTable(20_000, new SipHash(new SplittableRandom(3)))) {
+            final int most = table.scopeCapacity();
+            assertEquals(16_384, most);
             for (int number = 0; number < most; number++) {
                 assertTrue(put(table, inNamespace(number)) >= 0);
             }
@@ -320,7 +325,7 @@ class ObjectTableTest {
     }
 
     @Test
-    void shouldTakeAtMost96BytesForAnObject() {
+    void shouldTakeAtMost88BytesForAnObject() {
         for (final int capacity : new int[] {1 << 17, 1_000_000, 10_000_000, 100_000_000, ObjectTable.MAX_CAPACITY}) {
             final long bytes = ObjectTable.bytes(capacity);
             assertTrue(

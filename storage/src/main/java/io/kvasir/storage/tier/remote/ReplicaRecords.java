@@ -82,7 +82,7 @@ final class ReplicaRecords {
     boolean hasSpace() {
         return size() < capacity()
                 && table.size() < table.capacity()
-                && table.namespaces() < (table.namespaceCapacity() + 1) / 2;
+                && table.scopes() < (table.scopeCapacity() + 1) / 2;
     }
 
     /** The record of the object that has this entry in the table, or {@link #NONE}. */

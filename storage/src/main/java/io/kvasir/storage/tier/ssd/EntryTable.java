@@ -1,20 +1,19 @@
 package io.kvasir.storage.tier.ssd;
 
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
-import static io.kvasir.storage.tier.ssd.SlotHeader.LONG;
 
-import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.index.ObjectIds;
 import io.kvasir.storage.object.ObjectId;
-import io.kvasir.storage.object.Shard;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Every object of the tier, off-heap, 112 bytes each: its id, its length, its place, what it continues, its state, how many
- * read it, and its neighbors in the order of eviction. What else is known of it lies beside it on disk ({@link SlotHeader}).
- * Entries are small dense integers. {@link TierState} owns it and holds its lock around every call.
+ * Every object of the tier, off-heap, 32 bytes each: the number of its id, its length, its place, hash bits of what it continues,
+ * its state, how many read it, and its neighbors in the order of eviction. What else is known of it lies beside it on disk
+ * ({@link SlotHeader}). Entries are small dense integers; each holds its id. {@link TierState} owns it and holds its lock
+ * around every call.
  */
 final class EntryTable implements AutoCloseable {
     /** A slot is taken, its bytes are on the way. */
@@ -26,21 +25,23 @@ final class EntryTable implements AutoCloseable {
     /** Its removal is durable; readers still hold its place. */
     static final int DELETED = 4;
 
-    private static final int LENGTH = SlotHeader.ID_BYTES;
-    private static final int EXTENT = LENGTH + 4;
-    private static final int SLOT = LENGTH + 8;
+    private static final int ID = 0;
+    private static final int LENGTH = 4;
+    private static final int EXTENT = 8;
+    private static final int SLOT = 12;
     /** The state, and above it how many read. */
-    private static final int USE = LENGTH + 12;
+    private static final int USE = 16;
 
-    private static final int COLDER = LENGTH + 16;
-    private static final int WARMER = LENGTH + 20;
-    private static final int PARENT = LENGTH + 24;
-    static final int BYTES = LENGTH + 32;
+    private static final int COLDER = 20;
+    private static final int WARMER = 24;
+    private static final int PARENT = 28;
+    static final int BYTES = 32;
     private static final int STATE_BITS = 3;
     private static final int NONE = -1;
     private static final int CHUNK_BITS = 12;
     private static final int CHUNK_MASK = (1 << CHUNK_BITS) - 1;
 
+    private final ObjectIds ids;
     private final Arena arena = Arena.ofShared();
     private final List<MemorySegment> chunks = new ArrayList<>();
     /** Entries that can be used again, linked by {@link #COLDER}. */
@@ -48,19 +49,22 @@ final class EntryTable implements AutoCloseable {
 
     private int next;
 
-    /** An entry in no state, without a place. */
-    int add(final ObjectId id, final long length, final Hash256 parent) {
-        final int entry = take();
-        SlotHeader.writeId(chunk(entry), offset(entry), id);
-        describe(entry, length, parent);
-        return entry;
+    EntryTable(final ObjectIds ids) {
+        this.ids = ids;
     }
 
-    /** As {@link #add}, with an id as it lies on disk. */
-    int add(final MemorySegment ids, final long from, final long length, final Hash256 parent) {
+    /**
+     * An entry in no state, without a place.
+     *
+     * @param id its number, of which one hold is the entry's from now on
+     * @param parent hash bits of the object that it continues; 0: of none
+     */
+    int add(final int id, final long length, final int parent) {
         final int entry = take();
-        MemorySegment.copy(ids, from, chunk(entry), offset(entry), SlotHeader.ID_BYTES);
-        describe(entry, length, parent);
+        set(entry, ID, id);
+        set(entry, LENGTH, Math.toIntExact(length));
+        set(entry, USE, 0);
+        set(entry, PARENT, parent);
         return entry;
     }
 
@@ -76,13 +80,8 @@ final class EntryTable implements AutoCloseable {
         return next++;
     }
 
-    private void describe(final int entry, final long length, final Hash256 parent) {
-        set(entry, LENGTH, Math.toIntExact(length));
-        set(entry, USE, 0);
-        chunk(entry).set(LONG, offset(entry) + PARENT, parent.equals(Hash256.ZERO) ? 0 : hash(entry, parent));
-    }
-
     void remove(final int entry) {
+        ids.release(get(entry, ID));
         set(entry, USE, 0);
         colder(entry, free);
         free = entry;
@@ -104,50 +103,31 @@ final class EntryTable implements AutoCloseable {
         chunk(entry).set(INT, offset(entry) + field, value);
     }
 
+    /** The number of its id. */
+    int number(final int entry) {
+        return get(entry, ID);
+    }
+
     boolean is(final int entry, final ObjectId id) {
-        final MemorySegment chunk = chunk(entry);
-        final long at = offset(entry);
-        return same(chunk, at, id.namespace())
-                && same(chunk, at + 32, id.key())
-                && chunk.get(LONG, at + 64) == id.shard().first()
-                && chunk.get(LONG, at + 72) == id.shard().second();
-    }
-
-    private static boolean same(final MemorySegment chunk, final long at, final Hash256 hash) {
-        return chunk.get(LONG, at) == hash.a()
-                && chunk.get(LONG, at + 8) == hash.b()
-                && chunk.get(LONG, at + 16) == hash.c()
-                && chunk.get(LONG, at + 24) == hash.d();
-    }
-
-    /** {@link ObjectId#hash64()} of its id. */
-    long hash(final int entry) {
-        return hash(entry, Hash256.read(chunk(entry), offset(entry) + 32));
-    }
-
-    private long hash(final int entry, final Hash256 key) {
-        final MemorySegment chunk = chunk(entry);
-        final long at = offset(entry);
-        return ObjectId.hash64(
-                Hash256.read(chunk, at), key, Shard.of(chunk.get(LONG, at + 64), chunk.get(LONG, at + 72)));
+        return ids.is(number(entry), id);
     }
 
     /** The first 64 bits of the namespace. */
     long namespace(final int entry) {
-        return chunk(entry).get(LONG, offset(entry));
+        return ids.namespaceBits(number(entry));
     }
 
     ObjectId id(final int entry) {
-        return SlotHeader.readId(chunk(entry), offset(entry));
+        return ids.id(number(entry));
     }
 
     long length(final int entry) {
         return get(entry, LENGTH);
     }
 
-    /** The parent object's {@link ObjectId#hash64()}; 0 when there is no parent. */
-    long parentHash(final int entry) {
-        return chunk(entry).get(LONG, offset(entry) + PARENT);
+    /** Hash bits of the object that it continues; 0: of none. */
+    int parent(final int entry) {
+        return get(entry, PARENT);
     }
 
     int extent(final int entry) {

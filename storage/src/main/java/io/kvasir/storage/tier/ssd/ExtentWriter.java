@@ -129,14 +129,16 @@ final class ExtentWriter {
         }
     }
 
-    /** Which slots of the page have objects that are not the run's. */
+    /**
+     * Which slots of the page are others' than the run's. What is being removed counts: until that is durable the next start
+     * may find it.
+     */
     private boolean[] neighbours(final Run run, final int first) {
         final boolean[] some = new boolean[HeaderPages.SLOTS];
         state.lock.lock();
         try {
             for (int i = 0; i < some.length && first + i < run.extent().slotCount; i++) {
-                final int entry = run.extent().owner(first + i);
-                some[i] = entry >= 0 && state.entries.state(entry) <= EntryTable.DURABLE && run.in(first + i) == null;
+                some[i] = run.extent().owner(first + i) >= 0 && run.in(first + i) == null;
             }
         } finally {
             state.lock.unlock();

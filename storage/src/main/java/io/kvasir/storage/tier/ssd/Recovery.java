@@ -2,6 +2,7 @@ package io.kvasir.storage.tier.ssd;
 
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 
+import io.kvasir.storage.index.ObjectIds;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.SizeClass;
@@ -133,6 +134,7 @@ final class Recovery implements AutoCloseable {
             context.metrics().dropped.add(droppedPlaces);
         }
         new LoweredCapacity(context, state, places, found).enforce();
+        state.ids.collect();
         collect();
         return places;
     }
@@ -199,7 +201,8 @@ final class Recovery implements AutoCloseable {
         if (object.length() < 1 || object.length() > extent.slotBytes) {
             return false;
         }
-        final int entry = state.recover(extent, slot, bytes, id, object);
+        final int number = state.ids.take(SlotHeader.readId(bytes, id));
+        final int entry = number == ObjectIds.NONE ? -1 : state.recover(extent, slot, number, object);
         if (entry < 0) {
             return false;
         }
@@ -210,7 +213,7 @@ final class Recovery implements AutoCloseable {
     }
 
     /** An object that the listener hears of. */
-    private record Found(ObjectId id, long length, Hash256 parent, int chunkIndex) {}
+    private record Found(int number, ObjectId id, long length, Hash256 parent, int chunkIndex) {}
 
     /** A header that was found, to be taken newest first. */
     private record Header(long sequence, Extent extent, int slot, byte[] body) {}
@@ -325,7 +328,10 @@ final class Recovery implements AutoCloseable {
             for (long i = from; i < Math.min(all.size(), from + REPORTED_AT_ONCE); i++) {
                 final int entry = all.get(i);
                 if (state.entries.state(entry) == EntryTable.DURABLE) {
+                    // The object may leave before the listener hears of it.
+                    state.ids.hold(state.entries.number(entry));
                     batch.add(new Found(
+                            state.entries.number(entry),
                             state.entries.id(entry),
                             state.entries.length(entry),
                             found.parent(entry),
@@ -342,7 +348,8 @@ final class Recovery implements AutoCloseable {
     private void hear(final List<Found> batch) {
         reports.release();
         for (final Found each : batch) {
-            context.listener().recovered(each.id(), each.length(), each.parent(), each.chunkIndex());
+            context.listener().recovered(each.number(), each.id(), each.length(), each.parent(), each.chunkIndex());
+            state.ids.release(each.number());
         }
     }
 

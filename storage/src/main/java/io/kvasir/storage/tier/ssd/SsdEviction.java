@@ -98,7 +98,7 @@ final class SsdEviction {
     }
 
     private boolean isEndOfChain(final int entry) {
-        return entries.parentHash(entry) != 0 && !state.hasChildren(entry);
+        return entries.parent(entry) != 0 && !state.hasChildren(entry);
     }
 
     /**

@@ -7,8 +7,13 @@ import io.kvasir.storage.object.ObjectId;
 public interface SsdListener {
     SsdListener NONE = new SsdListener() {};
 
-    /** Found on disk when the tier opened, in the order of the chunk indexes; all of these come before {@link #warm()}. */
-    default void recovered(final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {}
+    /**
+     * Found on disk when the tier opened, in the order of the chunk indexes; all of these come before {@link #warm()}.
+     *
+     * @param number of the id among the tier's, held during the call
+     */
+    default void recovered(
+            final int number, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {}
 
     /** The tier has found all that it holds. */
     default void warm() {}

@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier.ssd;
 
+import io.kvasir.storage.index.ObjectIds;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -45,6 +46,7 @@ public final class SsdTier implements AutoCloseable {
         private SsdListener listener = SsdListener.NONE;
         private SsdMetrics metrics = new SsdMetrics();
         private Map<String, TenantShare> shares = Map.of();
+        private ObjectIds ids;
         private Clock clock = Clock.systemUTC();
         private Reads reads = Posix::read;
         private boolean concluded;
@@ -188,6 +190,12 @@ public final class SsdTier implements AutoCloseable {
             return this;
         }
 
+        /** Where ids have numbers; the tier holds those of its objects. Not set: ids of the tier's own. */
+        public Context ids(final ObjectIds value) {
+            ids = value;
+            return this;
+        }
+
         public Context clock(final Clock value) {
             clock = value;
             return this;
@@ -242,6 +250,8 @@ public final class SsdTier implements AutoCloseable {
     /** Objects that are listed in one go: more than a node that leaves its cluster has time to move. */
     private static final int MOST_LISTED = 1 << 16;
 
+    private static final int LEAVING = 1 << 16;
+
     /** Batches of uses that wait to be applied; beyond it the oldest is forgotten. */
     private static final int TOUCHES_WAITING = 64;
 
@@ -250,9 +260,8 @@ public final class SsdTier implements AutoCloseable {
     private final TierState state;
     private final boolean direct;
     private final SsdThreads threads;
-    /** Uses that were served elsewhere, by hash, in batches; drained before something is chosen to go. */
-    private final ManyToManyConcurrentArrayQueue<long[]> touches =
-            new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
+    /** Uses that were served elsewhere, in batches; drained before something is chosen to go. */
+    private final ManyToManyConcurrentArrayQueue<int[]> touches = new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
 
     private final AtomicBoolean closed = new AtomicBoolean();
 
@@ -273,6 +282,7 @@ public final class SsdTier implements AutoCloseable {
             final Path extents = Files.createDirectories(context.directory().resolve("extents"));
             this.direct = context.directIo() && DirectIo.works(context.directory());
             this.state = new TierState(
+                    context.ids == null ? new ObjectIds(ownIds(context.maxObjects())) : context.ids,
                     new ExtentPool(context.capacityBytes(), context.extentBytes()),
                     context.maxObjects(),
                     new SsdShares(context.shares, context.capacityBytes()),
@@ -285,6 +295,11 @@ public final class SsdTier implements AutoCloseable {
                     e);
         }
         threads.open();
+    }
+
+    /** Also for those that are leaving, and for what a start finds beyond the most. */
+    private static int ownIds(final int objects) {
+        return (int) Math.min(ObjectTable.MAX_CAPACITY, 2L * objects + LEAVING);
     }
 
     /** Whose a namespace is, so that its objects count for that tenant's share. Takes a lock where there are shares. */
@@ -342,12 +357,19 @@ public final class SsdTier implements AutoCloseable {
     }
 
     /**
-     * Uses that were served elsewhere, the last one last, by {@link ObjectId#hash64}; they keep the objects warm here. The
-     * array is the tier's from now on. Takes no lock. While nothing is written the oldest uses may be forgotten.
+     * Uses that were served elsewhere, the last one last; they keep the objects warm here. Takes no lock. While nothing is
+     * written the oldest uses may be forgotten.
+     *
+     * @param numbers of ids, each held for the tier; the array is the tier's from now on
      */
-    public void touch(final long[] hashes) {
-        while (!touches.offer(hashes)) {
-            touches.poll();
+    public void touch(final int[] numbers) {
+        while (!touches.offer(numbers)) {
+            final int[] oldest = touches.poll();
+            if (oldest != null) {
+                for (final int number : oldest) {
+                    state.ids.release(number);
+                }
+            }
         }
     }
 
@@ -358,12 +380,13 @@ public final class SsdTier implements AutoCloseable {
 
     /** Holds the lock. */
     private void applyTouches() {
-        for (long[] hashes = touches.poll(); hashes != null; hashes = touches.poll()) {
-            for (final long hash : hashes) {
-                final int entry = state.find(hash);
-                if (entry >= 0 && state.entries.state(entry) == EntryTable.DURABLE) {
+        for (int[] numbers = touches.poll(); numbers != null; numbers = touches.poll()) {
+            for (final int number : numbers) {
+                final int entry = state.findDurable(state.ids.id(number));
+                if (entry >= 0) {
                     state.policy.touch(entry);
                 }
+                state.ids.release(number);
             }
         }
     }

@@ -206,7 +206,7 @@ final class SsdWriter implements Runnable {
                 full = state.occupants() >= context.maxObjects();
                 final Extent extent = full ? null : state.pool.withRoom(slotBytes);
                 if (extent != null) {
-                    final int entry = state.addWriting(request.id(), request.object(), extent);
+                    final int entry = state.addWriting(request, extent);
                     members.add(new Member(write, entry, state.nextSequence()));
                     return;
                 }
@@ -232,16 +232,14 @@ final class SsdWriter implements Runnable {
         }
     }
 
-    /** Holds the lock. True when the object is here, on its way, or hides behind another one of its hash. */
+    /** Holds the lock. True when the object is here, or on its way. */
     private boolean answerKnown(final Write write) {
         final WriteRequest request = write.request();
-        final int known = state.find(request.id().hash64());
+        final int known = state.find(request.id());
         if (known < 0) {
             return false;
         }
-        if (!state.entries.is(known, request.id())) {
-            answer(write, WriteOutcome.failed("another object has the same 64-bit hash"));
-        } else if (state.entries.state(known) == EntryTable.WRITING) {
+        if (state.entries.state(known) == EntryTable.WRITING) {
             state.followers.computeIfAbsent(known, entry -> new ArrayList<>()).add(request.callback());
         } else {
             state.policy.touch(known);
@@ -309,15 +307,15 @@ final class SsdWriter implements Runnable {
     private void remove(final Remove remove) {
         state.lock.lock();
         try {
-            int entry = state.find(remove.id().hash64());
+            int entry = state.find(remove.id());
             // A write of before is on its way: its end is awaited, within a bound.
             final long deadline = System.nanoTime() + ROOM_BOUND_NS;
             while (entry >= 0
                     && state.entries.state(entry) == EntryTable.WRITING
                     && state.changed.awaitNanos(deadline - System.nanoTime()) > 0) {
-                entry = state.find(remove.id().hash64());
+                entry = state.find(remove.id());
             }
-            if (entry < 0 || !state.entries.is(entry, remove.id())) {
+            if (entry < 0) {
                 complete(() -> remove.callback().accept(WriteOutcome.ABSENT));
             } else if (state.entries.state(entry) == EntryTable.WRITING) {
                 complete(() -> remove.callback().accept(WriteOutcome.failed("its write does not end")));

@@ -1,9 +1,13 @@
 package io.kvasir.storage.tier.ssd;
 
 import io.kvasir.storage.index.HashIndex;
+import io.kvasir.storage.index.ObjectHash;
+import io.kvasir.storage.index.ObjectIds;
+import io.kvasir.storage.index.SipHash;
+import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.policy.EvictionPolicy;
-import java.lang.foreign.MemorySegment;
+import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.Condition;
@@ -23,7 +27,8 @@ final class TierState implements AutoCloseable {
     /** Signalled when slots were freed and when writes became durable. */
     final Condition changed = lock.newCondition();
 
-    final EntryTable entries = new EntryTable();
+    final ObjectIds ids;
+    final EntryTable entries;
     final ExtentPool pool;
     final SsdOrder policy;
     final SsdShares shares;
@@ -33,9 +38,11 @@ final class TierState implements AutoCloseable {
     /** Writers of an object that is being written already; they hear when it is durable. */
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
 
+    /** With a secret of its own. */
+    private final ObjectHash hash = new SipHash(new SecureRandom());
+
     private final HashIndex index;
-    /** How many objects here continue one, by its hash; those of equal hash bits are counted together. */
-    private final HashIndex children;
+    private final ChildCounts children;
 
     private long sequence;
     private long objects;
@@ -47,15 +54,18 @@ final class TierState implements AutoCloseable {
     private final Consumer<List<ObjectId>> withdrawn;
 
     TierState(
+            final ObjectIds ids,
             final ExtentPool pool,
             final int maxObjects,
             final SsdShares shares,
             final Consumer<List<ObjectId>> withdrawn) {
         this.shares = shares;
         this.pool = pool;
+        this.ids = ids;
+        entries = new EntryTable(ids);
         policy = new SsdOrder(entries);
-        index = new HashIndex(maxObjects, (entry, hash) -> entries.hash(entry) == hash);
-        children = new HashIndex(maxObjects, (count, hash) -> true);
+        index = new HashIndex(maxObjects, (entry, hash) -> hash(entry) == hash);
+        children = new ChildCounts(maxObjects);
         this.withdrawn = withdrawn;
         eviction = new SsdEviction(this);
     }
@@ -66,25 +76,43 @@ final class TierState implements AutoCloseable {
      */
     static long bytes(final int objects) {
         return objects * (long) (EntryTable.BYTES + Integer.BYTES + FoundObjects.BYTES + EntrySort.BYTES)
-                + 2 * HashIndex.bytes(objects);
+                + HashIndex.bytes(objects)
+                + ChildCounts.bytes(objects);
     }
 
     // ---- looking
 
-    /** The entry under the id's hash, or -1; the caller confirms it with {@link EntryTable#is}. */
-    int find(final long hash) {
-        return index.find(hash);
+    /** The entry of this object, or -1. */
+    int find(final ObjectId id) {
+        return index.find(hash(id), entry -> entries.is(entry, id));
     }
 
     /** The durable entry of this object, or -1. */
     int findDurable(final ObjectId id) {
-        final int entry = find(id.hash64());
-        return entry >= 0 && entries.state(entry) == EntryTable.DURABLE && entries.is(entry, id) ? entry : -1;
+        final int entry = find(id);
+        return entry >= 0 && entries.state(entry) == EntryTable.DURABLE ? entry : -1;
     }
 
-    /** Whether an object here continues it. */
+    private long hash(final ObjectId id) {
+        return hash.of(id.namespace(), id.key(), id.shard());
+    }
+
+    private long hash(final int entry) {
+        return hash(entries.id(entry));
+    }
+
+    /** The bits under which children are counted; 0: it continues none. */
+    private int parentBits(final ObjectId id, final Hash256 parent) {
+        return parent.equals(Hash256.ZERO) ? 0 : bits(hash.of(id.namespace(), parent, id.shard()));
+    }
+
+    private static int bits(final long hash) {
+        return (int) (hash >>> Integer.SIZE) | 1;
+    }
+
+    /** Whether an object here continues it, about. */
     boolean hasChildren(final int entry) {
-        return children.find(entries.hash(entry)) > 0;
+        return children.has(bits(hash(entry)));
     }
 
     long objects() {
@@ -111,11 +139,13 @@ final class TierState implements AutoCloseable {
     // ---- writing
 
     /** Puts a new object into a free slot of the extent; its state is {@link EntryTable#WRITING}. */
-    int addWriting(final ObjectId id, final StoredObject object, final Extent extent) {
-        final int entry = entries.add(id, object.length(), object.parent());
+    int addWriting(final WriteRequest request, final Extent extent) {
+        final ObjectId id = request.id();
+        final StoredObject object = request.object();
+        final int entry = entries.add(request.hold(ids), object.length(), parentBits(id, object.parent()));
         entries.place(entry, extent.id, extent.take(entry));
         entries.state(entry, EntryTable.WRITING);
-        index.put(id.hash64(), entry);
+        index.put(hash(id), entry);
         countChild(entry, 1);
         usedBytes += extent.slotBytes;
         writing++;
@@ -140,24 +170,19 @@ final class TierState implements AutoCloseable {
     /**
      * Puts in what was found on disk; {@link #findOrder} follows.
      *
-     * @param bodies where its id lies, at {@code from}
+     * @param number of its id, of which one hold is the tier's from now on
      * @return its entry, or -1: the slot or the id is taken
      */
-    int recover(
-            final Extent extent,
-            final int slot,
-            final MemorySegment bodies,
-            final long from,
-            final StoredObject object) {
-        final int entry = entries.add(bodies, from, object.length(), object.parent());
-        final long hash = entries.hash(entry);
-        if (index.find(hash) != HashIndex.NONE || !extent.own(slot, entry)) {
+    int recover(final Extent extent, final int slot, final int number, final StoredObject object) {
+        final ObjectId id = ids.id(number);
+        final int entry = entries.add(number, object.length(), parentBits(id, object.parent()));
+        if (find(id) >= 0 || !extent.own(slot, entry)) {
             entries.remove(entry);
             return -1;
         }
         entries.place(entry, extent.id, slot);
         entries.state(entry, EntryTable.DURABLE);
-        index.put(hash, entry);
+        index.put(hash(id), entry);
         countChild(entry, 1);
         usedBytes += slotBytes(entry);
         shares.add(entries.namespace(entry), slotBytes(entry));
@@ -235,7 +260,7 @@ final class TierState implements AutoCloseable {
     }
 
     private void unlink(final int entry) {
-        index.remove(entries.hash(entry), entry);
+        index.remove(hash(entry), entry);
         countChild(entry, -1);
     }
 
@@ -247,15 +272,12 @@ final class TierState implements AutoCloseable {
     }
 
     private void countChild(final int entry, final int by) {
-        final long parent = entries.parentHash(entry);
+        final int parent = entries.parent(entry);
         if (parent != 0) {
-            final int before = children.find(parent);
-            if (before != HashIndex.NONE) {
-                children.remove(parent, before);
-            }
-            final int count = Math.max(0, before) + by;
-            if (count > 0) {
-                children.put(parent, count);
+            if (by > 0) {
+                children.add(parent);
+            } else {
+                children.remove(parent);
             }
         }
     }

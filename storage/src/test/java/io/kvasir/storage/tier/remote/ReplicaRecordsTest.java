@@ -155,7 +155,7 @@ class ReplicaRecordsTest {
                 final Hash256 namespace = new Hash256(number, 0, 0, 0);
                 few.ask(small.put(new ObjectId(namespace, namespace, StoreFixture.SHARD)), -1);
             }
-            assertEquals(20, small.namespaceCapacity());
+            assertEquals(20, small.scopeCapacity());
             assertEquals(10, few.size());
         }
     }

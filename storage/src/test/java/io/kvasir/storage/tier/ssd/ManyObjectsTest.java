@@ -74,7 +74,11 @@ class ManyObjectsTest {
                 .listener(new SsdListener() {
                     @Override
                     public void recovered(
-                            final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
+                            final int number,
+                            final ObjectId id,
+                            final long length,
+                            final Hash256 parent,
+                            final int chunkIndex) {
                         assertTrue(found.add(id), "told twice");
                         assertFalse(warm.getCount() == 0, "told after all were");
                     }

@@ -88,6 +88,25 @@ class NeighboursTest {
         parents.keySet().forEach(number -> assertTrue(ssd.contains(TestObjects.id(number)), "object " + number));
     }
 
+    /** A kill while a removal is on its way gives the object back, header and all. */
+    @Test
+    void shouldStayWhileItsRemovalIsNotDurable() {
+        open();
+        for (int number = 0; number < 5; number++) {
+            write(number);
+        }
+        final TierState state = ssd.tier.state();
+        state.lock.lock();
+        try {
+            state.beginDelete(SsdWriter.single(state.findDurable(TestObjects.id(2))));
+        } finally {
+            state.lock.unlock();
+        }
+        write(5);
+        ssd.reopen();
+        assertAllThere();
+    }
+
     private void deletePlaces() {
         try (Stream<Path> files = Files.list(directory.resolve("places"))) {
             for (final Path file : files.toList()) {

@@ -58,6 +58,14 @@ class SsdEvictionTest {
                 }));
     }
 
+    private void touch(final long... numbers) {
+        final int[] held = new int[numbers.length];
+        for (int i = 0; i < numbers.length; i++) {
+            held[i] = ssd.tier.state().ids.take(TestObjects.id(numbers[i]));
+        }
+        ssd.tier.touch(held);
+    }
+
     private void tell(final ObjectId id, final char what) {
         told.computeIfAbsent(id.hash64(), hash -> new ArrayList<>()).add(what);
     }
@@ -166,8 +174,7 @@ class SsdEvictionTest {
     void shouldKeepWhatIsUsedElsewhere() throws InterruptedException {
         writeAll(MIB, numbers(0, 40));
         for (int i = 0; i < 120; i++) {
-            ssd.tier.touch(
-                    new long[] {TestObjects.id(3).hash64(), 0, TestObjects.id(7).hash64()});
+            touch(3, 12345, 7);
             writeAll(MIB, 1000 + i);
         }
         assertTrue(ssd.contains(TestObjects.id(3)) && ssd.contains(TestObjects.id(7)));
@@ -178,7 +185,7 @@ class SsdEvictionTest {
     void shouldApplyTheNewestUsesWhenThereWereTooMany() throws InterruptedException {
         writeAll(MIB, numbers(0, 40));
         for (int i = 0; i < 1000; i++) {
-            ssd.tier.touch(new long[] {TestObjects.id(i < 900 ? 1 : 2).hash64()});
+            touch(i < 900 ? 1 : 2);
         }
         assertFalse(ssd.tier.wantsTouches());
         writeAll(MIB, numbers(1000, 30));

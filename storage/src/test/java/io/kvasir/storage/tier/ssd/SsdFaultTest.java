@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.kvasir.storage.TestObjects;
 import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.StorageException;
 import io.kvasir.storage.posix.Posix;
 import java.io.IOException;
@@ -164,6 +165,24 @@ class SsdFaultTest {
         assertEquals(0, ssd.objects());
         assertTrue(ssd.get(TestObjects.id(1)).isEmpty());
         assertEquals(WriteOutcome.Status.DURABLE, write(1).status());
+    }
+
+    /** Anybody can find ids that {@link ObjectId#hash64} takes for the same. */
+    @Test
+    void shouldHoldObjectsOfTheSame64BitHash() {
+        final ObjectId one = TestObjects.id(1);
+        final Hash256 namespace = one.namespace();
+        final ObjectId other = new ObjectId(
+                new Hash256(namespace.a(), ~namespace.b(), namespace.c(), namespace.d()), one.key(), one.shard());
+        assertEquals(one.hash64(), other.hash64());
+        for (int round = 0; round < 2; round++) {
+            ssd.write(one, MemorySegment.ofArray(TestObjects.bytes(1, LENGTH)), Hash256.ZERO);
+            ssd.write(other, MemorySegment.ofArray(TestObjects.bytes(2, LENGTH)), Hash256.ZERO);
+            assertArrayEquals(TestObjects.bytes(1, LENGTH), ssd.get(one).orElseThrow());
+            assertArrayEquals(TestObjects.bytes(2, LENGTH), ssd.get(other).orElseThrow());
+            assertEquals(2, ssd.objects());
+            ssd.reopen();
+        }
     }
 
     @Test

@@ -3,7 +3,7 @@ package io.kvasir.storage.tier.ssd;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.kvasir.storage.TestObjects;
-import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.index.ObjectIds;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.policy.LruPolicy;
 import java.util.ArrayList;
@@ -20,12 +20,14 @@ import org.junit.jupiter.api.Test;
 class SsdOrderTest {
     private static final int ENTRIES = 200;
 
-    private final EntryTable entries = new EntryTable();
+    private final ObjectIds ids = new ObjectIds(20_000);
+    private final EntryTable entries = new EntryTable(ids);
     private final SsdOrder order = new SsdOrder(entries);
 
     @AfterEach
     void close() {
         entries.close();
+        ids.close();
     }
 
     @Test
@@ -40,7 +42,7 @@ class SsdOrderTest {
         for (int step = 0; step < 20_000; step++) {
             switch (random.nextInt(4)) {
                 case 0 -> {
-                    final int entry = entries.add(TestObjects.id(step), 1, Hash256.ZERO);
+                    final int entry = entries.add(ids.take(TestObjects.id(step)), 1, 0);
                     live.add(entry);
                     order.add(entry);
                     model.add(entry, 0, 0, 0, 0);

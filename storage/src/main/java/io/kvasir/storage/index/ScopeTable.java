@@ -1,15 +1,22 @@
 package io.kvasir.storage.index;
 
 import io.kvasir.storage.object.Hash256;
+import io.kvasir.storage.object.Shard;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
-/** Small numbers for the namespaces of the objects in the table, so that an entry names its namespace in 4 bytes. */
-final class NamespaceTable {
+/**
+ * Small numbers for what most objects have in common, namespace and shard, so that an id names both in 3 bytes. Changes are
+ * {@link ObjectIds}' to guard; what a number stands for may be read meanwhile by whoever has an object of it.
+ */
+final class ScopeTable {
     static final int NONE = -1;
+    /** Numbers have so many bits. */
+    static final int BITS = 24;
 
-    private static final int OBJECTS = Hash256.BYTES;
+    private static final int SHARD = Hash256.BYTES;
+    private static final int OBJECTS = SHARD + Shard.BYTES;
     private static final int NEXT_FREE = OBJECTS + 4;
     private static final int BYTES = NEXT_FREE + 4;
 
@@ -21,10 +28,10 @@ final class NamespaceTable {
     private int free = NONE;
     private int live;
 
-    NamespaceTable(final int capacity, final ObjectHash hash, final Arena arena) {
+    ScopeTable(final int capacity, final ObjectHash hash, final Arena arena) {
         this.capacity = capacity;
         this.hash = hash;
-        records = ProbeArray.zeroes((long) capacity * BYTES, arena);
+        records = OffHeap.zeroes((long) capacity * BYTES, arena);
         probes = new ProbeArray(capacity, arena);
     }
 
@@ -40,16 +47,18 @@ final class NamespaceTable {
         return live;
     }
 
-    /** The number of this namespace, which counts one object more; {@link #NONE} when no further one fits. */
-    int enter(final Hash256 namespace) {
-        final int tag = tag(namespace);
-        int number = find(tag, namespace);
+    /** The number of this scope, which counts one object more; {@link #NONE} when no further one fits. */
+    int enter(final Hash256 namespace, final Shard shard) {
+        final int tag = tag(namespace, shard);
+        int number = find(tag, namespace, shard);
         if (number == NONE) {
             number = take();
             if (number == NONE) {
                 return NONE;
             }
             namespace.write(records, at(number));
+            records.set(ValueLayout.JAVA_LONG, at(number) + SHARD, shard.first());
+            records.set(ValueLayout.JAVA_LONG, at(number) + SHARD + 8, shard.second());
             probes.add(tag, number);
             live++;
         }
@@ -62,26 +71,40 @@ final class NamespaceTable {
         final int left = objects(number) - 1;
         setObjects(number, left);
         if (left == 0) {
-            probes.remove(tag(get(number)), number);
+            probes.remove(tag(namespace(number), shard(number)), number);
             records.set(ValueLayout.JAVA_INT, at(number) + NEXT_FREE, free);
             free = number;
             live--;
         }
     }
 
-    boolean is(final int number, final Hash256 namespace) {
-        return ObjectTable.equal(records, at(number), namespace);
+    boolean is(final int number, final Hash256 namespace, final Shard shard) {
+        final long at = at(number);
+        return ObjectIds.equal(records, at, namespace)
+                && records.get(ValueLayout.JAVA_LONG, at + SHARD) == shard.first()
+                && records.get(ValueLayout.JAVA_LONG, at + SHARD + 8) == shard.second();
     }
 
-    Hash256 get(final int number) {
+    Hash256 namespace(final int number) {
         return Hash256.read(records, at(number));
     }
 
-    private int find(final int tag, final Hash256 namespace) {
+    /** The namespace's first 64 bits. */
+    long namespaceBits(final int number) {
+        return records.get(ValueLayout.JAVA_LONG, at(number));
+    }
+
+    Shard shard(final int number) {
+        return Shard.of(
+                records.get(ValueLayout.JAVA_LONG, at(number) + SHARD),
+                records.get(ValueLayout.JAVA_LONG, at(number) + SHARD + 8));
+    }
+
+    private int find(final int tag, final Hash256 namespace, final Shard shard) {
         int at = probes.home(tag);
         for (long word = probes.word(at); word != 0; word = probes.word(at)) {
             final int number = ProbeArray.number(word, tag);
-            if (number != NONE && is(number, namespace)) {
+            if (number != NONE && is(number, namespace, shard)) {
                 return number;
             }
             at = probes.next(at);
@@ -98,8 +121,8 @@ final class NamespaceTable {
         return number;
     }
 
-    private int tag(final Hash256 namespace) {
-        return ProbeArray.tag(hash.of(namespace, Hash256.ZERO, ObjectTable.NO_SHARD));
+    private int tag(final Hash256 namespace, final Shard shard) {
+        return ProbeArray.tag(hash.of(namespace, Hash256.ZERO, shard));
     }
 
     private int objects(final int number) {

@@ -2,32 +2,32 @@ package io.kvasir.storage.index;
 
 import java.lang.foreign.Arena;
 import java.util.function.IntPredicate;
+import java.util.function.IntToLongFunction;
+import java.util.function.IntUnaryOperator;
 
 /**
- * Small numbers by 64-bit hash, off the heap: 14 bytes for each that is expected, of which the system gives pages as they
- * are used. Whoever owns it confirms what has equal hash bits. Beyond what was expected it grows by doubling. Its memory is
- * given back with the object. Not thread-safe.
+ * Small numbers by 64-bit hash, off the heap: 7 bytes for each that is expected, of which the system gives pages as they
+ * are used. Beyond what was expected it grows by doubling. Its memory is given back with the object. Not thread-safe.
  */
 public final class HashIndex {
-    /** Whether a number with these hash bits is the one that is looked for. */
-    @FunctionalInterface
-    public interface Confirms {
-        boolean is(int number, long hash);
-    }
-
     /** No number. */
     public static final int NONE = ProbeArray.NONE;
 
-    private final Confirms confirms;
+    private final IntToLongFunction hashOf;
+    private final IntUnaryOperator highOf;
     private ProbeArray probes;
     private int capacity;
     private int size;
 
-    /** @param expected numbers that are in it at once, as a rule */
-    public HashIndex(final int expected, final Confirms confirms) {
-        this.confirms = confirms;
-        capacity = expected;
-        probes = new ProbeArray(expected, Arena.ofAuto());
+    /**
+     * @param expected numbers that are in it at once, as a rule; each is less
+     * @param hashOf the hash of a number that is in it
+     */
+    public HashIndex(final int expected, final IntToLongFunction hashOf) {
+        this.hashOf = hashOf;
+        highOf = number -> ProbeArray.high(hashOf.applyAsLong(number));
+        capacity = Math.max(1, expected);
+        probes = new ProbeArray(capacity, Arena.ofAuto());
     }
 
     /** Bytes of memory for so many. */
@@ -39,26 +39,16 @@ public final class HashIndex {
         return size;
     }
 
-    /** The first number under this hash that is confirmed, or {@link #NONE}. */
+    /** The first number of this hash, or {@link #NONE}. */
     public int find(final long hash) {
-        final int tag = ProbeArray.tag(hash);
-        int at = probes.home(tag);
-        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
-            final int number = ProbeArray.number(word, tag);
-            if (number != NONE && confirms.is(number, hash)) {
-                return number;
-            }
-            at = probes.next(at);
-        }
-        return NONE;
+        return find(hash, number -> hashOf.applyAsLong(number) == hash);
     }
 
     /** The first number under this hash that the caller confirms, or {@link #NONE}. */
     public int find(final long hash, final IntPredicate is) {
-        final int tag = ProbeArray.tag(hash);
-        int at = probes.home(tag);
-        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
-            final int number = ProbeArray.number(word, tag);
+        int at = probes.home(ProbeArray.high(hash));
+        for (int word = probes.word(at); word != 0; word = probes.word(at)) {
+            final int number = probes.number(word, hash);
             if (number != NONE && is.test(number)) {
                 return number;
             }
@@ -69,27 +59,27 @@ public final class HashIndex {
 
     /** @param number 0 or more, and not under this hash yet */
     public void put(final long hash, final int number) {
-        if (size == capacity) {
-            grow();
+        if (size == capacity || number >= capacity) {
+            grow(number);
         }
-        probes.add(ProbeArray.tag(hash), number);
+        probes.add(hash, number);
         size++;
     }
 
     /** @param number is there under this hash */
     public void remove(final long hash, final int number) {
-        probes.remove(ProbeArray.tag(hash), number);
+        probes.remove(ProbeArray.high(hash), number, highOf);
         size--;
     }
 
-    private void grow() {
+    private void grow(final int number) {
         final ProbeArray old = probes;
-        capacity = Math.min(ObjectTable.MAX_CAPACITY, Math.max(1024, capacity * 2));
+        capacity = Math.min(ObjectTable.MAX_CAPACITY, Math.max(1024, Math.max(capacity, number + 1) * 2));
         probes = new ProbeArray(capacity, Arena.ofAuto());
         for (int at = 0; at < old.words(); at++) {
-            final long word = old.word(at);
+            final int word = old.word(at);
             if (word != 0) {
-                probes.add(ProbeArray.tag(word), (int) word - 1);
+                probes.add(hashOf.applyAsLong(old.number(word)), old.number(word));
             }
         }
     }

@@ -7,6 +7,7 @@ import io.kvasir.storage.object.TierKind;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.IntUnaryOperator;
 
 /**
  * Every object that the node knows: in which tiers it is, and where there. An object is an entry with a small number,
@@ -23,13 +24,15 @@ public final class ObjectTable implements AutoCloseable {
     /** From {@link #put}: the capacity is used up. */
     public static final int FULL = -2;
 
-    /** Without what small tables take for namespaces and shards, 70 bytes a pair. */
-    public static final int BYTES_FOR_EACH = 88;
+    /** Without what small tables take for namespaces and shards, 63 bytes a pair. */
+    public static final int BYTES_FOR_EACH = 80;
 
     public static final int MAX_CAPACITY = 1 << 30;
 
     // Facts beside the id; the owner's alone.
-    private static final int TAG = ObjectIds.FACTS;
+    /** The high bits of its hash. */
+    private static final int HIGH = ObjectIds.FACTS;
+
     private static final int SERIAL = ObjectIds.FACTS + 4;
     private static final int LENGTH = ObjectIds.FACTS + 8;
     private static final int REPLICAS = ObjectIds.FACTS + 12;
@@ -45,6 +48,7 @@ public final class ObjectTable implements AutoCloseable {
     private final ObjectIds ids;
     private final MemorySegment entries;
     private final ProbeArray probes;
+    private final IntUnaryOperator highOf = this::high;
     private int live;
     private long removals;
     /** Makes the loads of {@link #probe} and {@link #expect} count as used. */
@@ -115,10 +119,9 @@ public final class ObjectTable implements AutoCloseable {
 
     /** The entry of this object, or {@link #NONE}. */
     public int find(final long objectHash, final Hash256 namespace, final Hash256 key, final Shard shard) {
-        final int tag = ProbeArray.tag(objectHash);
-        int at = probes.home(tag);
-        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
-            final int entry = ProbeArray.number(word, tag);
+        int at = probes.home(ProbeArray.high(objectHash));
+        for (int word = probes.word(at); word != 0; word = probes.word(at)) {
+            final int entry = probes.number(word, objectHash);
             if (entry != NONE && is(entry, namespace, key, shard)) {
                 return entry;
             }
@@ -137,7 +140,7 @@ public final class ObjectTable implements AutoCloseable {
      */
     public void probe(final long[] hashes, final int[] candidates, final int from, final int to) {
         for (int i = from; i < to; i++) {
-            candidates[i] = probes.first(ProbeArray.tag(hashes[i]));
+            candidates[i] = probes.first(hashes[i]);
         }
         long sum = 0;
         for (int i = from; i < to; i++) {
@@ -152,7 +155,7 @@ public final class ObjectTable implements AutoCloseable {
     public void expect(final long[] hashes, final int count) {
         long sum = 0;
         for (int i = 0; i < count; i++) {
-            sum += probes.word(probes.home(ProbeArray.tag(hashes[i])));
+            sum += probes.word(probes.home(ProbeArray.high(hashes[i])));
         }
         read[0] = sum;
     }
@@ -161,7 +164,7 @@ public final class ObjectTable implements AutoCloseable {
     public void expectRemoval(final int[] some, final int count) {
         long sum = 0;
         for (int i = 0; i < count; i++) {
-            sum += probes.word(probes.home(entries.get(ValueLayout.JAVA_INT, at(some[i]) + TAG)));
+            sum += probes.word(probes.home(high(some[i])));
         }
         read[0] = sum;
     }
@@ -220,11 +223,11 @@ public final class ObjectTable implements AutoCloseable {
 
     private void begin(final int entry, final long objectHash) {
         final long at = at(entry);
-        entries.set(ValueLayout.JAVA_INT, at + TAG, ProbeArray.tag(objectHash));
+        entries.set(ValueLayout.JAVA_INT, at + HIGH, ProbeArray.high(objectHash));
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
         entries.set(ValueLayout.JAVA_INT, at + LENGTH, 0);
         entries.set(ValueLayout.JAVA_BYTE, at + FLAGS, (byte) LIVE);
-        probes.add(ProbeArray.tag(objectHash), entry);
+        probes.add(objectHash, entry);
         live++;
     }
 
@@ -254,7 +257,7 @@ public final class ObjectTable implements AutoCloseable {
     public void remove(final int entry) {
         final long at = at(entry);
         assert isLive(entry) : "an entry was removed twice";
-        probes.remove(entries.get(ValueLayout.JAVA_INT, at + TAG), entry);
+        probes.remove(high(entry), entry, highOf);
         entries.set(ValueLayout.JAVA_BYTE, at + FLAGS, (byte) 0);
         entries.set(ValueLayout.JAVA_INT, at + SERIAL, serial(entry) + 1);
         live--;
@@ -263,6 +266,10 @@ public final class ObjectTable implements AutoCloseable {
     }
 
     // ---- an entry
+
+    private int high(final int entry) {
+        return entries.get(ValueLayout.JAVA_INT, at(entry) + HIGH);
+    }
 
     /** True while the number stands for an object. */
     public boolean isLive(final int entry) {

@@ -3,12 +3,14 @@ package io.kvasir.storage.index;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.function.IntUnaryOperator;
 
 /**
- * An open-addressing hash index from tags (the high 32 bits of a hash) to small numbers: linear probing over words of 8
- * bytes, of which at most 4 in 7 are taken. A removal moves back what had been displaced, so there are no tombstones and
- * a history of removals costs nothing. Equal tags are met one after the other; the caller confirms. Part of {@link
- * ObjectTable} and {@link HashIndex}.
+ * An open-addressing hash index from hashes to small numbers: linear probing over words of 4 bytes, of which at most 4 in 7
+ * are taken. A word has a number in as many bits as the capacity needs, and in the others a tag of the hash: 8 bits for ten
+ * million, so that a search seldom looks at what it does not mean. A removal moves back what had been displaced, so there are
+ * no tombstones and a history of removals costs nothing. The caller confirms, and knows where the search for a number begins.
+ * Part of {@link ObjectTable}, {@link ScopeTable} and {@link HashIndex}.
  */
 final class ProbeArray {
     /** Words for each 4 numbers. */
@@ -18,32 +20,37 @@ final class ProbeArray {
 
     private final MemorySegment words;
     private final int count;
+    private final int numberBits;
+    private final int numberMask;
 
-    /** @param capacity numbers that are in it at once, at most */
+    /** @param capacity numbers that are in it at once, at most; each is less */
     ProbeArray(final int capacity, final Arena arena) {
         count = words(capacity);
-        words = OffHeap.zeroes((long) count * Long.BYTES, arena);
-    }
-
-    int words() {
-        return count;
+        numberBits = Integer.SIZE - Integer.numberOfLeadingZeros(capacity);
+        numberMask = (1 << numberBits) - 1;
+        words = OffHeap.zeroes((long) count * Integer.BYTES, arena);
     }
 
     static long bytes(final int capacity) {
-        return (long) words(capacity) * Long.BYTES;
+        return (long) words(capacity) * Integer.BYTES;
     }
 
     private static int words(final int capacity) {
         return Math.toIntExact(capacity * WORDS_FOR_FOUR / 4 + 1);
     }
 
-    static int tag(final long hash) {
+    int words() {
+        return count;
+    }
+
+    /** The bits of a hash that say where its search begins. */
+    static int high(final long hash) {
         return (int) (hash >>> Integer.SIZE);
     }
 
-    /** Where a search for this tag begins. */
-    int home(final int tag) {
-        return (int) ((Integer.toUnsignedLong(tag) * count) >>> Integer.SIZE);
+    /** Where the search for a hash of these high bits begins. */
+    int home(final int high) {
+        return (int) ((Integer.toUnsignedLong(high) * count) >>> Integer.SIZE);
     }
 
     int next(final int at) {
@@ -51,20 +58,29 @@ final class ProbeArray {
     }
 
     /** The word at this place; 0 when the search ends here. */
-    long word(final int at) {
-        return words.getAtIndex(ValueLayout.JAVA_LONG, at);
+    int word(final int at) {
+        return words.getAtIndex(ValueLayout.JAVA_INT, at);
     }
 
-    /** The number in this word when its tag is this one, else {@link #NONE}. */
-    static int number(final long word, final int tag) {
-        return (int) (word >>> Integer.SIZE) == tag ? (int) word - 1 : NONE;
+    /** The number in this word when it may be this hash's, else {@link #NONE}. */
+    int number(final int word, final long hash) {
+        return (word & ~numberMask) == tag(hash) ? number(word) : NONE;
     }
 
-    /** The first number under this tag, or {@link #NONE}. */
-    int first(final int tag) {
-        int at = home(tag);
-        for (long word = word(at); word != 0; word = word(at)) {
-            final int number = number(word, tag);
+    /** The number in a word that is not 0. */
+    int number(final int word) {
+        return (word & numberMask) - 1;
+    }
+
+    private int tag(final long hash) {
+        return (int) hash << numberBits;
+    }
+
+    /** The first number that may be this hash's, or {@link #NONE}. */
+    int first(final long hash) {
+        int at = home(high(hash));
+        for (int word = word(at); word != 0; word = word(at)) {
+            final int number = number(word, hash);
             if (number != NONE) {
                 return number;
             }
@@ -73,23 +89,27 @@ final class ProbeArray {
         return NONE;
     }
 
-    void add(final int tag, final int number) {
-        int at = home(tag);
+    void add(final long hash, final int number) {
+        int at = home(high(hash));
         while (word(at) != 0) {
             at = next(at);
         }
-        set(at, ((long) tag << Integer.SIZE) | (number + 1));
+        set(at, tag(hash) | number + 1);
     }
 
-    void remove(final int tag, final int number) {
-        int hole = home(tag);
-        for (long word = word(hole); number(word, tag) != number; word = word(hole)) {
+    /**
+     * @param high of the number's hash
+     * @param highOf the same of any number that is here
+     */
+    void remove(final int high, final int number, final IntUnaryOperator highOf) {
+        int hole = home(high);
+        for (int word = word(hole); number(word) != number; word = word(hole)) {
             assert word != 0 : "what is removed is there";
             hole = next(hole);
         }
         int at = next(hole);
-        for (long word = word(at); word != 0; word = word(at)) {
-            if (!isBetween(hole, home((int) (word >>> Integer.SIZE)), at)) {
+        for (int word = word(at); word != 0; word = word(at)) {
+            if (!isBetween(hole, home(highOf.applyAsInt(number(word))), at)) {
                 set(hole, word);
                 hole = at;
             }
@@ -103,7 +123,7 @@ final class ProbeArray {
         return hole <= at ? (hole < home && home <= at) : (hole < home || home <= at);
     }
 
-    private void set(final int at, final long word) {
-        words.setAtIndex(ValueLayout.JAVA_LONG, at, word);
+    private void set(final int at, final int word) {
+        words.setAtIndex(ValueLayout.JAVA_INT, at, word);
     }
 }

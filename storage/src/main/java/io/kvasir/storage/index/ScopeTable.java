@@ -49,8 +49,8 @@ final class ScopeTable {
 
     /** The number of this scope, which counts one object more; {@link #NONE} when no further one fits. */
     int enter(final Hash256 namespace, final Shard shard) {
-        final int tag = tag(namespace, shard);
-        int number = find(tag, namespace, shard);
+        final long bits = hash(namespace, shard);
+        int number = find(bits, namespace, shard);
         if (number == NONE) {
             number = take();
             if (number == NONE) {
@@ -59,7 +59,7 @@ final class ScopeTable {
             namespace.write(records, at(number));
             records.set(ValueLayout.JAVA_LONG, at(number) + SHARD, shard.first());
             records.set(ValueLayout.JAVA_LONG, at(number) + SHARD + 8, shard.second());
-            probes.add(tag, number);
+            probes.add(bits, number);
             live++;
         }
         setObjects(number, objects(number) + 1);
@@ -71,7 +71,7 @@ final class ScopeTable {
         final int left = objects(number) - 1;
         setObjects(number, left);
         if (left == 0) {
-            probes.remove(tag(namespace(number), shard(number)), number);
+            probes.remove(highOf(number), number, this::highOf);
             records.set(ValueLayout.JAVA_INT, at(number) + NEXT_FREE, free);
             free = number;
             live--;
@@ -100,10 +100,10 @@ final class ScopeTable {
                 records.get(ValueLayout.JAVA_LONG, at(number) + SHARD + 8));
     }
 
-    private int find(final int tag, final Hash256 namespace, final Shard shard) {
-        int at = probes.home(tag);
-        for (long word = probes.word(at); word != 0; word = probes.word(at)) {
-            final int number = ProbeArray.number(word, tag);
+    private int find(final long bits, final Hash256 namespace, final Shard shard) {
+        int at = probes.home(ProbeArray.high(bits));
+        for (int word = probes.word(at); word != 0; word = probes.word(at)) {
+            final int number = probes.number(word, bits);
             if (number != NONE && is(number, namespace, shard)) {
                 return number;
             }
@@ -121,8 +121,12 @@ final class ScopeTable {
         return number;
     }
 
-    private int tag(final Hash256 namespace, final Shard shard) {
-        return ProbeArray.tag(hash.of(namespace, Hash256.ZERO, shard));
+    private long hash(final Hash256 namespace, final Shard shard) {
+        return hash.of(namespace, Hash256.ZERO, shard);
+    }
+
+    private int highOf(final int number) {
+        return ProbeArray.high(hash(namespace(number), shard(number)));
     }
 
     private int objects(final int number) {

@@ -24,7 +24,7 @@ class HashIndexTest {
         final Map<Integer, Integer> model = new HashMap<>();
         final SplittableRandom random = new SplittableRandom(7);
         // More than are expected: it grows.
-        final HashIndex index = new HashIndex(10, (number, hash) -> hashes.get(number) == hash);
+        final HashIndex index = new HashIndex(10, hashes::get);
         for (int step = 0; step < 100_000; step++) {
             final int number = random.nextInt(hashes.size());
             if (model.remove(number) != null) {

@@ -325,7 +325,7 @@ class ObjectTableTest {
     }
 
     @Test
-    void shouldTakeAtMost88BytesForAnObject() {
+    void shouldTakeAtMost80BytesForAnObject() {
         for (final int capacity : new int[] {1 << 17, 1_000_000, 10_000_000, 100_000_000, ObjectTable.MAX_CAPACITY}) {
             final long bytes = ObjectTable.bytes(capacity);
             assertTrue(

@@ -64,8 +64,8 @@ final class DirectoryRecords {
 
     /** @param expected chunks, as a rule at most */
     DirectoryRecords(final int expected) {
-        byKey = new HashIndex(expected, (part, key) -> parts.getLong(part, KEY) == key);
-        byChunk = new HashIndex(expected, (member, chunk) -> chunks.getLong(member, CHUNK) == chunk);
+        byKey = new HashIndex(expected, part -> parts.getLong(part, KEY));
+        byChunk = new HashIndex(expected, member -> chunks.getLong(member, CHUNK));
     }
 
     // ---- parts

@@ -21,7 +21,6 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
-import org.agrona.concurrent.ManyToManyConcurrentArrayQueue;
 
 /** The front of the SSD tier; the owner of the DRAM tier calls it. Any thread may; nothing here blocks on the disk. */
 public final class SsdTier implements AutoCloseable {
@@ -252,17 +251,12 @@ public final class SsdTier implements AutoCloseable {
 
     private static final int LEAVING = 1 << 16;
 
-    /** Batches of uses that wait to be applied; beyond it the oldest is forgotten. */
-    private static final int TOUCHES_WAITING = 64;
-
     private final Context context;
     private final DirectoryLock lock;
     private final TierState state;
     private final boolean direct;
     private final SsdThreads threads;
-    /** Uses that were served elsewhere, in batches; drained before something is chosen to go. */
-    private final ManyToManyConcurrentArrayQueue<int[]> touches = new ManyToManyConcurrentArrayQueue<>(TOUCHES_WAITING);
-
+    private final Touches touches;
     private final AtomicBoolean closed = new AtomicBoolean();
 
     /**
@@ -287,7 +281,8 @@ public final class SsdTier implements AutoCloseable {
                     context.maxObjects(),
                     new SsdShares(context.shares, context.capacityBytes()),
                     ids -> complete(() -> ids.forEach(context.listener()::removed)));
-            this.threads = new SsdThreads(context, state, extents, direct, closed::get, this::applyTouches);
+            this.touches = new Touches(state);
+            this.threads = new SsdThreads(context, state, extents, direct, closed::get, touches::apply);
         } catch (final IOException e) {
             lock.close();
             throw new StorageException(
@@ -363,32 +358,12 @@ public final class SsdTier implements AutoCloseable {
      * @param numbers of ids, each held for the tier; the array is the tier's from now on
      */
     public void touch(final int[] numbers) {
-        while (!touches.offer(numbers)) {
-            final int[] oldest = touches.poll();
-            if (oldest != null) {
-                for (final int number : oldest) {
-                    state.ids.release(number);
-                }
-            }
-        }
+        touches.add(numbers);
     }
 
     /** True when the tier has applied all uses that it was told of. */
     public boolean wantsTouches() {
         return touches.isEmpty();
-    }
-
-    /** Holds the lock. */
-    private void applyTouches() {
-        for (int[] numbers = touches.poll(); numbers != null; numbers = touches.poll()) {
-            for (final int number : numbers) {
-                final int entry = state.findDurable(state.ids.id(number));
-                if (entry >= 0) {
-                    state.policy.touch(entry);
-                }
-                state.ids.release(number);
-            }
-        }
     }
 
     /** True when the object is durable here; false while the tier is not warm. */

@@ -3,6 +3,7 @@ package io.kvasir.storage.tier.ssd;
 import io.kvasir.storage.index.HashIndex;
 import io.kvasir.storage.index.ObjectHash;
 import io.kvasir.storage.index.ObjectIds;
+import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
@@ -23,6 +24,8 @@ import org.agrona.collections.IntArrayList;
  * alone would cost each read two more wake-ups.
  */
 final class TierState implements AutoCloseable {
+    private static final int LEAVING = 1 << 16;
+
     final ReentrantLock lock = new ReentrantLock();
     /** Signalled when slots were freed and when writes became durable. */
     final Condition changed = lock.newCondition();
@@ -64,7 +67,7 @@ final class TierState implements AutoCloseable {
         this.ids = ids;
         entries = new EntryTable(ids);
         policy = new SsdOrder(entries);
-        index = new HashIndex(maxObjects, (entry, hash) -> hash(entry) == hash);
+        index = new HashIndex(indexed(maxObjects), this::hash);
         children = new ChildCounts(maxObjects);
         this.withdrawn = withdrawn;
         eviction = new SsdEviction(this);
@@ -76,8 +79,13 @@ final class TierState implements AutoCloseable {
      */
     static long bytes(final int objects) {
         return objects * (long) (EntryTable.BYTES + Integer.BYTES + FoundObjects.BYTES + EntrySort.BYTES)
-                + HashIndex.bytes(objects)
+                + HashIndex.bytes(indexed(objects))
                 + ChildCounts.bytes(objects);
+    }
+
+    /** With those that are leaving. */
+    private static int indexed(final int objects) {
+        return Math.min(ObjectTable.MAX_CAPACITY, objects + LEAVING);
     }
 
     // ---- looking

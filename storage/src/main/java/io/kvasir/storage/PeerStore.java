@@ -176,7 +176,7 @@ public final class PeerStore {
 
     /** True while what leaves DRAM gets to the SSD before. */
     public boolean isSavedToSsd() {
-        return ssd.keepsUp(nanoClock.nanoTime());
+        return ssd.demotions().keepsUp(nanoClock.nanoTime());
     }
 
     // ---- copies elsewhere

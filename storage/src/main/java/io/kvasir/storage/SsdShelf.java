@@ -10,9 +10,7 @@ import io.kvasir.storage.move.Mover;
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.Shard;
-import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.object.TierKind;
-import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.tenant.Tenant;
 import io.kvasir.storage.tier.ObjectRef;
 import io.kvasir.storage.tier.Tier;
@@ -26,8 +24,6 @@ import io.kvasir.storage.tier.ssd.SsdAccounts;
 import io.kvasir.storage.tier.ssd.SsdListener;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;
-import io.kvasir.storage.tier.ssd.WriteOutcome;
-import io.kvasir.storage.tier.ssd.WriteRequest;
 import java.util.Arrays;
 import java.util.function.Consumer;
 import org.agrona.collections.Long2LongHashMap;
@@ -36,25 +32,15 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * The traffic between DRAM and SSD: promotes what a lookup wants, demotes what is getting cold so that it can leave DRAM
- * at once, and mirrors which objects are durable, so that a lookup is answered from memory. Owned by
- * {@link StoreAgent}; the tier's threads come back through its completions.
+ * The SSD as lookups see it: mirrors which objects are durable, so that a lookup is answered from memory, and promotes what
+ * one wants; {@link Demotions} is the way from DRAM. Owned by {@link StoreAgent}; the tier's threads come back through its
+ * completions.
  */
 final class SsdShelf implements Tier, SsdListener {
     private static final Logger LOG = LoggerFactory.getLogger(SsdShelf.class);
     /** What a promotion waits for its turn at most; a lookup that knows less time than that waits less. */
     private static final long PROMOTION_NS = 10_000_000_000L;
 
-    private static final int SCANNED_AT_ONCE = 256;
-    private static final long RESCAN_NS = 10_000_000;
-    private static final long PAUSE_NS = 1_000_000_000;
-    private static final long STALLED_NS = 200_000_000;
-    private static final long WARMING_NS = 5_000_000_000L;
-    /** What becomes durable and yet gives nobody a slot is no progress: it may be evicted from SSD as fast. */
-    private static final long NOTHING_FREED_NS = 1_000_000_000L;
-
-    private static final long ASKED_ANEW_NS = 500_000_000;
-    private static final long HURRIED_BYTES = 64L << 20;
     private static final int USES_AT_ONCE = 256;
     private static final int LISTED_AT_ONCE = 4096;
     private static final long USES_NS = 10_000_000;
@@ -85,18 +71,7 @@ final class SsdShelf implements Tier, SsdListener {
     private final FetchSpace space;
 
     private double readBytesPerNs = 0.5;
-    private final EvictionPolicy.Scan cold;
-    private boolean scanning;
-    private long coldBytes;
-    private int coldObjects;
-    private long notBeforeNs;
-    private long progressNs;
-    private long askedNs;
-    private long askedFirstNs;
-    /** What had left DRAM for the SSD's sake when that was last seen to move on, and when that was. */
-    private long freed;
-
-    private long freedNs;
+    private final Demotions demotions;
 
     SsdShelf(
             final ObjectTable table,
@@ -110,15 +85,11 @@ final class SsdShelf implements Tier, SsdListener {
         this.dram = dram;
         this.mover = mover;
         this.accounts = accounts;
-        cold = dram.scan();
+        this.clock = clock;
         space = new FetchSpace(dram, counters);
+        demotions = new Demotions(this, table, dram, mover, counters, clock);
         this.counters = counters;
         this.listener = listener;
-        this.clock = clock;
-        progressNs = clock.nanoTime();
-        askedNs = progressNs - ASKED_ANEW_NS;
-        askedFirstNs = progressNs;
-        freedNs = progressNs;
     }
 
     void open(final SsdTier opened) {
@@ -162,7 +133,7 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     /** False: the table has no entry for it. */
-    private boolean put(final ObjectId id, final long length) {
+    boolean put(final ObjectId id, final long length) {
         final int object = table.put(id);
         if (object == ObjectTable.FULL) {
             return false;
@@ -186,7 +157,7 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     /** False: it was not here. */
-    private boolean drop(final ObjectId id) {
+    boolean drop(final ObjectId id) {
         final int object = find(id);
         if (!has(object)) {
             return false;
@@ -244,8 +215,13 @@ final class SsdShelf implements Tier, SsdListener {
 
     private void leave(final ObjectId id) {
         if (drop(id)) {
-            listener.leaving(TierKind.SSD, null, id, 0);
+            left(id);
         }
+    }
+
+    /** Everybody hears that it is not here any more. */
+    void left(final ObjectId id) {
+        listener.leaving(TierKind.SSD, null, id, 0);
     }
 
     /** Lookups miss it from now on; the tier removes it in its own time. */
@@ -443,55 +419,31 @@ final class SsdShelf implements Tier, SsdListener {
         return false;
     }
 
-    // ---- DRAM to SSD
+    // ---- what there is
 
-    /**
-     * Somebody needs the slot of an object that is nowhere else: demotion hurries. True when waiting for it is in vain:
-     * there is no usable tier, nothing became durable for a while since it was first asked, or what did freed no slot.
-     */
-    boolean isStalled(final long nowNs) {
-        if (tier == null || failure != null) {
-            return true;
-        }
-        final long freedNow = counters.evictedClean.sum();
-        if (nowNs - askedNs > ASKED_ANEW_NS || freedNow != freed) {
-            freed = freedNow;
-            freedNs = nowNs;
-        }
-        if (nowNs - askedNs > ASKED_ANEW_NS || progressNs - askedFirstNs > 0) {
-            askedFirstNs = nowNs;
-            if (inFlight(MoveKind.DEMOTE) == 0) {
-                notBeforeNs = nowNs;
-            }
-        }
-        askedNs = nowNs;
-        return nowNs - askedFirstNs > (warm ? STALLED_NS : WARMING_NS) || (warm && nowNs - freedNs > NOTHING_FREED_NS);
+    /** What leaves DRAM for the SSD. */
+    Demotions demotions() {
+        return demotions;
     }
 
-    /** True while what is about to leave DRAM gets here first. */
-    boolean keepsUp(final long nowNs) {
-        final boolean waitedFor = nowNs - askedNs < ASKED_ANEW_NS
-                && nowNs - Math.max(askedFirstNs, progressNs) > (warm ? STALLED_NS : WARMING_NS);
-        return tier != null && failure == null && !waitedFor;
+    /** All that is on disk was found, and nothing is wrong. */
+    boolean isUsable() {
+        return warm && failure == null;
     }
 
     /** Promotions and demotions that are not over. */
     int inFlight() {
-        return inFlight(MoveKind.PROMOTE) + inFlight(MoveKind.DEMOTE);
-    }
-
-    private int inFlight(final MoveKind kind) {
-        return mover.waiting(kind) + mover.moving(kind);
+        return mover.waiting(MoveKind.PROMOTE) + mover.moving(MoveKind.PROMOTE) + demotions.inFlight();
     }
 
     /** Bytes that it can take without evicting for them. */
     long freeBytes() {
-        return warm && failure == null ? Math.max(0, tier.capacityBytes() - tier.usedBytes()) : 0;
+        return isUsable() ? Math.max(0, tier.capacityBytes() - tier.usedBytes()) : 0;
     }
 
     /** The one used last first. */
     void eachByHeat(final Consumer<ObjectId> each) {
-        if (warm && failure == null) {
+        if (isUsable()) {
             tier.hottestFirst().forEach(each);
         }
     }
@@ -517,124 +469,12 @@ final class SsdShelf implements Tier, SsdListener {
         return has(object) ? table.length(object) : 0;
     }
 
-    /** Demotes cold objects while the mover takes them; called every duty cycle. */
-    int demote(final long nowNs) {
+    /** Moves what waits; called every duty cycle. */
+    int doWork(final long nowNs) {
         if (usesCount > 0 && nowNs - usesToldNs > USES_NS && tier.wantsTouches()) {
             usesToldNs = nowNs;
             tellUses();
         }
-        if (!warm || failure != null || nowNs - notBeforeNs < 0) {
-            return 0;
-        }
-        // The colder half of DRAM, all of it while a fetch waits for a slot of some size; but no more than half of the
-        // SSD: else each rescan would write anew what the tier evicted for the last one.
-        final boolean hurried = nowNs - askedNs < STALLED_NS;
-        final MovePriority priority = hurried ? MovePriority.STORE : MovePriority.BACKGROUND_STORE;
-        final long wanted = space.isWanted(nowNs)
-                ? dram.usedBytes()
-                : Math.max(dram.usedBytes() - dram.capacity() / 2, hurried ? HURRIED_BYTES : 0);
-        final long margin = Math.min(wanted, tier.capacityBytes() / 2);
-        if (!scanning) {
-            cold.restart();
-            scanning = true;
-            coldBytes = 0;
-            coldObjects = 0;
-        }
-        int submitted = 0;
-        for (int scanned = 0; scanned < SCANNED_AT_ONCE; scanned++) {
-            if (!mover.takes(MoveKind.DEMOTE, priority, 0)) {
-                break;
-            }
-            final int entry = coldBytes > margin || coldObjects > tier.maxObjects() / 2 ? DramTier.NONE : cold.next();
-            if (entry == DramTier.NONE) {
-                scanning = false;
-                notBeforeNs = nowNs + RESCAN_NS;
-                return submitted;
-            }
-            // A copy may leave DRAM as it is: another node has it too.
-            if (dram.isReadable(entry)
-                    && dram.isSummed(entry)
-                    && !dram.isCopied(entry)
-                    && !has(dram.object(entry))
-                    && dram.account(entry).mayWrite(dram.slotBytes(entry))) {
-                dram.hold(entry);
-                // Counted as there, so that the scan passes it by while it is on its way; taken back when it fails.
-                put(dram.id(entry), dram.length(entry));
-                mover.submit(new Demotion(entry, priority));
-                submitted++;
-            }
-            coldBytes += dram.slotBytes(entry);
-            coldObjects++;
-        }
-        return submitted;
-    }
-
-    private final class Demotion extends Move {
-        private final int entry;
-        private final ObjectId id;
-        /** Of the id, held. */
-        private final int number;
-
-        Demotion(final int entry, final MovePriority priority) {
-            super(MoveKind.DEMOTE, priority, dram.length(entry));
-            this.entry = entry;
-            id = dram.id(entry);
-            number = dram.object(entry);
-            table.ids().hold(number);
-        }
-
-        @Override
-        protected void start() {
-            tier.write(new WriteRequest(
-                    number,
-                    id,
-                    dram.payload(entry, SizeClass.pageBytes(bytes())).forSystemCalls(),
-                    new StoredObject(
-                            bytes(),
-                            dram.crc32c(entry),
-                            dram.codec(entry),
-                            dram.parent(entry),
-                            dram.chunkIndex(entry),
-                            dram.priority(entry),
-                            dram.expiry(entry)),
-                    this::answered));
-        }
-
-        private void answered(final WriteOutcome outcome) {
-            mover.ended(this);
-            final boolean ruined = outcome.status() == WriteOutcome.Status.FAILED && dram.inspect(entry);
-            dram.unhold(entry);
-            table.ids().release(number);
-            written(id, bytes(), outcome, ruined);
-        }
-
-        @Override
-        protected void dropped() {
-            dram.unhold(entry);
-            table.ids().release(number);
-            drop(id);
-        }
-    }
-
-    private void written(final ObjectId id, final long length, final WriteOutcome outcome, final boolean ruined) {
-        if (outcome.status() == WriteOutcome.Status.DURABLE) {
-            progressNs = clock.nanoTime();
-            counters.demoted.increment();
-            counters.demotedBytes.add(length);
-        } else if (!outcome.isStored()) {
-            if (drop(id) && dram.find(id.namespace(), id.key(), id.shard()) == DramTier.NONE) {
-                // It left DRAM meanwhile, as one that is here.
-                listener.leaving(TierKind.SSD, null, id, 0);
-            }
-            if (ruined) {
-                // Not the disk failed: the objects of other regions go on.
-                return;
-            }
-            notBeforeNs = clock.nanoTime() + PAUSE_NS;
-            if (outcome.status() == WriteOutcome.Status.FAILED) {
-                counters.faults.increment();
-                LOG.warn("writing to SSD failed: {}", outcome.reason());
-            }
-        }
+        return isUsable() && demotions.isDue(nowNs) ? demotions.demote(space.isWanted(nowNs), nowNs) : 0;
     }
 }

@@ -284,7 +284,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
     private boolean mayDropUndemoted() {
         return context.ssd() == null
                 || ssd == null
-                || ssd.isStalled(context.nanoClock().nanoTime());
+                || ssd.demotions().isStalled(context.nanoClock().nanoTime());
     }
 
     private boolean isDurable(final int object) {
@@ -347,7 +347,7 @@ public final class StoreAgent implements Agent, AutoCloseable {
         done += leases.doWork(RELEASED_AT_ONCE);
         done += lookups.doWork();
         done += dram.poll() ? 1 : 0;
-        done += ssd.demote(nowNs);
+        done += ssd.doWork(nowNs);
         done += verifier.doWork(nowNs);
         done += lending.doWork(nowNs);
         done += arrivals.doWork(nowNs);

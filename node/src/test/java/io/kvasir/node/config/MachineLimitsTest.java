@@ -124,11 +124,11 @@ class MachineLimitsTest {
         final NodeConfig many = load("ssd.capacity=4GiB", "ssd.objects=10000000");
         assertEquals(10_000_000, many.ssd().objects());
         final MemoryNeed need = MemoryNeed.of(many.cluster(), many.ssd());
-        assertTrue(need.index() > 2_900_000_000L && need.index() <= 3_100_000_000L, () -> need.index() + " bytes");
+        assertTrue(need.index() > 1_700_000_000L && need.index() <= 1_800_000_000L, () -> need.index() + " bytes");
         assertEquals(
                 need.total() - need.index(),
                 MemoryNeed.of(many.cluster(), load("ssd.capacity=0").ssd()).total());
-        assertTrue(need.describe(new MemoryLimit(600 * MIB, root)).contains("ssd.objects 1.8 GiB"));
+        assertTrue(need.describe(new MemoryLimit(600 * MIB, root)).contains("ssd.objects 1.6 GiB"));
     }
 
     @Test

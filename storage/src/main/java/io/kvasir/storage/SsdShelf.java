@@ -25,6 +25,7 @@ import io.kvasir.storage.tier.ssd.SsdListener;
 import io.kvasir.storage.tier.ssd.SsdTier;
 import io.kvasir.storage.tier.ssd.StoredObject;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Consumer;
 import org.agrona.collections.Long2LongHashMap;
 import org.agrona.concurrent.NanoClock;
@@ -175,10 +176,18 @@ final class SsdShelf implements Tier, SsdListener {
     }
 
     @Override
-    public void recovered(
-            final int number, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {
-        put(table.adopt(number), id, length);
-        listener.found(TierKind.SSD, id, length, parent, chunkIndex);
+    public void recovered(final List<Found> some) {
+        final long[] hashes = new long[some.size()];
+        for (int i = 0; i < hashes.length; i++) {
+            final ObjectId id = some.get(i).id();
+            hashes[i] = table.hash(id.namespace(), id.key(), id.shard());
+        }
+        table.expect(hashes, hashes.length);
+        for (int i = 0; i < hashes.length; i++) {
+            final Found found = some.get(i);
+            put(table.adopt(found.number(), hashes[i], found.id()), found.id(), found.length());
+            listener.found(TierKind.SSD, found.id(), found.length(), found.parent(), found.chunkIndex());
+        }
     }
 
     @Override

@@ -19,6 +19,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -38,7 +39,7 @@ class UnreadableTest {
     private final List<ObjectEvent> events = new ArrayList<>();
     private volatile int error;
     /** The store's clock is ahead of this machine's, so that what is measured by another one is seen. */
-    private volatile long aheadNs = 3_600_000_000_000L;
+    private final AtomicLong aheadNs = new AtomicLong(3_600_000_000_000L);
 
     private Path arena;
     private Path disk;
@@ -52,7 +53,7 @@ class UnreadableTest {
                 .dramDirectory(arena.resolve("arena"))
                 .dramCapacity(8 << 20)
                 .regionBytes(1 << 20)
-                .nanoClock(() -> System.nanoTime() + aheadNs)
+                .nanoClock(() -> System.nanoTime() + aheadNs.get())
                 .ssd(new SsdTier.Context()
                         .directory(disk)
                         .capacityBytes(128 << 20)
@@ -120,7 +121,7 @@ class UnreadableTest {
         assertEquals(List.of(ObjectEvent.Kind.STORED), toldOfSsd());
         failures.set(0);
         assertNull(fixture.load(0), "for a while");
-        aheadNs += 1_000_000_000L;
+        aheadNs.addAndGet(1_000_000_000L);
         assertArrayEquals(StoreFixture.content(0, LENGTH), fixture.load(0));
     }
 

@@ -57,6 +57,11 @@ public final class HashIndex {
         return NONE;
     }
 
+    /** Reads what {@link #find} and {@link #put} of this will need first; its value means nothing. */
+    public int expect(final long hash) {
+        return probes.word(probes.home(ProbeArray.high(hash)));
+    }
+
     /** @param number 0 or more, and not under this hash yet */
     public void put(final long hash, final int number) {
         if (size == capacity || number >= capacity) {

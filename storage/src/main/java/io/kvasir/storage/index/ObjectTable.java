@@ -206,13 +206,10 @@ public final class ObjectTable implements AutoCloseable {
      * As {@link #put}, of an id that somebody else has found: its own number becomes the entry when there is none.
      *
      * @param number one of {@link #ids}, held by the caller
+     * @param id what it stands for
      */
-    public int adopt(final int number) {
-        final Hash256 namespace = ids.namespace(number);
-        final Hash256 key = ids.key(number);
-        final Shard shard = ids.shard(number);
-        final long objectHash = hash(namespace, key, shard);
-        final int known = find(objectHash, namespace, key, shard);
+    public int adopt(final int number, final long objectHash, final ObjectId id) {
+        final int known = find(objectHash, id.namespace(), id.key(), id.shard());
         if (known != NONE) {
             return known;
         }

@@ -42,6 +42,11 @@ public final class SipHash implements ObjectHash {
         begin(Hash256.ZERO);
     }
 
+    /** The same hash, for another thread. */
+    public SipHash copy() {
+        return new SipHash(start0 ^ 0x736f6d6570736575L, start1 ^ 0x646f72616e646f6dL);
+    }
+
     @Override
     public long of(final Hash256 namespace, final Hash256 key, final Shard shard) {
         if (!namespace.equals(last)) {

@@ -58,17 +58,22 @@ class ObjectIdsTest {
             final int found = table.ids().take(TestObjects.id(1));
             assertEquals(ObjectTable.NONE, table.find(TestObjects.id(1)));
             assertFalse(table.isLive(found));
-            assertEquals(found, table.adopt(found));
+            assertEquals(found, adopt(table, found));
             assertEquals(found, table.find(TestObjects.id(1)));
-            assertEquals(found, table.adopt(found), "again");
+            assertEquals(found, adopt(table, found), "again");
             assertEquals(1, table.size());
             final int stored = table.put(TestObjects.id(2));
             table.in(stored, TierKind.DRAM, true);
             final int other = table.ids().take(TestObjects.id(2));
             assertNotEquals(stored, other);
-            assertEquals(stored, table.adopt(other));
+            assertEquals(stored, adopt(table, other));
             assertEquals(2, table.size());
         }
+    }
+
+    private static int adopt(final ObjectTable table, final int number) {
+        final ObjectId id = table.ids().id(number);
+        return table.adopt(number, table.hash(id.namespace(), id.key(), id.shard()), id);
     }
 
     /** One takes, two release: each id stays what it is until the last has let go of it. */

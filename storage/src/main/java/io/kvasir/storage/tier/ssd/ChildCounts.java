@@ -44,6 +44,11 @@ final class ChildCounts {
         return get(first(parent)) > 0 && get(second(parent)) > 0;
     }
 
+    /** Reads what {@link #add} of this will need; its value means nothing. */
+    int expect(final int parent) {
+        return get(first(parent)) + get(second(parent));
+    }
+
     private long first(final int hash) {
         return (Integer.toUnsignedLong(hash) * counters) >>> Integer.SIZE;
     }

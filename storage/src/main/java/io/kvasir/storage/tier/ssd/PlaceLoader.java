@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.Lock;
+import java.util.function.Supplier;
 import org.rocksdb.RocksDBException;
 
 /**
@@ -14,29 +15,38 @@ import org.rocksdb.RocksDBException;
 final class PlaceLoader {
     private static final int MOST_THREADS = 4;
     private static final int TAKEN_AT_ONCE = 256;
-    private static final long BYTES = SlotHeader.ID_BYTES + PlaceStore.VALUE_BYTES;
+    static final long BYTES = SlotHeader.ID_BYTES + PlaceStore.VALUE_BYTES;
 
-    /** Takes a place. */
-    @FunctionalInterface
+    /** Takes places. The id of one is at {@code from}, the value of the usual length behind it. */
     interface Taker {
-        /** False when there is no such place. The id is at {@code from}, the value of the usual length behind it. */
-        boolean take(MemorySegment places, long from);
+        /** The thread that read some places looks at them first, without the lock; {@link Taken#take} follows for all of them. */
+        Taken look(MemorySegment places, int count);
+    }
+
+    /** Places that were looked at. */
+    @FunctionalInterface
+    interface Taken {
+        /** False when there is no such place. The caller has the lock. */
+        boolean take(MemorySegment places, int number);
     }
 
     private final PlaceStore places;
     private final Lock lock;
-    private final Taker taker;
+    private final Supplier<Taker> takers;
     /** Under the lock. */
     private final List<byte[]> refused = new ArrayList<>();
 
     private RocksDBException damage;
     private Throwable failure;
 
-    /** @param lock is held around the taker */
-    PlaceLoader(final PlaceStore places, final Lock lock, final Taker taker) {
+    /**
+     * @param lock is held while places are taken
+     * @param takers one for each thread
+     */
+    PlaceLoader(final PlaceStore places, final Lock lock, final Supplier<Taker> takers) {
         this.places = places;
         this.lock = lock;
-        this.taker = taker;
+        this.takers = takers;
     }
 
     /** Ids of places that the taker refused. */
@@ -102,6 +112,7 @@ final class PlaceLoader {
     /** What one thread has read and nobody has taken. */
     private final class Batch implements PlaceStore.Visitor {
         private final MemorySegment bytes;
+        private final Taker taker = takers.get();
         private int count;
 
         Batch(final MemorySegment bytes) {
@@ -124,10 +135,11 @@ final class PlaceLoader {
         }
 
         void take() {
+            final Taken taken = taker.look(bytes, count);
             lock.lock();
             try {
                 for (int i = 0; i < count; i++) {
-                    if (!taker.take(bytes, i * BYTES)) {
+                    if (!taken.take(bytes, i)) {
                         refused.add(bytes.asSlice(i * BYTES, SlotHeader.ID_BYTES)
                                 .toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
                     }

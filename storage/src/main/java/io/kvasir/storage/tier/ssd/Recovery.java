@@ -2,9 +2,7 @@ package io.kvasir.storage.tier.ssd;
 
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 
-import io.kvasir.storage.index.ObjectIds;
-import io.kvasir.storage.object.Hash256;
-import io.kvasir.storage.object.ObjectId;
+import io.kvasir.storage.index.SipHash;
 import io.kvasir.storage.object.SizeClass;
 import io.kvasir.storage.policy.EvictionPolicy;
 import io.kvasir.storage.posix.Posix;
@@ -155,7 +153,7 @@ final class Recovery implements AutoCloseable {
     }
 
     private void load(final PlaceStore places) throws RocksDBException {
-        final PlaceLoader loader = new PlaceLoader(places, state.lock, this::loadOne);
+        final PlaceLoader loader = new PlaceLoader(places, state.lock, Looker::new);
         loader.run();
         final List<byte[]> homeless = loader.refused();
         droppedPlaces = homeless.size();
@@ -169,40 +167,67 @@ final class Recovery implements AutoCloseable {
         }
     }
 
+    /** Looks at places that one thread has read. */
+    private final class Looker implements PlaceLoader.Taker {
+        private final SipHash hasher = state.hasher();
+
+        @Override
+        public PlaceLoader.Taken look(final MemorySegment places, final int count) {
+            final List<TierState.Found> looked = new ArrayList<>(count);
+            for (int i = 0; i < count; i++) {
+                looked.add(found(places, i * PlaceLoader.BYTES, body(i * PlaceLoader.BYTES), hasher));
+            }
+            state.expect(looked);
+            return (bytes, i) -> load(bytes, i * PlaceLoader.BYTES, looked.get(i));
+        }
+    }
+
+    private TierState.Found found(final MemorySegment bytes, final long id, final long body, final SipHash hasher) {
+        final StoredObject object = SlotHeader.readObject(bytes, body);
+        return state.found(SlotHeader.readId(bytes, id), object.length(), object.parent(), hasher);
+    }
+
+    /** Where the body would begin whose parts behind the id lie in the value of the place at {@code from}. */
+    private static long body(final long from) {
+        return from + PlaceStore.PLACE_BYTES;
+    }
+
     /** Holds the lock. The id at {@code from}, the value behind it. */
-    private boolean loadOne(final MemorySegment places, final long from) {
+    private boolean load(final MemorySegment places, final long from, final TierState.Found object) {
+        if (object == null) {
+            return false;
+        }
         final long value = from + SlotHeader.ID_BYTES;
         final Extent extent = state.pool.get(places.get(INT, value));
         final int cut = places.get(INT, value + 8);
         final long slotBytes = places.get(INT, value + 12) * SizeClass.PAGE;
-        if (extent == null || slotBytes <= 0) {
-            return false;
-        }
-        if (extent.slotBytes < 0) {
+        if (extent != null && extent.slotBytes < 0 && slotBytes > 0) {
             LOG.warn("ssd {}: the superblock of {} is damaged; its places tell its shape", extents, extent.path);
             extent.shape(slotBytes, cut);
         }
-        if (extent.cut != cut || extent.slotBytes != slotBytes) {
+        if (extent == null || slotBytes <= 0 || extent.cut != cut || extent.slotBytes != slotBytes) {
+            state.forget(object);
             return false;
         }
-        return take(
-                extent, places.get(INT, value + 4), places, from, value + PlaceStore.PLACE_BYTES - SlotHeader.ID_BYTES);
+        return take(extent, places.get(INT, value + 4), places, body(from), object);
     }
 
     /**
      * Holds the lock.
      *
-     * @param id where the id lies in {@code bytes}
      * @param body where the body would begin whose parts behind the id lie there
      */
     private boolean take(
-            final Extent extent, final int slot, final MemorySegment bytes, final long id, final long body) {
-        final StoredObject object = SlotHeader.readObject(bytes, body);
+            final Extent extent,
+            final int slot,
+            final MemorySegment bytes,
+            final long body,
+            final TierState.Found object) {
         if (object.length() < 1 || object.length() > extent.slotBytes) {
+            state.forget(object);
             return false;
         }
-        final int number = state.ids.take(SlotHeader.readId(bytes, id));
-        final int entry = number == ObjectIds.NONE ? -1 : state.recover(extent, slot, number, object);
+        final int entry = state.recover(extent, slot, object);
         if (entry < 0) {
             return false;
         }
@@ -211,9 +236,6 @@ final class Recovery implements AutoCloseable {
         payloadBytes += object.length();
         return true;
     }
-
-    /** An object that the listener hears of. */
-    private record Found(int number, ObjectId id, long length, Hash256 parent, int chunkIndex) {}
 
     /** A header that was found, to be taken newest first. */
     private record Header(long sequence, Extent extent, int slot, byte[] body) {}
@@ -226,12 +248,14 @@ final class Recovery implements AutoCloseable {
             }
         }
         headers.sort((a, b) -> Long.compare(b.sequence(), a.sequence()));
+        final SipHash hasher = state.hasher();
         PlaceStore.Batch batch = places.batch();
         try {
             int batched = 0;
             for (final Header header : headers) {
                 final MemorySegment body = MemorySegment.ofArray(header.body());
-                if (take(header.extent(), header.slot(), body, 0, 0)) {
+                final TierState.Found object = found(body, 0, 0, hasher);
+                if (object != null && take(header.extent(), header.slot(), body, 0, object)) {
                     batch.put(
                             Arrays.copyOf(header.body(), SlotHeader.ID_BYTES),
                             PlaceStore.value(header.extent(), header.slot(), body),
@@ -322,7 +346,7 @@ final class Recovery implements AutoCloseable {
     }
 
     private void tell(final EntrySort all, final long from) {
-        final List<Found> batch = new ArrayList<>();
+        final List<SsdListener.Found> batch = new ArrayList<>(REPORTED_AT_ONCE);
         state.lock.lock();
         try {
             for (long i = from; i < Math.min(all.size(), from + REPORTED_AT_ONCE); i++) {
@@ -330,7 +354,7 @@ final class Recovery implements AutoCloseable {
                 if (state.entries.state(entry) == EntryTable.DURABLE) {
                     // The object may leave before the listener hears of it.
                     state.ids.hold(state.entries.number(entry));
-                    batch.add(new Found(
+                    batch.add(new SsdListener.Found(
                             state.entries.number(entry),
                             state.entries.id(entry),
                             state.entries.length(entry),
@@ -345,10 +369,10 @@ final class Recovery implements AutoCloseable {
         }
     }
 
-    private void hear(final List<Found> batch) {
+    private void hear(final List<SsdListener.Found> batch) {
         reports.release();
-        for (final Found each : batch) {
-            context.listener().recovered(each.number(), each.id(), each.length(), each.parent(), each.chunkIndex());
+        context.listener().recovered(batch);
+        for (final SsdListener.Found each : batch) {
             state.ids.release(each.number());
         }
     }

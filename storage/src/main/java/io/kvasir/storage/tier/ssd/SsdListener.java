@@ -2,18 +2,24 @@ package io.kvasir.storage.tier.ssd;
 
 import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.ObjectId;
+import java.util.List;
 
 /** Told, on the tier's completions executor and in the order in which it happens, what the tier holds. */
 public interface SsdListener {
     SsdListener NONE = new SsdListener() {};
 
     /**
-     * Found on disk when the tier opened, in the order of the chunk indexes; all of these come before {@link #warm()}.
+     * An object that was found on disk.
      *
-     * @param number of the id among the tier's, held during the call
+     * @param number of the id among the tier's, held during the call that names it
      */
-    default void recovered(
-            final int number, final ObjectId id, final long length, final Hash256 parent, final int chunkIndex) {}
+    record Found(int number, ObjectId id, long length, Hash256 parent, int chunkIndex) {}
+
+    /**
+     * Found on disk when the tier opened, in the order of the chunk indexes, a few hundred at a time; all of these come before
+     * {@link #warm()}.
+     */
+    default void recovered(final List<Found> objects) {}
 
     /** The tier has found all that it holds. */
     default void warm() {}

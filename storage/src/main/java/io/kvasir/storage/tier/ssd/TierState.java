@@ -1,7 +1,6 @@
 package io.kvasir.storage.tier.ssd;
 
 import io.kvasir.storage.index.HashIndex;
-import io.kvasir.storage.index.ObjectHash;
 import io.kvasir.storage.index.ObjectIds;
 import io.kvasir.storage.index.ObjectTable;
 import io.kvasir.storage.index.SipHash;
@@ -42,10 +41,13 @@ final class TierState implements AutoCloseable {
     final Int2ObjectHashMap<List<Consumer<WriteOutcome>>> followers = new Int2ObjectHashMap<>();
 
     /** With a secret of its own. */
-    private final ObjectHash hash = new SipHash(new SecureRandom());
+    private final SipHash hash = new SipHash(new SecureRandom());
 
     private final HashIndex index;
     private final ChildCounts children;
+
+    /** Makes the loads of {@link #expect} count as used. */
+    private final long[] read = new long[1];
 
     private long sequence;
     private long objects;
@@ -102,7 +104,11 @@ final class TierState implements AutoCloseable {
     }
 
     private long hash(final ObjectId id) {
-        return hash.of(id.namespace(), id.key(), id.shard());
+        return hash(hash, id);
+    }
+
+    private static long hash(final SipHash with, final ObjectId id) {
+        return with.of(id.namespace(), id.key(), id.shard());
     }
 
     private long hash(final int entry) {
@@ -110,8 +116,8 @@ final class TierState implements AutoCloseable {
     }
 
     /** The bits under which children are counted; 0: it continues none. */
-    private int parentBits(final ObjectId id, final Hash256 parent) {
-        return parent.equals(Hash256.ZERO) ? 0 : bits(hash.of(id.namespace(), parent, id.shard()));
+    private static int parentBits(final SipHash with, final ObjectId id, final Hash256 parent) {
+        return parent.equals(Hash256.ZERO) ? 0 : bits(with.of(id.namespace(), parent, id.shard()));
     }
 
     private static int bits(final long hash) {
@@ -150,7 +156,7 @@ final class TierState implements AutoCloseable {
     int addWriting(final WriteRequest request, final Extent extent) {
         final ObjectId id = request.id();
         final StoredObject object = request.object();
-        final int entry = entries.add(request.hold(ids), object.length(), parentBits(id, object.parent()));
+        final int entry = entries.add(request.hold(ids), object.length(), parentBits(hash, id, object.parent()));
         entries.place(entry, extent.id, extent.take(entry));
         entries.state(entry, EntryTable.WRITING);
         index.put(hash(id), entry);
@@ -175,22 +181,68 @@ final class TierState implements AutoCloseable {
         release(entry);
     }
 
+    /** What was found on disk, looked at by the thread that found it; see {@link #recover}. */
+    static final class Found {
+        private final ObjectId id;
+        private final int number;
+        private final long length;
+        private final long hash;
+        private final int parent;
+
+        long length() {
+            return length;
+        }
+
+        private Found(final ObjectId id, final int number, final long length, final long hash, final int parent) {
+            this.id = id;
+            this.number = number;
+            this.length = length;
+            this.hash = hash;
+            this.parent = parent;
+        }
+    }
+
+    /** The hash of {@link #find}, for another thread. */
+    SipHash hasher() {
+        return hash.copy();
+    }
+
+    /** Needs no lock. Null: no number is left for the id. */
+    Found found(final ObjectId id, final long length, final Hash256 parent, final SipHash hasher) {
+        final int number = ids.take(id);
+        return number == ObjectIds.NONE
+                ? null
+                : new Found(id, number, length, hash(hasher, id), parentBits(hasher, id, parent));
+    }
+
+    /** It is not here after all. */
+    void forget(final Found found) {
+        ids.release(found.number);
+    }
+
+    /** Reads what {@link #recover} of these will need, while the loads are independent of each other. */
+    void expect(final List<Found> all) {
+        long sum = 0;
+        for (final Found found : all) {
+            sum += found == null ? 0 : index.expect(found.hash) + children.expect(found.parent);
+        }
+        read[0] = sum;
+    }
+
     /**
      * Puts in what was found on disk; {@link #findOrder} follows.
      *
-     * @param number of its id, of which one hold is the tier's from now on
-     * @return its entry, or -1: the slot or the id is taken
+     * @return its entry, or -1, and it is forgotten: the slot or the id is taken
      */
-    int recover(final Extent extent, final int slot, final int number, final StoredObject object) {
-        final ObjectId id = ids.id(number);
-        final int entry = entries.add(number, object.length(), parentBits(id, object.parent()));
-        if (find(id) >= 0 || !extent.own(slot, entry)) {
+    int recover(final Extent extent, final int slot, final Found found) {
+        final int entry = entries.add(found.number, found.length, found.parent);
+        if (index.find(found.hash, other -> entries.is(other, found.id)) >= 0 || !extent.own(slot, entry)) {
             entries.remove(entry);
             return -1;
         }
         entries.place(entry, extent.id, slot);
         entries.state(entry, EntryTable.DURABLE);
-        index.put(hash(id), entry);
+        index.put(found.hash, entry);
         countChild(entry, 1);
         usedBytes += slotBytes(entry);
         shares.add(entries.namespace(entry), slotBytes(entry));

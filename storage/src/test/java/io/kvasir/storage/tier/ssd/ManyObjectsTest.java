@@ -73,13 +73,8 @@ class ManyObjectsTest {
                 .completions(completions::add)
                 .listener(new SsdListener() {
                     @Override
-                    public void recovered(
-                            final int number,
-                            final ObjectId id,
-                            final long length,
-                            final Hash256 parent,
-                            final int chunkIndex) {
-                        assertTrue(found.add(id), "told twice");
+                    public void recovered(final List<Found> objects) {
+                        objects.forEach(object -> assertTrue(found.add(object.id()), "told twice"));
                         assertFalse(warm.getCount() == 0, "told after all were");
                     }
 

@@ -43,6 +43,7 @@ def works_again(engine: Engine) -> None:
     until(warm, "the engine loads again", 60)
 
 
+@pytest.mark.one_version
 def test_node_that_is_paused_costs_a_deadline_and_then_nothing(hasty_engine: Engine, node: Node, plain: Plain) -> None:
     asked = prompts(2, seed=30)
     right(hasty_engine, plain, asked)
@@ -90,6 +91,7 @@ def test_holder_that_always_says_hit_and_always_fails(hasty_engine: Engine, plai
     works_again(hasty_engine)
 
 
+@pytest.mark.one_version
 def test_arena_that_is_full(model: Path, plain: Plain, tmp_path: Path) -> None:
     # Space for 32 chunks, and no SSD; every batch needs 18.
     with (
@@ -130,6 +132,7 @@ def damage(place: Path) -> None:
                 opened.write(bytes([byte[0] ^ 0xFF]))
 
 
+@pytest.mark.one_version
 def test_deadline_of_a_millisecond(model: Path, node: Node, plain: Plain, tmp_path: Path) -> None:
     short = transfer(node.socket, lookup_timeout=0.001, load_timeout=0.001, store_timeout=0.001)
     with Engine(model, tmp_path / "engine.log", short) as engine:
@@ -140,12 +143,14 @@ def test_deadline_of_a_millisecond(model: Path, node: Node, plain: Plain, tmp_pa
         assert set(engine.ask("held").values()) == {0}
 
 
+@pytest.mark.one_version
 def test_socket_that_is_not_there(model: Path, plain: Plain, tmp_path: Path) -> None:
     with Engine(model, tmp_path / "engine.log", transfer(str(tmp_path / "nobody.sock"))) as engine:
         assert right(engine, plain, prompts(2, seed=90)) == [0, 0]
         assert engine.log.count("no node to work with") == 1
 
 
+@pytest.mark.one_version
 def test_wrong_token(model: Path, node: Node, plain: Plain, tmp_path: Path) -> None:
     with Engine(model, tmp_path / "engine.log", transfer(node.socket, token="not the secret")) as engine:
         right(engine, plain, prompts(1, seed=91))

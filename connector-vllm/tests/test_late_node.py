@@ -11,7 +11,7 @@ from engine_process import Engine, transfer
 from kvasir_ops.testing import Node, until
 from test_faults import right
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration]
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.one_version]
 
 Plain = Callable[..., list[list[int]]]
 

@@ -14,7 +14,7 @@ from kvasir_ops.arena_headers import committed_objects
 from kvasir_ops.lab.corruption import corrupt_dram
 from kvasir_ops.testing import Node, cluster, until
 
-pytestmark = [pytest.mark.engine, pytest.mark.integration]
+pytestmark = [pytest.mark.engine, pytest.mark.integration, pytest.mark.one_version]
 
 Plain = Callable[..., list[list[int]]]
 LOADED = 768  # of 900 tokens: whole chunks of 256

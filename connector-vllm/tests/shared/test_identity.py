@@ -53,6 +53,7 @@ def stored(engine: Engine, asked: list[list[int]], **options: Any) -> list[list[
     return tokens
 
 
+@pytest.mark.one_version
 def test_weights_that_change_in_place_are_another_model(node: Node, start: Start, tmp_path: Path) -> None:
     import torch
     from safetensors import safe_open
@@ -83,6 +84,7 @@ def test_weights_that_change_in_place_are_another_model(node: Node, start: Start
     assert after.generate(asked)["cached"] == [LOADED]
 
 
+@pytest.mark.one_version
 def test_an_adapter_that_was_trained_anew_under_its_name_and_path_is_another_one(
     model: Path, node: Node, start: Start, tmp_path: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_an_adapter_that_was_trained_anew_under_its_name_and_path_is_another_one
     assert answer["tokens"] == wanted
 
 
+@pytest.mark.one_version
 def test_one_adapter_at_two_paths_is_shared(model: Path, node: Node, start: Start, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "tuned", seed=3)
     elsewhere = shutil.copytree(adapter, tmp_path / "elsewhere" / "tuned")

@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier.ssd;
 
+import io.kvasir.storage.index.OffHeap;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -31,8 +32,8 @@ final class EntrySort implements AutoCloseable {
     EntrySort(final long capacity, final IntToLongFunction key) {
         this.key = key;
         this.capacity = capacity;
-        from = arena.allocate(Math.max(1, capacity) * Integer.BYTES, Integer.BYTES);
-        to = arena.allocate(Math.max(1, capacity) * Integer.BYTES, Integer.BYTES);
+        from = OffHeap.zeroes(Math.max(1, capacity) * Integer.BYTES, arena);
+        to = OffHeap.zeroes(Math.max(1, capacity) * Integer.BYTES, arena);
     }
 
     void add(final int entry) {

@@ -3,6 +3,7 @@ package io.kvasir.storage.tier.ssd;
 import static io.kvasir.storage.tier.ssd.SlotHeader.INT;
 import static io.kvasir.storage.tier.ssd.SlotHeader.LONG;
 
+import io.kvasir.storage.index.OffHeap;
 import io.kvasir.storage.object.Hash256;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -18,7 +19,7 @@ final class FoundObjects implements AutoCloseable {
     private static final int CHUNK_INDEX = 8;
     private static final int PARENT = 16;
     static final int BYTES = PARENT + Hash256.BYTES;
-    private static final int PIECE_BITS = 12;
+    private static final int PIECE_BITS = 16;
     private static final int PIECE_MASK = (1 << PIECE_BITS) - 1;
 
     private final Arena arena = Arena.ofShared();
@@ -27,7 +28,8 @@ final class FoundObjects implements AutoCloseable {
     /** @param body of a header, see {@link SlotHeader} */
     void put(final int entry, final MemorySegment body, final long at) {
         while (entry >>> PIECE_BITS >= pieces.size()) {
-            pieces.add(arena.allocate((long) BYTES << PIECE_BITS, Long.BYTES));
+            // Pages of its own, which the system has again at the end.
+            pieces.add(OffHeap.zeroes((long) BYTES << PIECE_BITS, arena));
         }
         final MemorySegment piece = piece(entry);
         piece.set(LONG, offset(entry) + SEQUENCE, body.get(LONG, at + SlotHeader.SEQUENCE));

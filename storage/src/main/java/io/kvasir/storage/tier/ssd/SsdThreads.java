@@ -82,23 +82,12 @@ final class SsdThreads {
 
     private void recover() {
         final Path placesDirectory = context.directory().resolve("places");
-        try (Recovery found = new Recovery(context, state, extents, placesDirectory, direct, closed)) {
-            places = found.run();
-            committer = new SsdCommitter(context, state, places);
-            final HeaderPages headers = new HeaderPages(context.reads());
-            maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
-            writer = new SsdWriter(context, state, committer, headers, maker, () -> !reads.isEmpty(), applyTouches);
-            committerThread = thread("kvasir-ssd-committer", committer);
-            committerThread.start();
-            writerThread = thread("kvasir-ssd-writer", writer);
-            writerThread.start();
-            final Semaphore device = new Semaphore(context.readThreads());
-            for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
-                readers.add(thread(
-                        "kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, headers, reads, device)));
+        try {
+            try (Recovery found = new Recovery(context, state, extents, placesDirectory, direct, closed)) {
+                places = found.run();
+                start();
+                found.report();
             }
-            readers.forEach(Thread::start);
-            found.report();
             maker.prepareAhead();
         } catch (final IOException | RocksDBException | RuntimeException | Error e) {
             LOG.error("ssd {}: it cannot be opened; the node goes on without it", context.directory(), e);
@@ -116,6 +105,23 @@ final class SsdThreads {
             reads.clear();
             complete(() -> context.listener().failed(failure));
         }
+    }
+
+    private void start() {
+        committer = new SsdCommitter(context, state, places);
+        final HeaderPages headers = new HeaderPages(context.reads());
+        maker = new ExtentMaker(extents, state, context.extentBytes(), direct);
+        writer = new SsdWriter(context, state, committer, headers, maker, () -> !reads.isEmpty(), applyTouches);
+        committerThread = thread("kvasir-ssd-committer", committer);
+        committerThread.start();
+        writerThread = thread("kvasir-ssd-writer", writer);
+        writerThread.start();
+        final Semaphore device = new Semaphore(context.readThreads());
+        for (int i = 0; i < context.readThreads() + VERIFYING_THREADS; i++) {
+            readers.add(
+                    thread("kvasir-ssd-reader-" + i, new SsdReader(context, state, committer, headers, reads, device)));
+        }
+        readers.forEach(Thread::start);
     }
 
     /** All that was there was found, or the tier cannot be used: {@link #failure} says. */

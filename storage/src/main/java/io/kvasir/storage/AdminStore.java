@@ -108,7 +108,7 @@ public final class AdminStore {
     }
 
     public long quarantinedBytes() {
-        return dram.quarantinedBytes();
+        return dram.writers().quarantinedBytes();
     }
 
     public int leases() {

@@ -100,7 +100,7 @@ public final class EngineStore {
 
     /** A new attachment and its lock file; the process must take the lock before {@link #isAlive}. */
     public Attachment openAttachment(final Tenant tenant) {
-        return dram.openAttachment((TenantArena) tenant);
+        return dram.writers().open((TenantArena) tenant);
     }
 
     /** True while some process holds the attachment's lock. */
@@ -110,7 +110,7 @@ public final class EngineStore {
 
     /** The process says that all its copies as the attachment with this secret have stopped. Unknown ones are ignored. */
     public void quiesced(final Tenant tenant, final long secret) {
-        dram.quiesced((TenantArena) tenant, secret);
+        dram.writers().quiesced((TenantArena) tenant, secret);
     }
 
     /**
@@ -118,7 +118,7 @@ public final class EngineStore {
      * the caller ends the session's leases by {@link #closeHolder} with the session's last connection.
      */
     public void closeAttachment(final Attachment attachment) {
-        dram.depart((Attachments.Entry) attachment);
+        dram.writers().depart((Attachments.Entry) attachment);
     }
 
     public RegionInfo region(final int region) {
@@ -146,7 +146,7 @@ public final class EngineStore {
 
     /** True while some engine may be copying: it holds a lease, or slots to write into. */
     public boolean isInUse() {
-        return leases.count() > 0 || dram.slotsBeingWritten() > 0;
+        return leases.count() > 0 || dram.writers().slotsBeingWritten() > 0;
     }
 
     // ---- reading

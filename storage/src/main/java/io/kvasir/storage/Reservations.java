@@ -75,7 +75,7 @@ final class Reservations {
         dram.searchBudget(StoreLimits.RESERVE_STEPS);
         final long nowNs = context.nanoClock().nanoTime();
         final long writingNs = context.reserveDeadline().toNanos();
-        final Reservation<Attachments.Entry> granted = dram.reservation(writer, nowNs, writingNs);
+        final Reservation<Attachments.Entry> granted = dram.writers().reservation(writer, nowNs, writingNs);
         try {
             return new Turn(granted, writer, namespace, shard, keys, lengths, codec, before).run();
         } finally {
@@ -282,11 +282,12 @@ final class Reservations {
 
     private void doneTooLate(final Attachments.Entry writer, final ByteBuffer in, final int i) {
         final int at = i * SlotRecord.BYTES;
-        dram.doneTooLate(
-                writer,
-                in.getInt(at + SlotRecord.REGION),
-                in.getInt(at + SlotRecord.SLOT),
-                in.getLong(at + SlotRecord.STAMP));
+        dram.writers()
+                .doneTooLate(
+                        writer,
+                        in.getInt(at + SlotRecord.REGION),
+                        in.getInt(at + SlotRecord.SLOT),
+                        in.getLong(at + SlotRecord.STAMP));
     }
 
     private int reserved(final Attachments.Entry writer, final ByteBuffer in, final int i) {

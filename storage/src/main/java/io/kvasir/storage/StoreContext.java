@@ -55,6 +55,11 @@ public final class StoreContext {
     /** As many as the link takes offers. */
     private static final int REPLICAS = 4096;
 
+    /** So many regions at least, so that what is in use somewhere keeps a small part of DRAM from others. */
+    private static final int LEAST_REGIONS = 16;
+    /** As many as a region file costs little beside. */
+    private static final int USUAL_REGIONS = 128;
+
     private static final long LEAST_REGION = 64 << 10;
     /** Allocating and mapping one takes a fraction of a second at most, and a terabyte of them can be mapped. */
     private static final long MOST_REGION = 64 << 20;
@@ -102,16 +107,16 @@ public final class StoreContext {
         return dramCapacity;
     }
 
-    /** The largest size of a region file; a sixteenth of the capacity when that is less. 0: chosen by the capacity. */
+    /** Most bytes of a region file, never more than a sixteenth of the capacity. 0: a 128th of it, 64 KiB to 64 MiB. */
     public StoreContext regionBytes(final long bytes) {
         regionBytes = bytes;
         return this;
     }
 
     public long regionBytes() {
-        final long chosen = Math.clamp(dramCapacity / 128 & -SizeClass.PAGE, LEAST_REGION, MOST_REGION);
-        return Math.min(
-                regionBytes > 0 ? regionBytes : chosen, Math.max(SizeClass.PAGE, dramCapacity / 16 & -SizeClass.PAGE));
+        final long most = Math.max(SizeClass.PAGE, dramCapacity / LEAST_REGIONS & -SizeClass.PAGE);
+        final long usual = Math.clamp(dramCapacity / USUAL_REGIONS & -SizeClass.PAGE, LEAST_REGION, MOST_REGION);
+        return Math.min(most, regionBytes > 0 ? regionBytes : usual);
     }
 
     /** Null: no SSD tier. The store sets its completions, listener and clock. */

@@ -22,23 +22,34 @@ final class Adoption {
     private final Regions regions;
     private final Reservation<Attachments.Entry> ended = Reservation.ended();
     private final Attachments attachments;
-    private final Map<Long, Attachments.Entry> writers = new HashMap<>();
+    private final Writers writers;
+    private final Map<Long, Attachments.Entry> left = new HashMap<>();
 
     Adoption(
             final DramTier dram,
             final DramContext context,
             final ArenaFiles files,
             final Regions regions,
-            final Attachments attachments) {
+            final Attachments attachments,
+            final Writers writers) {
         this.dram = dram;
         this.context = context;
         this.files = files;
         this.regions = regions;
         this.attachments = attachments;
+        this.writers = writers;
     }
 
-    void adopt(final TenantArena tenant) {
-        writers.clear();
+    void adoptAll(final TenantArenas tenants) {
+        for (final String name : files.tenants()) {
+            final TenantArena tenant = tenants.open(name, files.group(name));
+            tenant.adopted = true;
+            adopt(tenant);
+        }
+    }
+
+    private void adopt(final TenantArena tenant) {
+        left.clear();
         for (final Region region :
                 files.adopt(tenant, () -> context.counters().faults.increment())) {
             final boolean beyondShare = !tenant.account.mayGrow(region.dataBytes());
@@ -57,12 +68,12 @@ final class Adoption {
                 adoptSlot(region, slot);
             }
         }
-        for (final Attachments.Entry writer : writers.values()) {
+        for (final Attachments.Entry writer : left.values()) {
             attachments.depart(writer);
         }
         for (final Path lock : files.lockFiles(tenant)) {
             final long id = AttachmentLock.parse(lock.getFileName().toString());
-            if (!writers.containsKey(id)) {
+            if (!left.containsKey(id)) {
                 if (AttachmentLock.isHeld(lock)) {
                     // It may still read under the last incarnation; its lock file goes when it does.
                     attachments.depart(new Attachments.Entry(id, tenant));
@@ -71,8 +82,8 @@ final class Adoption {
                 }
             }
         }
-        for (final Attachments.Entry writer : List.copyOf(writers.values())) {
-            dram.endIfStopped(writer);
+        for (final Attachments.Entry writer : List.copyOf(left.values())) {
+            writers.endIfStopped(writer);
         }
         for (final Region region : tenant.regions) {
             for (final int entry : region.entryOf) {
@@ -95,7 +106,7 @@ final class Adoption {
                     return;
                 }
                 final Attachments.Entry attachment =
-                        writers.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
+                        left.computeIfAbsent(writer, id -> new Attachments.Entry(id, region.tenant));
                 attachment.departed = true;
                 attachment.slots.put(Attachments.place(region.id, slot), ended);
                 attachment.reservedBytes += region.slotBytes;

@@ -1,5 +1,6 @@
 package io.kvasir.storage.tier.dram;
 
+import io.kvasir.storage.object.ObjectId;
 import io.kvasir.storage.object.TierKind;
 import io.kvasir.storage.posix.PosixException;
 import java.util.Arrays;
@@ -165,7 +166,7 @@ final class Compaction {
             if (emptying.entryOf[slot] != Region.NO_ENTRY) {
                 final int entry = dram.dropIfExpired(emptying.entryOf[slot]);
                 if (entry != DramTier.NONE) {
-                    if (!dram.isMovable(entry)) {
+                    if (!isMovable(entry)) {
                         giveUp();
                         return false;
                     }
@@ -207,7 +208,7 @@ final class Compaction {
             }
             final int entry = objects.getInt(i);
             final long length = dram.length(entry);
-            final int slot = dram.reserveMove(entry, region);
+            final int slot = reserve(entry, region);
             dram.hold(entry);
             batch.entries[i] = entry;
             batch.serials[i] = dram.serial(entry);
@@ -250,20 +251,48 @@ final class Compaction {
         final boolean ruined = sum == LOST && inspect(entry, into);
         final boolean sound = sum != LOST && (int) sum == dram.crc32c(entry);
         dram.unhold(entry);
-        if (!dram.is(entry, batch.serials[i]) || ruined || into.isRuined() || !dram.isMovable(entry)) {
+        if (!dram.is(entry, batch.serials[i]) || ruined || into.isRuined() || !isMovable(entry)) {
             // It was removed, or somebody leases it by now.
-            dram.abortMove(into, batch.slots[i]);
+            abort(into, batch.slots[i]);
             return false;
         }
         if (!sound) {
-            dram.abortMove(into, batch.slots[i]);
+            abort(into, batch.slots[i]);
             LOG.warn("{} does not fit its checksum; dropped", dram.id(entry));
             context.counters().corrupt.increment();
             dram.dropOrCondemn(entry);
             return false;
         }
-        dram.move(entry, into, batch.slots[i]);
+        move(entry, into, batch.slots[i]);
         return true;
+    }
+
+    /** True when it can get another slot: nobody holds it, and its bytes can be checked. */
+    private boolean isMovable(final int entry) {
+        return dram.isReadable(entry) && !dram.isHeld(entry) && dram.isSummed(entry);
+    }
+
+    /** A slot into which the object is copied. Until {@link #move} or {@link #abort} it is the node's own to write. */
+    private int reserve(final int entry, final Region into) {
+        final ObjectId id = dram.id(entry);
+        return into.reserve(id.namespace(), id.key(), id.shard(), dram.length(entry), Region.NODE, dram.codec(entry));
+    }
+
+    /** The copy is whole: from now on the object has the new slot, and the old one is free. The entry stays what it was. */
+    private void move(final int entry, final Region into, final int slot) {
+        assert isMovable(entry) : "an object was moved from under its reader";
+        final int old = dram.slot(entry);
+        into.headers.setCrc32c(slot, dram.crc32c(entry));
+        // A node that ends between here and the end of this call leaves the object twice, and the next one takes one.
+        into.commit(slot, dram.parent(entry), dram.chunkIndex(entry), dram.priority(entry), dram.expiry(entry));
+        final Region from = dram.places().move(entry, into, slot);
+        from.free(old);
+        context.counters().moved.increment();
+    }
+
+    private static void abort(final Region into, final int slot) {
+        into.unreserved();
+        into.free(slot);
     }
 
     /** Whether an engine has damaged one of the two regions. */

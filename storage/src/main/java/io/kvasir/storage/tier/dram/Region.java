@@ -1,6 +1,8 @@
 package io.kvasir.storage.tier.dram;
 
+import io.kvasir.storage.object.Hash256;
 import io.kvasir.storage.object.RegionInfo;
+import io.kvasir.storage.object.Shard;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -188,6 +190,31 @@ final class Region {
         return slot;
     }
 
+    /** A slot that this attachment may write from now on, for the object that its header describes. */
+    int reserve(
+            final Hash256 namespace,
+            final Hash256 key,
+            final Shard shard,
+            final long length,
+            final long attachment,
+            final int codec) {
+        final int slot = takeFree();
+        headers.describe(slot, namespace, key, shard, length, attachment, codec);
+        final long generation = HeaderTable.generation(headers.stamp(slot)) + 1;
+        headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.RESERVED));
+        reserved(attachment);
+        return slot;
+    }
+
+    /** The reserved slot is readable from now on, in one step; its checksum, if there is one, was set before. */
+    void commit(
+            final int slot, final Hash256 parent, final int chunkIndex, final int priority, final long expiryUnixMs) {
+        final long generation = HeaderTable.generation(headers.stamp(slot)) + 1;
+        headers.seal(slot, parent, chunkIndex, priority, expiryUnixMs, generation);
+        headers.setStamp(slot, HeaderTable.stamp(generation, HeaderTable.COMMITTED));
+        unreserved();
+    }
+
     /** The slot is nobody's. */
     void putFree(final int slot) {
         if (isFree[slot] || entryOf[slot] != NO_ENTRY) {
@@ -229,7 +256,7 @@ final class Region {
         return writer == attachment;
     }
 
-    void reserved(final long attachment) {
+    private void reserved(final long attachment) {
         reserved++;
         if (attachment != NODE) {
             writer = attachment;

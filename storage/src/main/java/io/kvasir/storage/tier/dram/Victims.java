@@ -64,12 +64,11 @@ final class Victims {
     /** For which the last search was. */
     private TenantArena finding;
 
-    /** @param order null: no tenant has a minimum or a maximum */
-    Victims(final Entries entries, final CopiesFirst policy, final TenantOrder order, final DramContext context) {
-        own = order == null ? null : order.walk();
+    Victims(final Entries entries, final EvictionOrder order, final DramContext context) {
+        own = order.ofTenants() == null ? null : order.ofTenants().walk();
         this.entries = entries;
         this.context = context;
-        this.policy = policy;
+        policy = order.policy();
         search = new VictimSearch(policy, entries.chains);
         scan = policy.scan();
     }

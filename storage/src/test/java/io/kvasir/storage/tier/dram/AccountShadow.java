@@ -19,7 +19,7 @@ public final class AccountShadow {
 
     /** Fails when some tenant is charged for more or less than it has. */
     public static void compare(final DramTier dram, final TenantAccounts accounts) {
-        final Entries entries = dram.entries();
+        final Entries entries = dram.entries;
         final Map<String, Sum> sums = new HashMap<>();
         for (int entry = 0; entry < entries.region.length; entry++) {
             if (dram.isLive(entry)) {
@@ -46,7 +46,7 @@ public final class AccountShadow {
             regions += account.regionBytes();
         }
         assertEquals(dram.usedBytes(), bytes, "bytes of all tenants");
-        assertEquals(dram.quarantinedBytes(), quarantined, "quarantined bytes of all tenants");
+        assertEquals(dram.writers().quarantinedBytes(), quarantined, "quarantined bytes of all tenants");
         assertTrue(regions <= dram.capacity(), "regions of all tenants");
     }
 }

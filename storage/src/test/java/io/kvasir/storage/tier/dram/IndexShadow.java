@@ -21,7 +21,7 @@ public final class IndexShadow {
 
     private IndexShadow(final DramTier dram) {
         this.dram = dram;
-        entries = dram.entries();
+        entries = dram.entries;
         sameHash = new int[entries.region.length];
         Arrays.fill(sameHash, Entries.NONE);
         for (int entry = 0; entry < sameHash.length; entry++) {
@@ -42,7 +42,7 @@ public final class IndexShadow {
         final IndexShadow shadow = new IndexShadow(dram);
         shadow.compareEntries(elsewhere);
         for (final ObjectId id : ids) {
-            assertEquals(shadow.find(id), dram.search(id), () -> "the table and the slots of " + id);
+            assertEquals(shadow.find(id), dram.places().entry(id), () -> "the table and the slots of " + id);
         }
     }
 

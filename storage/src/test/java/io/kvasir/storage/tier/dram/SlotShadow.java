@@ -19,7 +19,7 @@ public final class SlotShadow {
 
     private SlotShadow(final DramTier dram) {
         this.dram = dram;
-        entries = dram.entries();
+        entries = dram.entries;
     }
 
     /** Fails when a slot has two owners, or none that it is known by. */

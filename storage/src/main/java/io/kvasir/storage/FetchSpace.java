@@ -68,7 +68,7 @@ final class FetchSpace {
             final long length,
             final MovePriority priority,
             final long nowNs) {
-        final long slotBytes = SizeClass.slotBytes(length);
+        final long slotBytes = SizeClass.dramSlotBytes(length);
         Want want = find(tenant, slotBytes, nowNs);
         if (want != null && priority != MovePriority.LOAD && nowNs - want.loadsFirstUntilNs < 0) {
             // It is not refused: its own deadline says how long it may wait.
@@ -113,7 +113,7 @@ final class FetchSpace {
         if (wants.isEmpty()) {
             return false;
         }
-        final Want want = find(tenant, SizeClass.slotBytes(length), nowNs);
+        final Want want = find(tenant, SizeClass.dramSlotBytes(length), nowNs);
         return want != null && want.unmet && nowNs - want.askedNs <= PRECEDES_NS;
     }
 

@@ -22,7 +22,7 @@ final class TooLarge {
     /** @param lengths of the objects that a call wants to store */
     void check(final long[] lengths) {
         for (final long length : lengths) {
-            if (SizeClass.slotBytes(length) > Math.min(capacity, quota) && told.compareAndSet(false, true)) {
+            if (SizeClass.dramSlotBytes(length) > Math.min(capacity, quota) && told.compareAndSet(false, true)) {
                 LOG.warn(
                         "An engine asks for slots of {} bytes, and none can be larger than {}: dram.capacity is {}, reserve.quota"
                                 + " {}. Such objects are never stored; raise dram.capacity (and the file system of"

@@ -172,7 +172,7 @@ class LookupQuotaTest {
         final long[] all = LongStream.range(0, 64).toArray();
         store(FULL, all);
         final LookupAnswer found = lookup(fixture.holder, true, all);
-        final long fit = (2 << 20) / SizeClass.slotBytes(LENGTH);
+        final long fit = (2 << 20) / SizeClass.dramSlotBytes(LENGTH);
         assertEquals(fit, found.hitChunks());
         assertEquals(fit, count(found, SlotStatus.HIT));
         assertEquals(64 - fit, count(found, SlotStatus.MISS));
@@ -223,7 +223,7 @@ class LookupQuotaTest {
             assertTrue(fixture.store.peers().holds(id));
         }
         final LookupAnswer first = lookup(fixture.holder, false, cold);
-        final long fit = (2 << 20) / SizeClass.slotBytes(LENGTH);
+        final long fit = (2 << 20) / SizeClass.dramSlotBytes(LENGTH);
         assertEquals(fit, first.hitChunks() + first.pendingChunks(), "pending is what may be leased when it is here");
         assertEquals(first.pendingChunks(), planned(first, SlotStatus.PENDING));
         fixture.store.engines().release(fixture.holder, first.lease(), new int[0]);

@@ -72,7 +72,7 @@ class SlicedLookupTest {
     }
 
     private long leasedObjects() {
-        return store.admin().leasedBytes() / SizeClass.slotBytes(LENGTH);
+        return store.admin().leasedBytes() / SizeClass.dramSlotBytes(LENGTH);
     }
 
     private void storeAll(final Shard shard, final long... numbers) throws IOException {
@@ -224,7 +224,7 @@ class SlicedLookupTest {
         storeAll(StoreFixture.SHARD, all());
         final long[] others = LongStream.range(OBJECTS, OBJECTS + 1000).toArray();
         storeAll(StoreFixture.SHARD, others);
-        final long quota = (8 << 20) / SizeClass.slotBytes(LENGTH);
+        final long quota = (8 << 20) / SizeClass.dramSlotBytes(LENGTH);
         int cut = 0;
         for (int before = 0; before < 2 * SLICES; before++) {
             final SlicedLookup lookup = stepped(before);

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 /** What a tenant is charged for DRAM and SSD, also after a restart. */
 class TenantAccountsTest {
     private static final int LENGTH = 60 * 1024;
-    private static final long SLOT = SizeClass.slotBytes(LENGTH);
+    private static final long SLOT = SizeClass.dramSlotBytes(LENGTH);
     private static final int OBJECTS = 64;
     private Path arena;
     private Path disk;

@@ -366,7 +366,7 @@ public final class LookupCells implements Costs, Question {
         }
         final Tier tier = tierOf(cell);
         final long length = tier == null ? 0 : tier.bytes(at(cell));
-        return length == 0 ? 0 : SizeClass.slotBytes(length);
+        return length == 0 ? 0 : SizeClass.dramSlotBytes(length);
     }
 
     @Override

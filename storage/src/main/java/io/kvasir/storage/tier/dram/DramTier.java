@@ -207,7 +207,7 @@ public final class DramTier extends DramObjects implements AutoCloseable {
 
     /** False when such an object fits into no region that the tenant could ever have. */
     public boolean canFit(final TenantArena tenant, final long length) {
-        return SizeClass.slotBytes(length)
+        return SizeClass.dramSlotBytes(length)
                 <= Math.min(context.capacity(), tenant.account.share().dramMax());
     }
 
@@ -238,7 +238,7 @@ public final class DramTier extends DramObjects implements AutoCloseable {
             final int codec,
             final Eviction evicts) {
         final Attachments.Entry attachment = reservation == null ? null : reservation.writer();
-        final long slotBytes = SizeClass.slotBytes(length);
+        final long slotBytes = SizeClass.dramSlotBytes(length);
         if (!canFit(tenant, length) || (attachment != null && attachment.departed)) {
             return NO_ROOM;
         }

@@ -44,10 +44,10 @@ class Outcome:
 
 
 def run_parts(parts: Sequence[Part], root: Path, console: Console) -> list[Outcome]:
-    """Runs all parts in their order; neighbours that may share the machine by two. The output of all is shown."""
+    """Runs all parts in their order, two at a time where both may share the machine. The output of all is shown."""
     outcomes: list[Outcome] = []
-    for shares, neighbours in groupby(parts, key=lambda part: part.shares_machine):
-        together = list(neighbours)
+    for shares, alike in groupby(parts, key=lambda part: part.shares_machine):
+        together = list(alike)
         outcomes += _by_two(together, root, console) if shares else [_alone(part, root, console) for part in together]
     return outcomes
 

@@ -368,17 +368,15 @@ final class Regions implements AutoCloseable {
         }
     }
 
-    /** Looks at some regions in each call, all of them within seconds; an engine may have truncated one. */
-    void inspectSome(final Consumer<Region> ruined) {
+    /** Gives some regions in each call, all of them within seconds: an engine may have truncated one. */
+    void inspectSome(final Consumer<Region> inspect) {
         if (!turn.hasNext()) {
             turn = List.copyOf(byId.values()).iterator();
         }
         for (int i = 0; i < INSPECTED_AT_ONCE && turn.hasNext(); i++) {
             final Region region = turn.next();
-            if (byId.get(region.id) == region
-                    && !region.isRuined()
-                    && !region.damage().isEmpty()) {
-                ruined.accept(region);
+            if (byId.get(region.id) == region) {
+                inspect.accept(region);
             }
         }
     }
